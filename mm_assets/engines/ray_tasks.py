@@ -1,0 +1,167 @@
+"""The one seam to Ray: start or join a cluster, map a callable class over items, give up cleanly."""
+
+import concurrent.futures
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import ray
+
+T = TypeVar("T")
+
+# Where a node is lost, Ray starts the actor elsewhere and gives it the item again.
+RESTARTS = 3
+EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
+
+
+class Cluster:
+    """A Ray cluster that is joined, or started in place, at the first use.
+
+    Args:
+        address: of an existing cluster; None starts one on this machine.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+        self._connected = False
+
+    def connect(self) -> None:
+        """Connect once; later calls return at once."""
+        if self._connected:
+            return
+        os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        options: dict[str, Any] = {"address": self._address, "logging_level": logging.WARNING}
+        if self._address is None:
+            # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
+            options |= {"address": "local", "include_dashboard": False, "object_store_memory": EMBEDDED_OBJECT_STORE}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        ray.init(**options)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # ray.init replaces them, and Dagster's cancel would be lost
+                signal.signal(number, handler)
+        self._connected = True
+
+    def shutdown(self) -> None:
+        """Leave the cluster (and end it where it was started here)."""
+        if self._connected:
+            ray.shutdown()
+            self._connected = False
+
+    def cpus(self) -> int:
+        """CPUs of the whole cluster."""
+        self.connect()
+        return int(ray.cluster_resources().get("CPU", 1))
+
+    def map(
+        self,
+        worker: type[Any],
+        arguments: tuple[Any, ...],
+        items: Sequence[Any],
+        *,
+        actors: int | None = None,
+        num_cpus: float = 1,
+        num_gpus: float = 0,
+    ) -> Iterator[tuple[int, Any]]:
+        """Call `worker(*arguments)(item)` for every item on a pool of actors.
+
+        Args:
+            worker: a class whose instances are called with one item; it must return a row's error as data.
+            arguments: of its constructor.
+            items: what to map over; an item waits in the driver until an actor is free.
+            actors: size of the pool; one per CPU where it is not given.
+            num_cpus: that each actor takes.
+            num_gpus: that each actor takes.
+
+        Yields:
+            (position of the item, result), in the order in which they end.
+        """
+        if not items:
+            return
+        self.connect()
+        count = min(len(items), actors or max(1, int(self.cpus() // num_cpus)))
+        remote = ray.remote(_Holder).options(
+            num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS
+        )
+        pool = [remote.remote(worker, arguments) for _ in range(count)]
+        try:
+            yield from _distribute(pool, items)
+        finally:
+            for actor in pool:
+                ray.kill(actor)
+
+
+class _Holder:
+    """A Ray actor around one instance of a plain callable class."""
+
+    def __init__(self, worker: type[Any], arguments: tuple[Any, ...]) -> None:
+        self._call = worker(*arguments)
+
+    def run(self, item: Any) -> Any:  # noqa: ANN401  (whatever the worker takes and gives)
+        return self._call(item)
+
+
+def _distribute(pool: list[Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    waiting = iter(enumerate(items))
+    busy: dict[concurrent.futures.Future, tuple[int, Any]] = {}
+
+    def give(actor: Any) -> None:  # noqa: ANN401  (a Ray actor handle)
+        for position, item in waiting:
+            busy[actor.run.remote(item).future()] = (position, actor)
+            return
+
+    for actor in pool:
+        give(actor)
+    while busy:
+        # Waiting on futures can be interrupted by Dagster's cancel; a blocking ray.get cannot.
+        done, _ = concurrent.futures.wait(busy, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in done:
+            position, actor = busy.pop(future)
+            result = future.result()
+            give(actor)
+            yield position, result
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def target() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  (handed on to the waiting thread, whatever it is)
+            future.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    return future.result()
+
+
+class Progress:
+    """Logs how much of a long piece of work is done, how fast it goes and how long it will take.
+
+    Args:
+        what: the plural noun that is counted ("images").
+        total: how many there are.
+        log: where a line goes.
+        every_s: seconds between two lines, at least.
+    """
+
+    def __init__(self, what: str, total: int, log: Callable[[str], None], every_s: float = 5.0) -> None:
+        self._what, self._total, self._log, self._every_s = what, total, log, every_s
+        self._started = self._said = time.monotonic()
+        self._done = 0
+
+    def add(self, count: int) -> None:
+        """Count work that is done; says so when the last line is old enough, and at the end."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._said < self._every_s and self._done < self._total:
+            return
+        self._said = now
+        rate = self._done / max(now - self._started, 1e-9)
+        left = (self._total - self._done) / rate
+        self._log(f"{self._done:,} of {self._total:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left")

@@ -1,0 +1,134 @@
+"""Decoding images, whatever they are: pure functions on bytes, shared by all stages."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+# GIF, WebP and TIFF with several frames give their first one. MPO is what many phones call their JPEG.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+_ROTATIONS = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
+    3: (Image.Transpose.ROTATE_180,),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
+    5: (Image.Transpose.TRANSPOSE,),
+    6: (Image.Transpose.ROTATE_270,),
+    7: (Image.Transpose.TRANSVERSE,),
+    8: (Image.Transpose.ROTATE_90,),
+}
+
+
+class ImageError(ValueError):
+    """The bytes are no usable image; the message is `<reason>: <detail>`, the reason from a small set."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is stored about an image: its format, and its size in pixels as a viewer sees it (EXIF applied)."""
+
+    format: str
+    width: int
+    height: int
+
+
+def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageInfo]:
+    """Decode all of an image to 8-bit RGB, upright, alpha over white.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: the most that is decoded.
+
+    Returns:
+        The picture and what is stored about it.
+
+    Raises:
+        ImageError: with the reason (empty, not an image, unsupported format, too many pixels, corrupt).
+    """
+    if not data:
+        raise ImageError("empty: the file has no bytes")
+    image = _open(data)
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"too many pixels: {image.width} x {image.height}, the limit is {max_pixels}")
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            upright = _upright(image, _orientation(image))
+            rgb = _to_rgb(upright)
+    except Exception as error:  # noqa: BLE001  (Pillow's decoders raise a dozen types on bad data)
+        raise ImageError(f"corrupt: {kind}, {_describe(error)}") from error
+    return rgb, ImageInfo(kind, rgb.width, rgb.height)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ImageError(_why_unidentified(data)) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too many pixels: {error}") from error
+    except Exception as error:  # noqa: BLE001  (see decode)
+        raise ImageError(f"corrupt: {_describe(error)}") from error
+
+
+def _why_unidentified(data: bytes) -> str:
+    supported = "JPEG, PNG, WebP, GIF, BMP and TIFF are"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            other = Image.open(io.BytesIO(data))
+    except Exception:  # noqa: BLE001  (any failure here means the same: nothing that Pillow knows)
+        return f"not an image: no known signature, or a broken header ({supported} read)"
+    if other.format in FORMATS:
+        return f"corrupt: {other.format}, broken header"
+    return f"unsupported format: {other.format} ({supported} read)"
+
+
+def _describe(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001  (a broken EXIF block does not make the picture unusable)
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    for method in _ROTATIONS.get(orientation, ()):
+        image = image.transpose(method)
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image.copy()
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode == "LAB":
+        raise ValueError("the Lab colour space is not read")
+    return image.convert("RGB")
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Grey values of more than 8 bits, scaled by the range of their type (floats: by 1.0 or by their maximum)."""
+    values = np.nan_to_num(values.astype(np.float64))
+    top = values.max(initial=0.0)
+    if top <= 1.0:
+        scale = 255.0
+    elif top <= 65535.0:
+        scale = 255.0 / 65535.0
+    else:
+        scale = 255.0 / top
+    return np.clip(values * scale, 0, 255).astype(np.uint8)

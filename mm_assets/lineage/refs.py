@@ -1,0 +1,223 @@
+"""What lineage is made of: references to Lance versions, records of materializations, and the step that writes them.
+
+Nothing here knows Dagster, Lance or Ray, so jobs and engines can use it on any worker.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+# Keys of the transaction properties that every commit of rows carries.
+ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
+CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
+
+
+class RefusalError(Exception):
+    """The step cannot be done as things stand; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class LanceRef:
+    """One version of one Lance table; `str()` of it is the data version that Dagster shows."""
+
+    table: str
+    table_id: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.table_id[:6]}@v{self.version}"
+
+
+@dataclass(frozen=True)
+class InputRef:
+    """An input of a materialization: which asset, at which data version, by which record."""
+
+    asset: str
+    data_version: str
+    record_id: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One materialization: a row of `lineage.lance`."""
+
+    id: str
+    asset: str
+    ref: LanceRef
+    run_id: str
+    step: str
+    code_version: str
+    inputs: tuple[InputRef, ...]
+    metadata: dict[str, Any]
+    at: datetime
+    reused: bool
+
+    @property
+    def data_version(self) -> str:
+        """The data version that Dagster records for this materialization."""
+        return str(self.ref)
+
+    def as_input(self) -> InputRef:
+        """How a materialization that reads this one refers to it."""
+        return InputRef(self.asset, self.data_version, self.id)
+
+    @classmethod
+    def from_commit(cls, draft: Mapping[str, Any], ref: LanceRef) -> "Record":
+        """The record that a final commit carries, completed with the version that the commit became."""
+        inputs = tuple(InputRef(**item) for item in draft["inputs"])
+        at = datetime.fromisoformat(draft["at"])
+        return cls(**{**draft, "inputs": inputs, "at": at, "ref": ref, "reused": False})
+
+
+@dataclass(frozen=True)
+class OwnCommit:
+    """The last commit of an asset in its table, and the record of its last materialization (None where there is none)."""
+
+    record: Record | None
+    ref: LanceRef | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job did to a table.
+
+    `version` is the last commit that the job made, None where there was nothing to write.
+    """
+
+    table: str
+    version: int | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The step that a job works for: its identity, its pinned inputs, and a place to report progress."""
+
+    run_id: str
+    key: str
+    code_versions: dict[str, str]
+    inputs: dict[str, Record]
+    ancestors: dict[str, Record]
+    own: dict[str, OwnCommit]
+    log: Callable[[str], None] = field(repr=False)
+
+    def version(self, asset: str) -> int:
+        """The pinned Lance version of a direct input."""
+        return self.inputs[asset].ref.version
+
+    def input_of(self, record: Record, asset: str) -> Record:
+        """The materialization of `asset` that `record` itself read.
+
+        Raises:
+            RefusalError: `record` did not read `asset`.
+        """
+        for item in record.inputs:
+            if item.asset == asset:
+                return self.ancestors[item.record_id]
+        raise RefusalError(f"{record.asset} {record.data_version} names no {asset} among its inputs: materialize it again")
+
+    def last_record(self, asset: str) -> Record | None:
+        """The previous materialization of one of the step's own assets."""
+        return self.own[asset].record
+
+    def properties(
+        self, assets: list[str], batch: int, final: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> dict[str, str]:
+        """Transaction properties of one commit.
+
+        Args:
+            assets: the assets whose rows or cells the commit carries.
+            batch: number of the commit within the step.
+            final: for the step's last commit, the metadata of each asset that it completes: the commit then
+                carries their records, so that a crash before the lineage row can be healed.
+        """
+        inputs = {name: record.data_version for name, record in self.inputs.items()}
+        drafts = [self._draft(asset, metadata) for asset, metadata in (final or {}).items()]
+        return {
+            ASSETS: ",".join(assets),
+            RUN: self.run_id,
+            STEP: self.key,
+            BATCH: str(batch),
+            CODE: json.dumps({asset: self.code_versions[asset] for asset in assets}, sort_keys=True),
+            INPUTS: json.dumps(inputs, sort_keys=True),
+            RECORDS: json.dumps(drafts),
+        }
+
+    def _draft(self, asset: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "id": uuid.uuid4().hex,
+            "asset": asset,
+            "run_id": self.run_id,
+            "step": self.key,
+            "code_version": self.code_versions[asset],
+            "inputs": [asdict(record.as_input()) for record in self.inputs.values()],
+            "metadata": dict(metadata),
+            "at": datetime.now(UTC).isoformat(),
+        }
+
+    def reuse(self, asset: str, ref: LanceRef, metadata: Mapping[str, Any], reused: bool) -> Record:
+        """The record of a materialization without a final commit of its own."""
+        draft = self._draft(asset, metadata)
+        inputs = tuple(record.as_input() for record in self.inputs.values())
+        return Record(**{**draft, "inputs": inputs, "at": datetime.now(UTC), "ref": ref, "reused": reused})
+
+
+def tag_name(asset: str, version: int) -> str:
+    """Lance tag that protects a materialized version (allowed are letters, digits, `.`, `_` and `-`)."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '.', asset)}.v{version}"
+
+
+def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
+    """A record and everything it was made from, each once."""
+    seen: set[str] = set()
+    waiting = [record]
+    while waiting:
+        current = waiting.pop()
+        if current.id not in seen:
+            seen.add(current.id)
+            yield current
+            waiting += [ancestors[item.record_id] for item in current.inputs]
+
+
+def diamond_conflict(inputs: Mapping[str, Record], ancestors: Mapping[str, Record]) -> str | None:
+    """The diamond rule: wherever two inputs lead back to one asset, they must name the same version of it.
+
+    Returns:
+        A sentence that says what was computed on what, and what to materialize; None where the rule holds.
+    """
+    seen = {name: {r.asset: r for r in walk(record, ancestors)} for name, record in inputs.items()}
+    shared = sorted({asset for trail in seen.values() for asset in trail})
+    for asset in shared:
+        trails = {name: trail for name, trail in seen.items() if asset in trail}
+        newest = max((trail[asset] for trail in trails.values()), key=lambda r: (r.asset in inputs and r is inputs.get(asset), r.at))
+        behind = {name for name, trail in trails.items() if trail[asset].data_version != newest.data_version}
+        if behind:
+            return _diamond_sentence(asset, newest, {name: trails[name] for name in behind})
+    return None
+
+
+def _diamond_sentence(asset: str, newest: Record, behind: Mapping[str, Mapping[str, Record]]) -> str:
+    names = sorted(behind)
+    on = sorted({trail[asset].data_version for trail in behind.values()})
+    stale = {name for trail in behind.values() for name, record in trail.items() if _leads_to(record, asset, trail)}
+    order = sorted(stale, key=lambda name: min(_depth(trail, name) for trail in behind.values() if name in trail))
+    verb = "was" if len(names) == 1 else "were"
+    return (
+        f"{', '.join(names)} {verb} computed on {', '.join(on)}, {asset} is at "
+        f"@v{newest.ref.version}: materialize {', '.join(order)} first"
+    )
+
+
+def _leads_to(record: Record, asset: str, trail: Mapping[str, Record]) -> bool:
+    return record.asset != asset and any(
+        item.asset == asset or (item.asset in trail and _leads_to(trail[item.asset], asset, trail))
+        for item in record.inputs
+    )
+
+
+def _depth(trail: Mapping[str, Record], name: str) -> int:
+    return 1 + max((_depth(trail, item.asset) for item in trail[name].inputs if item.asset in trail), default=0)
