@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-# GIF, WebP and TIFF with several frames give their first one. MPO is what many phones call their JPEG.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# GIF, WebP and TIFF with several frames give their first one.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 _ROTATIONS = {
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),
@@ -46,19 +46,22 @@ def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageInfo]:
 
     Raises:
         ImageError: with the reason (empty, not an image, unsupported format, too many pixels, corrupt).
+        MemoryError: the decoding process may not take that much.
     """
     if not data:
         raise ImageError("empty: the file has no bytes")
     image = _open(data)
     if image.width * image.height > max_pixels:
         raise ImageError(f"too many pixels: {image.width} x {image.height}, the limit is {max_pixels}")
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    kind = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a phone's JPEG with a second picture
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
             upright = _upright(image, _orientation(image))
             rgb = _to_rgb(upright)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  (Pillow's decoders raise a dozen types on bad data)
         raise ImageError(f"corrupt: {kind}, {_describe(error)}") from error
     return rgb, ImageInfo(kind, rgb.width, rgb.height)

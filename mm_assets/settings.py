@@ -49,8 +49,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class IngestSettings(Section):
-    """What an object may be to become an image, and how much is read between two commits."""
+class ImageLimits(Section):
+    """What an object may be to become an image."""
 
     max_bytes: int = Field(64 * MiB, gt=0, description="Largest object that is read, in bytes.")
     max_pixels: int = Field(
@@ -58,8 +58,17 @@ class IngestSettings(Section):
     )
     decode_timeout_s: float = Field(20.0, gt=0, description="Seconds after which the decoding of one image is ended.")
     decode_memory_bytes: int = Field(4096 * MiB, ge=512 * MiB, description="Address space of the decoding process.")
+
+
+class IngestSettings(ImageLimits):
+    """What an object may be to become an image, and how much is read between two commits."""
+
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
     batch_bytes: int = Field(256 * MiB, gt=0, description="Bytes between two commits, at most.")
+
+    def limits(self) -> ImageLimits:
+        """The part that decides which images are rejected."""
+        return ImageLimits(**{name: getattr(self, name) for name in ImageLimits.model_fields})
 
 
 class ScoreSettings(Section):
@@ -145,17 +154,26 @@ class EvaluateSettings(Section):
     bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the paired bootstrap.")
 
 
-class PredictSettings(Section):
-    """How answers are generated, for the evaluation and for the predictions."""
+class Decoding(Section):
+    """What decides on an answer."""
 
     model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
     prompt: PromptTemplate | None = Field(None, description="Another prompt than the one the model was trained with.")
+    precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
+
+
+class PredictSettings(Decoding):
+    """How answers are generated, for the evaluation and for the predictions."""
+
     batch_size: int = Field(32, gt=0, description="Images per forward pass.")
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
-    precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
     actors: int = Field(1, gt=0, description="Ray actors that hold a model.")
     use_gpu: bool = Field(False, description="One GPU per actor.")
     threads: int = Field(1, gt=0, description="CPU threads (and Ray CPUs) per actor.")
+
+    def decoding(self) -> Decoding:
+        """The part that decides on an answer."""
+        return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})
 
 
 class Settings(BaseSettings):

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
             pa.list_(pa.struct([(name, pa.string()) for name in ("asset", "data_version", "record_id")])),
         ),
         pa.field("metadata", pa.string()),
+        pa.field("watermarks", pa.string()),
         pa.field("at", pa.timestamp("us", tz="UTC")),
         pa.field("reused", pa.bool_()),
     ]
@@ -46,6 +47,7 @@ def append(tables: LakeTables, record: Record) -> None:
         "uri": f"{record.ref.table}.lance",
         "inputs": [asdict(item) for item in record.inputs],
         "metadata": json.dumps(record.metadata),
+        "watermarks": json.dumps(record.watermarks),
     }
     lance.write_dataset(pa.Table.from_pylist([row], schema=pa.schema(list(ds.schema))), ds, mode="append")
 
@@ -65,6 +67,7 @@ def _record(row: dict[str, Any]) -> Record:
         ref=LanceRef(row["table"], row["table_id"], row["version"]),
         inputs=inputs,
         metadata=json.loads(row["metadata"]),
+        watermarks=json.loads(row["watermarks"]),
     )
 
 

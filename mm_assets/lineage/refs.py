@@ -43,7 +43,11 @@ class InputRef:
 
 @dataclass(frozen=True)
 class Record:
-    """One materialization: a row of `lineage.lance`."""
+    """One materialization: a row of `lineage.lance`.
+
+    `watermarks` names, per table, the version up to which the asset has seen every row: a refresh looks only at rows
+    that changed after it.
+    """
 
     id: str
     asset: str
@@ -53,6 +57,7 @@ class Record:
     code_version: str
     inputs: tuple[InputRef, ...]
     metadata: dict[str, Any]
+    watermarks: dict[str, int]
     at: datetime
     reused: bool
 
@@ -82,15 +87,11 @@ class OwnCommit:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a job did to a table.
+class Final:
+    """What a finished materialization says of itself: metadata (JSON values), and watermarks (see Record)."""
 
-    `version` is the last commit that the job made, None where there was nothing to write.
-    """
-
-    table: str
-    version: int | None
     metadata: dict[str, Any]
+    watermarks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,18 +126,18 @@ class Step:
         return self.own[asset].record
 
     def properties(
-        self, assets: list[str], batch: int, final: Mapping[str, Mapping[str, Any]] | None = None
+        self, assets: list[str], batch: int, final: Mapping[str, Final] | None = None
     ) -> dict[str, str]:
         """Transaction properties of one commit.
 
         Args:
             assets: the assets whose rows or cells the commit carries.
             batch: number of the commit within the step.
-            final: for the step's last commit, the metadata of each asset that it completes: the commit then
+            final: for the step's last commit, what each asset that it completes says of itself: the commit then
                 carries their records, so that a crash before the lineage row can be healed.
         """
         inputs = {name: record.data_version for name, record in self.inputs.items()}
-        drafts = [self._draft(asset, metadata) for asset, metadata in (final or {}).items()]
+        drafts = [self._draft(asset, said) for asset, said in (final or {}).items()]
         return {
             ASSETS: ",".join(assets),
             RUN: self.run_id,
@@ -147,7 +148,7 @@ class Step:
             RECORDS: json.dumps(drafts),
         }
 
-    def _draft(self, asset: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def _draft(self, asset: str, final: Final) -> dict[str, Any]:
         return {
             "id": uuid.uuid4().hex,
             "asset": asset,
@@ -155,13 +156,14 @@ class Step:
             "step": self.key,
             "code_version": self.code_versions[asset],
             "inputs": [asdict(record.as_input()) for record in self.inputs.values()],
-            "metadata": dict(metadata),
+            "metadata": final.metadata,
+            "watermarks": final.watermarks,
             "at": datetime.now(UTC).isoformat(),
         }
 
-    def reuse(self, asset: str, ref: LanceRef, metadata: Mapping[str, Any], reused: bool) -> Record:
+    def record(self, asset: str, ref: LanceRef, final: Final, *, reused: bool) -> Record:
         """The record of a materialization without a final commit of its own."""
-        draft = self._draft(asset, metadata)
+        draft = self._draft(asset, final)
         inputs = tuple(record.as_input() for record in self.inputs.values())
         return Record(**{**draft, "inputs": inputs, "at": datetime.now(UTC), "ref": ref, "reused": reused})
 
@@ -193,7 +195,7 @@ def diamond_conflict(inputs: Mapping[str, Record], ancestors: Mapping[str, Recor
     shared = sorted({asset for trail in seen.values() for asset in trail})
     for asset in shared:
         trails = {name: trail for name, trail in seen.items() if asset in trail}
-        newest = max((trail[asset] for trail in trails.values()), key=lambda r: (r.asset in inputs and r is inputs.get(asset), r.at))
+        newest = inputs.get(asset) or max((trail[asset] for trail in trails.values()), key=lambda record: record.at)
         behind = {name for name, trail in trails.items() if trail[asset].data_version != newest.data_version}
         if behind:
             return _diamond_sentence(asset, newest, {name: trails[name] for name in behind})

@@ -1,0 +1,66 @@
+"""The words of an example: templates, chat messages in TRL's format, and the checks that need no model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Message = dict[str, Any]
+
+IMAGE_TOKEN = "<image>"
+
+# Mistral's instruct format as LLaVA-NeXT was trained with it; `generation` marks what the loss counts.
+MISTRAL_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' }}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<image>\n' }}{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{{ ' [/INST]' }}"
+    "{% else %}{% generation %}"
+    "{% for part in message['content'] %}{{ ' ' + part['text'] }}{% endfor %}{{ eos_token }}"
+    "{% endgeneration %}{% endif %}{% endfor %}"
+)
+
+
+def fill(template: str, labels: Sequence[str], label: str | None = None) -> str:
+    """Put `{label}` and `{labels}` (joined by ", ") into a template; any other braces are plain text."""
+    text = template.replace("{labels}", ", ".join(labels))
+    return text if label is None else text.replace("{label}", label)
+
+
+def user_message(text: str, images: int = 1) -> Message:
+    """What the user says: the images, then the text."""
+    return {"role": "user", "content": [*({"type": "image"} for _ in range(images)), {"type": "text", "text": text}]}
+
+
+def assistant_message(text: str) -> Message:
+    """What the assistant answers."""
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def fault(messages: Sequence[Message], num_images: int) -> str | None:
+    """Why an example could not be trained on, as far as its messages tell; None where they are sound.
+
+    Checked are: user and assistant alternate, from a user's to an assistant's; as many image placeholders as images;
+    no image token hidden in a text; no empty answer.
+    """
+    roles = [message["role"] for message in messages]
+    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
+        return f"roles do not alternate from user to assistant: {', '.join(roles)}"
+    parts = [part for message in messages for part in message["content"]]
+    placeholders = sum(part["type"] == "image" for part in parts)
+    if placeholders != num_images:
+        return f"{placeholders} image placeholders for {num_images} images"
+    if any(IMAGE_TOKEN in (part.get("text") or "") for part in parts):
+        return f"the text contains the image token {IMAGE_TOKEN}"
+    answers = [part["text"] for message in messages if message["role"] == "assistant" for part in message["content"]]
+    return None if all(answer.strip() for answer in answers) else "an answer is empty"
+
+
+def without_gaps(messages: Sequence[Message]) -> list[Message]:
+    """Messages as they come back from an Arrow column, without the null fields that a struct column adds."""
+    return [
+        {
+            "role": message["role"],
+            "content": [{name: value for name, value in part.items() if value is not None} for part in message["content"]],
+        }
+        for message in messages
+    ]

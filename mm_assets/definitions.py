@@ -1,0 +1,66 @@
+"""The map: assets in the order in which data flows, and what they are given. Start reading here."""
+
+from collections.abc import Callable
+
+import dagster as dg
+from pydantic import BaseModel
+
+from mm_assets.curate.assets import sft_dataset
+from mm_assets.evaluate.assets import evaluation
+from mm_assets.finetune.assets import base_model, llava_checkpoint
+from mm_assets.ingest.assets import image_table, raw_images
+from mm_assets.predict.assets import batch_predictions
+from mm_assets.resources import ImageSource, Lake, RayCluster
+from mm_assets.score.assets import near_duplicates, scores
+from mm_assets.settings import Settings, digest, load_settings
+
+ASSETS = [
+    raw_images,
+    image_table,
+    scores,
+    near_duplicates,
+    base_model,
+    sft_dataset,
+    llava_checkpoint,
+    evaluation,
+    batch_predictions,
+]
+
+# The settings that an asset's result depends on: its code version is its revision and their digest.
+READS: dict[str, Callable[[Settings], list[BaseModel]]] = {
+    "image_table": lambda s: [s.ingest.limits()],
+    "scores/near_duplicates": lambda s: [s.duplicates],
+    "sft_dataset": lambda s: [s.curate],
+    "base_model": lambda s: [s.base],
+    "llava_checkpoint": lambda s: [s.train],
+    "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
+    "batch_predictions": lambda s: [s.predict.decoding()],
+}
+
+
+def build(settings: Settings) -> dg.Definitions:
+    """The code location for given settings."""
+
+    def with_code_version(spec: dg.AssetSpec) -> dg.AssetSpec:
+        read = READS.get(spec.key.to_user_string())
+        version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
+        return spec.replace_attributes(code_version=version)
+
+    definitions = dg.Definitions(
+        assets=ASSETS,
+        resources={
+            "settings": settings,
+            "lake": Lake(root=settings.lake),
+            "ray_cluster": RayCluster(address=settings.ray_address),
+            "image_source": ImageSource(source=settings.source),
+        },
+        # Steps share one process, and with it one Ray cluster: starting Ray anew for each costs more than most steps.
+        executor=dg.in_process_executor,
+    )
+    return definitions.map_asset_specs(func=with_code_version)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Read the settings when the code location is loaded, not when this module is imported."""
+    return build(load_settings())

@@ -1,0 +1,174 @@
+"""Answers held to the labels: one small interface, and its first engine, log-likelihoods by transformers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from mm_assets.chat import assistant_message, user_message
+from mm_assets.engines.lance_images import LanceImages
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.processors import load_processor
+from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.settings import PredictSettings
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the answers that it may get, label by label."""
+
+    prompt: str
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The likeliest answer to a question about one image; `confidence` is its share of all answers' likelihood.
+
+    Where the image could not be answered, `error` says why and the rest is None.
+    """
+
+    image_id: str
+    label: str | None = None
+    text: str | None = None
+    confidence: float | None = None
+    error: str | None = None
+
+
+class Generator(Protocol):
+    """An engine that answers a question about images."""
+
+    def answer(self, images: Sequence[Image.Image]) -> list[tuple[str, float]]:
+        """Label and confidence of each image, in order."""
+        ...
+
+
+class LabelScorer:
+    """Scores every allowed answer by its log-likelihood; the prompt and the image are computed once for all answers.
+
+    Args:
+        model_dir: folder of the merged weights and the processor.
+        question: prompt and answers.
+        settings: precision, device and threads.
+    """
+
+    def __init__(self, model_dir: Path, question: Question, settings: PredictSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        self._device = "cuda" if settings.use_gpu else "cpu"
+        dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+        self._processor = load_processor(model_dir)
+        self._processor.tokenizer.padding_side = "left"
+        model = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=dtype, local_files_only=True)
+        self._model = model.to(self._device).eval()
+        self._labels = list(question.answers)
+        self._prompt, self._tokens, self._known = self._prepare(question)
+
+    def _prepare(self, question: Question) -> tuple[str, torch.Tensor, torch.Tensor]:
+        """The prompt as the chat template renders it, the answers' tokens (labels, length) and which are no padding."""
+        asked = self._processor.apply_chat_template([user_message(question.prompt)], tokenize=False)
+        rows = []
+        for text in question.answers.values():
+            told = [user_message(question.prompt), assistant_message(text)]
+            whole = self._processor.apply_chat_template(told, tokenize=False)
+            rows.append(self._processor.tokenizer(whole.removeprefix(asked), add_special_tokens=False)["input_ids"])
+        length = max(map(len, rows))
+        tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=self._device)
+        known = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self._device)
+        return asked, tokens, known
+
+    @torch.inference_mode()
+    def answer(self, images: Sequence[Image.Image]) -> list[tuple[str, float]]:
+        """Label and confidence of each image, in order."""
+        shares = self._log_likelihoods(images).softmax(dim=-1)
+        best = shares.max(dim=-1)
+        return [
+            (self._labels[index], float(share))
+            for index, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def _log_likelihoods(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Shape (images, labels): natural log of each answer's likelihood."""
+        count, labels = len(images), len(self._labels)
+        inputs = self._processor(
+            text=[self._prompt] * count, images=list(images), padding=True, return_tensors="pt", add_special_tokens=False
+        ).to(self._device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
+        output = self._model(**inputs, use_cache=True, logits_to_keep=1)
+        cache = output.past_key_values
+        cache.batch_repeat_interleave(labels)
+        tokens, known = self._tokens.repeat(count, 1), self._known.repeat(count, 1)
+        seen = inputs["attention_mask"].repeat_interleave(labels, dim=0)
+        positions = seen.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=self._device)
+        logits = self._model(
+            input_ids=tokens,
+            attention_mask=torch.cat([seen, known], dim=1),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        first = output.logits[:, -1:].repeat_interleave(labels, dim=0)
+        logits = torch.cat([first, logits[:, :-1]], dim=1).float()
+        picked = logits.log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        return (picked * known).sum(dim=1).view(count, labels)
+
+
+class Answerer:
+    """Reads images by id and has them answered; runs as a Ray actor. One bad image costs one row, not a batch."""
+
+    def __init__(
+        self, tables: LakeTables, version: int, model_dir: Path, question: Question, settings: PredictSettings
+    ) -> None:
+        self._images = LanceImages(tables, version)
+        self._question = question
+        self._generator: Generator = LabelScorer(model_dir, question, settings)
+
+    def __call__(self, image_ids: list[str]) -> list[Answer]:
+        """An answer, or an error, for each image."""
+        try:
+            return self._answers(image_ids)
+        except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
+            if len(image_ids) == 1:
+                return [Answer(image_ids[0], error=f"{type(error).__name__}: {error}")]
+            return [answer for image_id in image_ids for answer in self([image_id])]
+
+    def _answers(self, image_ids: list[str]) -> list[Answer]:
+        found = self._generator.answer(self._images.read(image_ids))
+        return [
+            Answer(image_id, label, self._question.answers[label], confidence)
+            for image_id, (label, confidence) in zip(image_ids, found, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class AnswerJob:
+    """Everything that answering images takes but the images."""
+
+    tables: LakeTables
+    cluster: Cluster
+    images_version: int
+    model_dir: Path
+    question: Question
+    settings: PredictSettings
+
+    def run(self, image_ids: list[str], progress: Progress) -> Iterator[Answer]:
+        """Answers of all images, in the order in which batches end."""
+        size = self.settings.batch_size
+        batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+        arguments: tuple[Any, ...] = (
+            self.tables, self.images_version, self.model_dir, self.question, self.settings,
+        )  # fmt: skip
+        results = self.cluster.map(
+            Answerer,
+            arguments,
+            batches,
+            actors=self.settings.actors,
+            num_cpus=self.settings.threads,
+            num_gpus=1 if self.settings.use_gpu else 0,
+        )
+        for _, answers in results:
+            progress.add(len(answers))
+            yield from answers

@@ -1,0 +1,46 @@
+"""Images straight from Lance at a pinned version, by image id; picklable, and opened once per process."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lance
+from PIL import Image
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.images import decode
+from mm_assets.settings import PILLOW_MAX_PIXELS
+
+
+class LanceImages:
+    """Decoded images of one version of `images.lance`.
+
+    Args:
+        tables: the lake.
+        version: of `images.lance`.
+    """
+
+    def __init__(self, tables: LakeTables, version: int) -> None:
+        self._tables, self._version = tables, version
+        self._opened: tuple[lance.LanceDataset, dict[str, int]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A handle of Lance belongs to one process.
+        return {**self.__dict__, "_opened": None}
+
+    def _table(self) -> tuple[lance.LanceDataset, dict[str, int]]:
+        if self._opened is None:
+            ds = self._tables.open("images", self._version)
+            rows = ds.scanner(columns=["image_id"], filter="error is null", with_row_id=True).to_table()
+            ids = dict(zip(rows["image_id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True))
+            self._opened = ds, ids
+        return self._opened
+
+    def read(self, image_ids: Sequence[str]) -> list[Image.Image]:
+        """The images in the order of their ids, upright and in RGB.
+
+        Raises:
+            KeyError: an id has no usable image at this version.
+        """
+        ds, ids = self._table()
+        blobs = ds.read_blobs("image", ids=[ids[image_id] for image_id in image_ids])
+        return [decode(data, PILLOW_MAX_PIXELS)[0] for _, data in blobs]

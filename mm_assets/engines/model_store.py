@@ -1,0 +1,113 @@
+"""`models.lance` and the folders beside it: every model under the digest of its files."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from mm_assets.engines.lance_tables import LakeTables, key_field, replace_rows, write_fragments
+
+TABLE = "models"
+
+SCHEMA = pa.schema(
+    [
+        key_field("digest"),  # of the files: see `files_digest`
+        pa.field("kind", pa.string()),  # base | checkpoint
+        pa.field("name", pa.string()),
+        pa.field("num_bytes", pa.int64()),
+        pa.field("recipe_digest", pa.string()),
+        pa.field("recipe", pa.string()),  # JSON: what the files were made from; the same recipe is not made twice
+        pa.field("metrics", pa.string()),  # JSON
+        pa.field("run_id", pa.string()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of the registry."""
+
+    digest: str
+    kind: str
+    name: str
+    num_bytes: int
+    recipe: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def recipe_digest(recipe: Mapping[str, Any]) -> str:
+    """Digest of a recipe's canonical JSON."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def files_digest(folder: Path) -> tuple[str, int]:
+    """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and their bytes together."""
+    whole, size = hashlib.sha256(), 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        size += path.stat().st_size
+    return whole.hexdigest()[:16], size
+
+
+def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | None:
+    """The newest model whose columns equal `wanted` and whose files are there."""
+    condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
+    rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
+    rows = [row for row in rows if tables.model_dir(row["digest"]).is_dir()]
+    return _model(rows[-1]) if rows else None
+
+
+def _model(row: dict[str, Any]) -> Model:
+    names = ("digest", "kind", "name", "num_bytes")
+    fields = {name: row[name] for name in names}
+    return Model(**fields, recipe=json.loads(row["recipe"]), metrics=json.loads(row["metrics"]))
+
+
+@contextmanager
+def staging(tables: LakeTables) -> Iterator[Path]:
+    """A folder in the lake to build a model in; what is left of it afterwards is removed."""
+    folder = tables.model_dir(f".building-{uuid.uuid4().hex[:8]}")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(tables: LakeTables, folder: Path, kind: str, name: str, recipe: dict[str, Any], metrics: dict[str, Any]) -> Model:
+    """Move a staged folder to the place of its digest (the files come before the row that names them)."""
+    digest, num_bytes = files_digest(folder)
+    place = tables.model_dir(digest)
+    if not place.exists():
+        folder.rename(place)
+    return Model(digest, kind, name, num_bytes, recipe, metrics)
+
+
+def register(tables: LakeTables, ds: lance.LanceDataset, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
+    """Add a model's row (put it anew where its digest is known) in one commit."""
+    row = {
+        "digest": model.digest,
+        "kind": model.kind,
+        "name": model.name,
+        "num_bytes": model.num_bytes,
+        "recipe_digest": recipe_digest(model.recipe),
+        "recipe": json.dumps(model.recipe, sort_keys=True),
+        "metrics": json.dumps(model.metrics),
+        "run_id": run_id,
+        "created_at": datetime.now(UTC),
+    }
+    rows = pa.Table.from_pylist([row], schema=pa.schema(list(ds.schema)))
+    known = ds.count_rows(f"digest = '{model.digest}'") > 0
+    replace_rows(ds, "digest", [model.digest] if known else [], write_fragments(tables, TABLE, rows), properties)

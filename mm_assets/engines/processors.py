@@ -1,0 +1,56 @@
+"""Token counts of chat examples by the model's own processor, without decoding an image."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoProcessor
+
+from mm_assets.chat import Message
+
+
+def load_processor(model_dir: Path) -> Any:  # noqa: ANN401  (every family has a class of its own)
+    """The processor (tokenizer and image processor) saved beside a model."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    return AutoProcessor.from_pretrained(model_dir, local_files_only=True)
+
+
+class TokenCounter:
+    """Counts the tokens of an example as training will see it: chat template, text, and image tokens.
+
+    Args:
+        model_dir: folder of the base model.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self._model_dir = model_dir
+        self._texts: dict[str, int] = {}
+        self._images: dict[tuple[int, int], int] = {}
+
+    @cached_property
+    def _processor(self) -> Any:  # noqa: ANN401
+        return load_processor(self._model_dir)
+
+    def count(self, messages: Sequence[Message], sizes: Sequence[tuple[int, int]]) -> int:
+        """Tokens of one example.
+
+        Args:
+            messages: of the chat.
+            sizes: (width, height) in pixels of each image, upright.
+        """
+        text = self._processor.apply_chat_template(messages, tokenize=False)
+        if text not in self._texts:
+            ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self._texts[text] = len(ids)
+        # The text holds one placeholder token for each image.
+        return self._texts[text] + sum(self._image(size) - 1 for size in sizes)
+
+    def _image(self, size: tuple[int, int]) -> int:
+        if size not in self._images:
+            width, height = size
+            known = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            (self._images[size],) = known.num_image_tokens
+        return self._images[size]
+

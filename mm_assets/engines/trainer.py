@@ -1,0 +1,213 @@
+"""The one seam to training: TRL's SFTTrainer with a PEFT adapter, under Ray Train's TorchTrainer."""
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import ray.train
+import torch
+from peft import LoraConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from transformers import AutoModelForImageTextToText, TrainerCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from mm_assets.chat import Message
+from mm_assets.engines.lance_images import LanceImages
+from mm_assets.engines.processors import load_processor
+from mm_assets.engines.ray_tasks import Cluster, interruptible
+from mm_assets.engines.weights import name_keys_for_vllm
+from mm_assets.settings import TrainSettings
+
+RETRIES = 2  # of a worker group that died; it goes on from the last epoch's checkpoint
+CHECKPOINT = "trainer"
+LOG_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Chat examples of one split, their images by id at a pinned version."""
+
+    image_ids: list[list[str]]
+    messages: list[list[Message]]
+    images: LanceImages
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def as_dataset(self) -> datasets.Dataset:
+        """A dataset that reads and decodes its images when a batch is asked for."""
+        return datasets.Dataset.from_dict({"row": range(len(self))}).with_transform(self._read)
+
+    def _read(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        rows = batch["row"]
+        return {
+            "images": [self.images.read(self.image_ids[row]) for row in rows],
+            "messages": [self.messages[row] for row in rows],
+        }
+
+
+def fine_tune(
+    cluster: Cluster, base_dir: Path, output_dir: Path, train: Examples, validation: Examples, settings: TrainSettings
+) -> dict[str, Any]:
+    """Fine-tune a base model and write merged weights, processor and adapter into `output_dir`.
+
+    Returns:
+        Metrics: loss by step, validation loss, examples, seconds.
+    """
+    cluster.connect()
+    with tempfile.TemporaryDirectory(prefix="mm-train-") as scratch:
+        trainer = TorchTrainer(
+            _train_worker,
+            train_loop_config={
+                "base_dir": str(base_dir),
+                "output_dir": str(output_dir),
+                "train": train,
+                "validation": validation,
+                "settings": settings,
+            },
+            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.use_gpu),
+            run_config=RunConfig(
+                storage_path=scratch,
+                name="sft",
+                failure_config=FailureConfig(max_failures=RETRIES),
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                # Ray Train's patched print breaks dill, and with it Dataset.with_transform.
+                worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "HF_HUB_OFFLINE": "1"}},
+            ),
+        )
+        interruptible(trainer.fit)
+    return json.loads((output_dir / "training.json").read_text())
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """What every Ray Train worker does; rank 0 writes the result."""
+    settings: TrainSettings = config["settings"]
+    started = time.monotonic()
+    torch.set_num_threads(settings.threads)
+    set_seed(settings.seed)
+    base_dir, output_dir = Path(config["base_dir"]), Path(config["output_dir"])
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    processor = load_processor(base_dir)
+    model = AutoModelForImageTextToText.from_pretrained(base_dir, dtype=dtype, local_files_only=True)
+    train: Examples = config["train"]
+    reporter = _Reporter()
+    with tempfile.TemporaryDirectory(prefix="mm-sft-") as scratch:
+        trainer = SFTTrainer(
+            model=model,
+            args=_arguments(settings, scratch),
+            processing_class=processor,
+            train_dataset=train.as_dataset(),
+            eval_dataset=config["validation"].as_dataset() if len(config["validation"]) else None,
+            peft_config=_adapter(settings),
+            callbacks=[reporter],
+        )
+        trainer = ray.train.huggingface.transformers.prepare_trainer(trainer)
+        with _resumed() as checkpoint:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        metrics = {"examples": len(train), "loss": reporter.losses}
+        if len(config["validation"]):
+            metrics["validation_loss"] = round(trainer.evaluate()["eval_loss"], 5)
+    if ray.train.get_context().get_world_rank() == 0:
+        _save(trainer.accelerator.unwrap_model(trainer.model), processor, output_dir)
+        metrics["train_seconds"] = round(time.monotonic() - started, 2)
+        (output_dir / "training.json").write_text(json.dumps(metrics))
+    ray.train.report({"epoch": settings.epochs})  # a barrier: nobody leaves before rank 0 has written
+
+
+def _arguments(settings: TrainSettings, scratch: str) -> SFTConfig:
+    return SFTConfig(
+        output_dir=scratch,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_steps,
+        optim="adamw_torch",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=settings.precision == "bf16",
+        use_cpu=not settings.use_gpu,
+        max_length=None,  # truncation would cut image tokens; the pre-flight held every example to the limit
+        assistant_only_loss=True,
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ddp_find_unused_parameters=True,
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_steps=5,
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def _adapter(settings: TrainSettings) -> LoraConfig:
+    return LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        target_modules="all-linear",
+        exclude_modules=settings.lora_exclude,
+        modules_to_save=settings.modules_to_save or None,
+        task_type="CAUSAL_LM",
+    )
+
+
+class _resumed:  # noqa: N801  (used as a function)
+    """The folder of the last checkpoint, where this worker group replaces one that died; else None."""
+
+    def __enter__(self) -> str | None:
+        checkpoint = ray.train.get_checkpoint()
+        self._context = checkpoint.as_directory() if checkpoint else None
+        return os.path.join(self._context.__enter__(), CHECKPOINT) if self._context else None  # noqa: PTH118
+
+    def __exit__(self, *error: Any) -> None:  # noqa: ANN401
+        if self._context:
+            self._context.__exit__(*error)
+
+
+class _Reporter(TrainerCallback):
+    """Says how far the training is, keeps the loss curve, and hands each epoch's checkpoint to Ray Train."""
+
+    def __init__(self) -> None:
+        self.losses: list[dict[str, float]] = []
+        self._started = self._said = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ANN401
+        """Keep the loss; say step, rate and time left now and then."""
+        if "loss" not in logs or not state.is_world_process_zero:
+            return
+        self.losses.append({"step": state.global_step, "loss": round(logs["loss"], 5)})
+        now = time.monotonic()
+        if now - self._said >= LOG_EVERY_S:
+            self._said = now
+            rate = state.global_step / (now - self._started)
+            left = (state.max_steps - state.global_step) / rate
+            line = f"step {state.global_step} of {state.max_steps}, loss {logs['loss']:.4f}, {rate:.2f} steps/s"
+            print(f"{line}, {left:,.0f} s left", flush=True)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        """Report the checkpoint once, from rank 0; the other ranks only take part."""
+        metrics = {"epoch": state.epoch}
+        if not state.is_world_process_zero:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory(prefix="mm-ckpt-") as folder:
+            newest = max(Path(args.output_dir).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]))
+            newest.rename(Path(folder, CHECKPOINT))
+            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _save(model: Any, processor: Any, output_dir: Path) -> None:  # noqa: ANN401  (a PEFT model, a processor)
+    model.save_pretrained(output_dir / "adapter")
+    merged = model.merge_and_unload()
+    merged.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    name_keys_for_vllm(output_dir)

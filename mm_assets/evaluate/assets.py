@@ -1,0 +1,34 @@
+"""The gate between a checkpoint and production."""
+
+import dagster as dg
+
+from mm_assets.finetune.assets import llava_checkpoint
+from mm_assets.lineage.pins import materialize
+from mm_assets.resources import Lake, RayCluster
+from mm_assets.settings import Settings
+
+
+@dg.asset(
+    group_name="evaluate",
+    deps=[llava_checkpoint],
+    code_version="1",
+    kinds={"pytorch", "ray"},
+    owners=["team:ml"],
+)
+def evaluation(
+    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The checkpoint and the production model (the base where there is none) on the held-out split, row by row.
+
+    The checkpoint is promoted only when the paired bootstrap interval of the difference lies above zero and its
+    accuracy reaches the profile's minimum. Not being promoted is a result, not a failure.
+    """
+    from mm_assets.evaluate.job import evaluate_checkpoint
+
+    return materialize(
+        context,
+        lake,
+        lambda step: evaluate_checkpoint(
+            step, lake.tables(), ray_cluster.cluster(), settings.evaluate, settings.predict
+        ),
+    )

@@ -1,0 +1,75 @@
+"""Accuracy, confusion, and the paired interval of a difference: pure functions on labels."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference of two accuracies, and the ends of its confidence interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def accuracy(truth: Sequence[str], said: Sequence[str | None]) -> float:
+    """Share of answers that are right; a missing answer is wrong.
+
+    Raises:
+        ValueError: there is nothing to judge.
+    """
+    if not truth:
+        raise ValueError("accuracy of no examples")
+    return float(np.mean([a == b for a, b in zip(truth, said, strict=True)]))
+
+
+def per_class(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, float | int]]:
+    """Of each true label: the number of examples, and the share that was recognised (recall)."""
+    counts, right = Counter(truth), Counter(a for a, b in zip(truth, said, strict=True) if a == b)
+    return {label: {"examples": counts[label], "recall": right[label] / counts[label]} for label in sorted(counts)}
+
+
+def confusion(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, int]]:
+    """Counts by true label, then by answered label ("error" for a missing answer)."""
+    matrix: dict[str, dict[str, int]] = {label: {} for label in sorted(set(truth))}
+    for (label, answer), count in sorted(Counter(zip(truth, (s or "error" for s in said), strict=True)).items()):
+        matrix[label][answer] = count
+    return matrix
+
+
+def paired_bootstrap(
+    challenger: Sequence[bool], champion: Sequence[bool], *, confidence: float, samples: int, seed: int = 0
+) -> Interval:
+    """Percentile interval of the difference of two accuracies on the same examples.
+
+    The examples are resampled, each with both models' answers, so what is hard for both does not widen the interval
+    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+
+    Args:
+        challenger: whether its answer was right, shape (n,).
+        champion: the same of the other model.
+        confidence: of the interval, e.g. 0.95.
+        samples: number of resamples.
+        seed: of the resampling.
+    """
+    gains = np.asarray(challenger, dtype=np.int8) - np.asarray(champion, dtype=np.int8)
+    rng = np.random.default_rng(seed)
+    # Resampling n examples with replacement draws the counts of +1, 0 and -1 from a multinomial.
+    shares = [(gains == value).mean() for value in (1, 0, -1)]
+    draws = rng.multinomial(len(gains), shares, size=samples)
+    means = (draws[:, 0] - draws[:, 2]) / len(gains)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(gains.mean()), float(low), float(high))
+
+
+def promotes(interval: Interval, challenger_accuracy: float, min_accuracy: float) -> tuple[bool, str]:
+    """The gate: the interval's lower end above zero, and the accuracy at its minimum. Gives the reason in words."""
+    if interval.low <= 0:
+        return False, f"the interval of the difference [{interval.low:+.3f}, {interval.high:+.3f}] is not above zero"
+    if challenger_accuracy < min_accuracy:
+        return False, f"accuracy {challenger_accuracy:.3f} is below min_accuracy {min_accuracy:.3f}"
+    return True, f"better by {interval.difference:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"

@@ -1,0 +1,27 @@
+"""The columns of `evaluations.lance`: one row per evaluation and held-out image."""
+
+import pyarrow as pa
+
+from mm_assets.engines.lance_tables import key_field
+
+EVALUATIONS = "evaluations"
+
+EVALUATIONS_SCHEMA = pa.schema(
+    [
+        key_field("id"),  # evaluation and image
+        pa.field("evaluation_id", pa.string()),  # digest of models, examples and settings
+        pa.field("challenger", pa.string()),  # digest of the model that was trained
+        pa.field("champion", pa.string()),  # digest of the production model before (the base where there was none)
+        pa.field("promoted", pa.bool_()),
+        pa.field("production", pa.string()),  # digest of the production model after; null where there is none
+        pa.field("image_id", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("challenger_label", pa.string()),
+        pa.field("challenger_confidence", pa.float32()),
+        pa.field("champion_label", pa.string()),
+        pa.field("champion_confidence", pa.float32()),
+        pa.field("error", pa.string()),
+        pa.field("at", pa.timestamp("us", tz="UTC")),
+    ]
+)

@@ -1,0 +1,42 @@
+"""From a source to a Lance table of images: the listing, then the bytes."""
+
+import dagster as dg
+
+from mm_assets.lineage.pins import materialize
+from mm_assets.resources import ImageSource, Lake, RayCluster
+from mm_assets.settings import Settings
+
+
+@dg.asset(group_name="ingest", code_version="1", kinds={"lance"}, owners=["team:data"])
+def raw_images(
+    context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource
+) -> dg.MaterializeResult:
+    """The listing of the source: every file with its uri, etag, size and label, whatever its name; never the bytes."""
+    from mm_assets.ingest.job import list_objects
+
+    source = image_source.open()
+    return materialize(context, lake, lambda step: list_objects(step, lake.tables(), source, image_source.identity()))
+
+
+@dg.asset(group_name="ingest", deps=[raw_images], code_version="1", kinds={"lance", "ray"}, owners=["team:data"])
+def image_table(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    ray_cluster: RayCluster,
+    image_source: ImageSource,
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult:
+    """One row per object: the image's bytes (blob v2), its digest, format, size and label.
+
+    Every image is decoded in full under limits of bytes, pixels, time and memory. An object that cannot be used is a
+    row with a null image and an `error` that names the reason. Only objects that are new or changed are read.
+    """
+    from mm_assets.ingest.job import store_images
+
+    return materialize(
+        context,
+        lake,
+        lambda step: store_images(
+            step, lake.tables(), ray_cluster.cluster(), image_source.open(), settings.ingest
+        ),
+    )

@@ -1,0 +1,190 @@
+"""The Dagster side of lineage: pin the inputs once, run the job, publish what it wrote.
+
+Every asset goes through `materialize` (or `materialize_each`), which holds the contract: what a step read, what its
+commits name, what `lineage.lance` says and what Dagster records are the same versions.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import AssetKey
+
+from mm_assets.lineage.refs import (
+    Final,
+    OwnCommit,
+    Record,
+    RefusalError,
+    Step,
+    diamond_conflict,
+    tag_name,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lance_tables import LakeTables
+    from mm_assets.resources import Lake
+
+RECORD = "lineage_record"
+# The one asset that may see newer images than its other input did (the model that was trained on older ones).
+MAY_MIX_VERSIONS = {"batch_predictions"}
+
+TABLES = {
+    "raw_images": "objects",
+    "image_table": "images",
+    "sft_dataset": "sft",
+    "base_model": "models",
+    "llava_checkpoint": "models",
+    "evaluation": "evaluations",
+    "batch_predictions": "predictions",
+}
+
+
+def table_of(asset: str) -> str:
+    """The Lance table that an asset writes."""
+    return "images" if asset.startswith("scores/") else TABLES[asset]
+
+
+def materialize(
+    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final]
+) -> dg.MaterializeResult:
+    """Run the job of a step with one asset.
+
+    Raises:
+        dagster.Failure: the step is refused; the message says what to do.
+    """
+    asset = context.asset_key.to_user_string()
+    return next(materialize_each(context, lake, lambda step: {asset: job(step)}))
+
+
+def materialize_each(
+    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], dict[str, Final]]
+) -> Iterator[dg.MaterializeResult]:
+    """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself."""
+    tables = lake.tables()
+    started = time.monotonic()
+    try:
+        step, pointers = _begin(context, tables)
+        finals = job(step)
+    except RefusalError as refusal:
+        raise dg.Failure(str(refusal), allow_retries=False) from None
+    seconds = time.monotonic() - started
+    for asset, final in finals.items():
+        record = _publish(tables, step, asset, final)
+        yield _result(tables, record, pointers, seconds)
+
+
+def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Step, dict[str, int | None]]:
+    from mm_assets.engines.lineage_table import last_records, own_commit, records
+
+    assets = sorted(key.to_user_string() for key in context.selected_asset_keys)
+    # First, so that a record lost to a crash is written before anybody looks for it.
+    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
+    # Dagster's newest events are read once, and before the lake's history, which then holds the record of each.
+    events = {key.to_user_string(): _newest_event(context, key) for key in _upstream_keys(context)}
+    history = records(tables)
+    latest = last_records(tables, list(history.values()))
+    inputs, pointers = {}, {}
+    for name, event in events.items():
+        inputs[name], pointers[name] = _pin(name, event, history, latest, tables.root)
+    ancestors = {r.id: r for record in inputs.values() for r in walk(record, history)}
+    if not MAY_MIX_VERSIONS.issuperset(assets):
+        conflict = diamond_conflict(inputs, ancestors)
+        if conflict:
+            raise RefusalError(conflict)
+    for name, record in inputs.items():
+        context.log.info(f"pinned {name} at {record.data_version}")
+    codes = {asset: _code_version(context, asset) for asset in assets}
+    step = Step(context.run_id, context.op_execution_context.op.name, codes, inputs, ancestors, own, context.log.info)
+    return step, pointers
+
+
+def _upstream_keys(context: dg.AssetExecutionContext) -> list[AssetKey]:
+    selected = context.selected_asset_keys
+    specs = (context.assets_def.get_asset_spec(key) for key in selected)
+    return sorted({dep.asset_key for spec in specs for dep in spec.deps} - selected)
+
+
+def _code_version(context: dg.AssetExecutionContext, asset: str) -> str:
+    return context.assets_def.code_versions_by_key[AssetKey(asset.split("/"))] or ""
+
+
+def _newest_event(context: dg.AssetExecutionContext, key: AssetKey) -> dg.EventLogRecord | None:
+    found = context.instance.fetch_materializations(key, limit=1).records
+    return found[0] if found else None
+
+
+def _pin(
+    name: str, event: dg.EventLogRecord | None, history: dict[str, Record], latest: dict[str, Record], root: str
+) -> tuple[Record, int | None]:
+    """The materialization of an input that this step reads, and the storage id of its Dagster event.
+
+    Its version overrides (in `_result`) the snapshot that Dagster itself took when the step began: otherwise an
+    upstream that is re-materialized in between would be recorded at one version and read at another. An instance
+    that does not know this lake's history (another lake's event, or none) adopts the lake's own record.
+
+    Raises:
+        RefusalError: the lake has no materialization of the input.
+    """
+    if name not in latest:
+        raise RefusalError(f"{name} is not in the lake {root} yet: materialize {name} first")
+    if event is not None and event.asset_materialization is not None:
+        said = event.asset_materialization.metadata.get(RECORD)
+        record = history.get(str(said.value)) if said is not None else None
+        if record is not None and record.ref.table_id == latest[name].ref.table_id:
+            return record, event.storage_id
+    return latest[name], None
+
+
+def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Record:
+    """Tag the version and write the lineage row (the commit came before, the event comes after)."""
+    from mm_assets.engines.lance_tables import tag
+    from mm_assets.engines.lineage_table import append, own_commit
+
+    before = step.own[asset]
+    after: OwnCommit = own_commit(tables, asset, table_of(asset))
+    if after.record is not None and (before.record is None or after.record.id != before.record.id):
+        return after.record  # the final commit carried it, and own_commit has just published it
+    if after.ref is None:
+        raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table_of(asset)}")
+    reused = before.record is not None and before.record.ref == after.ref
+    record = step.record(asset, after.ref, final, reused=reused)
+    tag(tables.open(table_of(asset)), tag_name(asset, after.ref.version), after.ref.version)
+    append(tables, record)
+    return record
+
+
+def _result(
+    tables: "LakeTables", record: Record, pointers: dict[str, int | None], seconds: float
+) -> dg.MaterializeResult:
+    ds = tables.open(record.ref.table, record.ref.version)
+    rows = record.metadata.get("rows_computed", record.metadata.get("rows_read", record.metadata["rows"]))
+    tags = {f"dagster/input_data_version/{item.asset}": item.data_version for item in record.inputs}
+    for name, pointer in pointers.items():
+        if pointer is not None:
+            tags[f"dagster/input_event_pointer/{name}"] = str(pointer)
+    metadata: dict[str, Any] = {
+        **{name: _shown(value) for name, value in record.metadata.items()},
+        RECORD: record.id,
+        "lance_version": record.ref.version,
+        "reused": record.reused,
+        "inputs": dg.MetadataValue.json({item.asset: item.data_version for item in record.inputs}),
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,
+        "dagster/uri": tables.uri(record.ref.table),
+        "dagster/row_count": record.metadata["rows"],
+        "dagster/column_schema": dg.TableSchema(
+            [dg.TableColumn(f.name, str(f.type), constraints=dg.TableColumnConstraints(f.nullable)) for f in ds.schema]
+        ),
+    }
+    return dg.MaterializeResult(
+        asset_key=AssetKey(record.asset.split("/")),
+        data_version=dg.DataVersion(record.data_version),
+        metadata={name: value for name, value in metadata.items() if value is not None},
+        tags=tags,
+    )
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    return dg.MetadataValue.json(value) if isinstance(value, (dict, list)) else value

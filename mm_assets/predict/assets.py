@@ -1,0 +1,31 @@
+"""An answer for every image."""
+
+import dagster as dg
+
+from mm_assets.evaluate.assets import evaluation
+from mm_assets.ingest.assets import image_table
+from mm_assets.lineage.pins import materialize
+from mm_assets.resources import Lake, RayCluster
+from mm_assets.settings import Settings
+
+
+@dg.asset(
+    group_name="predict",
+    deps=[image_table, evaluation],
+    code_version="1",
+    kinds={"pytorch", "ray"},
+    owners=["team:ml"],
+)
+def batch_predictions(
+    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """One row per image content, model and prompt: the answer held to the labels, its confidence, or an error.
+
+    `predict.model` chooses this lineage's checkpoint (`latest`) or the promoted one (`production`). Only what this
+    model has not yet answered with this prompt is computed.
+    """
+    from mm_assets.predict.job import predict
+
+    return materialize(
+        context, lake, lambda step: predict(step, lake.tables(), ray_cluster.cluster(), settings.predict)
+    )

@@ -1,0 +1,112 @@
+"""Answer every image that this model has not answered with this prompt, one commit per batch."""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.generators import Answer, AnswerJob, Question
+from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
+from mm_assets.engines.model_store import Model
+from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.evaluate.job import current_production, model_of, question_of
+from mm_assets.evaluate.tables import EVALUATIONS
+from mm_assets.ingest.tables import IMAGES
+from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
+from mm_assets.settings import PredictSettings
+
+
+def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictSettings) -> Final:
+    """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
+
+    Raises:
+        RefusalError: `production` is asked for and no model was promoted yet.
+    """
+    model = _chosen(step, tables, settings)
+    question = question_of(model, settings.prompt)
+    rows = _keyed(tables.open(IMAGES, step.version("image_table")), model.digest, _prompt_digest(question))
+    ds = tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties(["batch_predictions"], 0))
+    known = ds.to_table(columns=["id"], filter=f"model_digest = '{model.digest}'")
+    todo = rows.filter(pc.invert(pc.is_in(rows["id"], known["id"])))
+    step.log(f"{todo.num_rows:,} of {rows.num_rows:,} images to predict with model {model.digest}")
+
+    job = AnswerJob(
+        tables, cluster, step.version("image_table"), tables.model_dir(model.digest), question, settings
+    )
+    progress = Progress("images", todo.num_rows, step.log)
+    labels: Counter[str] = Counter()
+    failed = 0
+    starts = range(0, todo.num_rows, settings.batch_rows)
+    for number, start in enumerate(starts, start=1):
+        done = _answered(todo.slice(start, settings.batch_rows), job, progress)
+        labels.update(label for label in done["label"].to_pylist() if label is not None)
+        failed += done.num_rows - done["error"].null_count
+        final = _final(rows.num_rows, todo.num_rows, failed, labels, model) if number == len(starts) else None
+        properties = step.properties(
+            ["batch_predictions"], number, {"batch_predictions": final} if final else None
+        )
+        commit(tables.open(PREDICTIONS), lance.LanceOperation.Append(write_fragments(tables, PREDICTIONS, done)), properties)
+    return _final(rows.num_rows, todo.num_rows, failed, labels, model)
+
+
+def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
+    evaluation = step.inputs["evaluation"]
+    if settings.model == "latest":
+        return model_of(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
+    production = current_production(tables.open(EVALUATIONS, evaluation.ref.version))
+    if production is None:
+        raise RefusalError(
+            "predict.model (MM_PREDICT__MODEL) is production, and no model was promoted yet: "
+            "set it to latest, or train a model that passes the evaluation"
+        )
+    return model_of(tables, production)
+
+
+def _prompt_digest(question: Question) -> str:
+    text = json.dumps([question.prompt, question.answers, "label log-likelihood"])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _keyed(images: lance.LanceDataset, model_digest: str, prompt_digest: str) -> pa.Table:
+    """Every image row with its prediction's key."""
+    rows = images.to_table(columns=["image_id", "sha256", "error"])
+    ids = [
+        hashlib.sha256(json.dumps([image_id, sha256, model_digest, prompt_digest]).encode()).hexdigest()[:32]
+        for image_id, sha256 in zip(rows["image_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+    ]
+    count = rows.num_rows
+    return rows.append_column("id", pa.array(ids, pa.string())).append_column(
+        "model_digest", pa.array([model_digest] * count, pa.string())
+    ).append_column("prompt_digest", pa.array([prompt_digest] * count, pa.string()))  # fmt: skip
+
+
+def _answered(batch: pa.Table, job: AnswerJob, progress: Progress) -> pa.Table:
+    """Predictions of one batch; a rejected object has a row too, with the error that it was rejected for."""
+    rows = batch.to_pylist()
+    good = [row["image_id"] for row in rows if row["error"] is None]
+    progress.add(len(rows) - len(good))
+    answers = {answer.image_id: answer for answer in job.run(good, progress)}
+    return pa.Table.from_pylist([_prediction(row, answers) for row in rows], schema=PREDICTIONS_SCHEMA)
+
+
+def _prediction(row: dict[str, Any], answers: dict[str, Answer]) -> dict[str, Any]:
+    key = {name: row[name] for name in ("id", "image_id", "sha256", "model_digest", "prompt_digest")}
+    if row["error"] is not None:
+        return key | {"error": f"no image: {row['error']}"}
+    answer = answers[row["image_id"]]
+    return key | {
+        "answer": answer.text,
+        "label": answer.label,
+        "confidence": answer.confidence,
+        "error": answer.error,
+    }
+
+
+def _final(rows: int, computed: int, failed: int, labels: Counter[str], model: Model) -> Final:
+    counts = {"rows": rows, "rows_computed": computed, "rows_reused": rows - computed, "rows_failed": failed}
+    return Final({**counts, "predicted_labels": dict(sorted(labels.items())), "digest": model.digest})

@@ -1,0 +1,64 @@
+"""Columns added to the image table in place: one asset per scorer, and the near-duplicate groups."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from mm_assets.ingest.assets import image_table
+from mm_assets.lineage.pins import materialize, materialize_each
+from mm_assets.resources import Lake, RayCluster
+from mm_assets.score.scorers import SCORERS
+from mm_assets.settings import Settings
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            ["scores", scorer.name],
+            deps=[image_table],
+            group_name="score",
+            code_version=scorer.revision,
+            description=scorer.description,
+            kinds={"lance", "ray"},
+            owners=["team:data"],
+            skippable=True,
+        )
+        for scorer in SCORERS.values()
+    ],
+    can_subset=True,
+)
+def scores(
+    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult]:
+    """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
+    from mm_assets.score.job import compute_scores
+
+    chosen = [SCORERS[key.path[-1]] for key in sorted(context.selected_asset_keys)]
+    yield from materialize_each(
+        context,
+        lake,
+        lambda step: compute_scores(step, lake.tables(), ray_cluster.cluster(), chosen, settings.score.batch_rows),
+    )
+
+
+@dg.asset(
+    key=["scores", "near_duplicates"],
+    group_name="score",
+    deps=[dg.AssetKey(["scores", "phash"])],
+    code_version="1",
+    kinds={"lance"},
+    owners=["team:data"],
+)
+def near_duplicates(
+    context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Groups of images whose phash differs in few bits (`duplicates.max_distance`), found without comparing all pairs.
+
+    `group_id` is the group now, named after its first member; `first_group_id` is the first group that a row ever had,
+    is written once, and decides the row's split.
+    """
+    from mm_assets.score.job import group_duplicates
+
+    return materialize(
+        context, lake, lambda step: group_duplicates(step, lake.tables(), settings.duplicates.max_distance)
+    )
