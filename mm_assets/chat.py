@@ -57,10 +57,8 @@ def fault(messages: Sequence[Message], num_images: int) -> str | None:
 
 def without_gaps(messages: Sequence[Message]) -> list[Message]:
     """Messages as they come back from an Arrow column, without the null fields that a struct column adds."""
-    return [
-        {
-            "role": message["role"],
-            "content": [{name: value for name, value in part.items() if value is not None} for part in message["content"]],
-        }
-        for message in messages
-    ]
+
+    def known(part: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in part.items() if value is not None}
+
+    return [{**message, "content": [known(part) for part in message["content"]]} for message in messages]

@@ -62,7 +62,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageInfo]:
             rgb = _to_rgb(upright)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  (Pillow's decoders raise a dozen types on bad data)
+    except Exception as error:
         raise ImageError(f"corrupt: {kind}, {_describe(error)}") from error
     return rgb, ImageInfo(kind, rgb.width, rgb.height)
 
@@ -76,7 +76,7 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(_why_unidentified(data)) from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"too many pixels: {error}") from error
-    except Exception as error:  # noqa: BLE001  (see decode)
+    except Exception as error:
         raise ImageError(f"corrupt: {_describe(error)}") from error
 
 

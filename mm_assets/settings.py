@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,7 +26,7 @@ class SettingsError(ValueError):
 
 def _template(allowed: set[str], text: str) -> str:
     # `{}` is plain text: the drawn profile's prompt has a blank to fill in.
-    unknown = {name for name in re.findall(r"{(\w+)}", text)} - allowed
+    unknown = set(re.findall(r"{(\w+)}", text)) - allowed
     if unknown:
         listed = " and ".join(f"{{{name}}}" for name in sorted(allowed))
         raise ValueError(f"{{{sorted(unknown)[0]}}} is not known here: the template may use {listed}")
@@ -276,12 +277,12 @@ def load_settings() -> Settings:
         listed = ", ".join(sorted(unknown))
         raise SettingsError(f"unknown setting {listed}: known are {', '.join(sorted(known_variables()))}")
     try:
-        return Settings()  # type: ignore[call-arg]  # the profile gives what has no default
+        return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(item) for item in error.errors())) from None
 
 
-def _sentence(item: Any) -> str:
+def _sentence(item: Mapping[str, Any]) -> str:
     path = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
     if not path:
         return str(item["msg"]).removeprefix("Value error, ")

@@ -36,7 +36,7 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings) -> F
         raise RefusalError(_too_few(labels, choices))
     counter = TokenCounter(tables.model_dir(step.inputs["base_model"].metadata["digest"]))
     rows = [_example(choice, labels, counter, settings) for choice in choices]
-    final = _final(rows, labels)
+    final = _final(rows, labels, settings)
     ds = tables.open_or_create(SFT, SFT_SCHEMA, step.properties(["sft_dataset"], 0))
     desired = pa.Table.from_pylist(rows, schema=SFT_SCHEMA)
     sync_rows(tables, ds, SFT, "example_id", desired, step.properties(["sft_dataset"], 1, {"sft_dataset": final}))
@@ -60,8 +60,8 @@ def _too_few(labels: list[str], choices: list[Choice]) -> str:
     reasons = Counter(choice.left_out.split(":")[0] for choice in choices if choice.left_out)
     why = f" (left out: {', '.join(f'{n} {reason}' for reason, n in reasons.most_common(3))})" if reasons else ""
     return (
-        f"source (MM_SOURCE): {found} is left of {len(choices)} images{why}: a classifier needs at least two sub-folders "
-        "of usable images, one per label"
+        f"source (MM_SOURCE): {found} is left of {len(choices)} images{why}: a classifier needs at least two "
+        "sub-folders of usable images, one per label"
     )
 
 
@@ -87,7 +87,7 @@ def _example(choice: Choice, labels: list[str], counter: TokenCounter, settings:
     return example | {"messages": messages, "split": choice.split, "num_tokens": tokens}
 
 
-def _final(rows: list[dict[str, Any]], labels: list[str]) -> Final:
+def _final(rows: list[dict[str, Any]], labels: list[str], settings: CurateSettings) -> Final:
     splits = Counter(row.get("split") for row in rows)
     reasons = Counter(row["left_out"].split(":")[0] for row in rows if row["left_out"])
     return Final(
@@ -97,6 +97,8 @@ def _final(rows: list[dict[str, Any]], labels: list[str]) -> Final:
             "splits": {name: splits[name] for name, _ in SHARES},
             "left_out": dict(sorted(reasons.items())),
             "labels": labels,
+            "prompt": settings.prompt,
+            "answer": settings.answer,
             "longest_tokens": max((row.get("num_tokens", 0) for row in rows), default=0),
         }
     )

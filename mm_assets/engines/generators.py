@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from mm_assets.chat import assistant_message, user_message
+from mm_assets.chat import assistant_message, fill, user_message
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_store import Model
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.settings import PredictSettings
@@ -23,6 +24,13 @@ class Question:
 
     prompt: str
     answers: dict[str, str]
+
+    @classmethod
+    def of(cls, model: Model, prompt: str | None = None) -> Self:
+        """What a checkpoint was trained to be asked and to answer; another prompt can take the place of its own."""
+        labels, recipe = model.recipe["labels"], model.recipe
+        answers = {label: fill(recipe["answer"], labels, label) for label in labels}
+        return cls(fill(prompt or recipe["prompt"], labels), answers)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class LabelScorer:
         self._prompt, self._tokens, self._known = self._prepare(question)
 
     def _prepare(self, question: Question) -> tuple[str, torch.Tensor, torch.Tensor]:
-        """The prompt as the chat template renders it, the answers' tokens (labels, length) and which are no padding."""
+        """The prompt as the template renders it, the answers' tokens (labels, length), and which are no padding."""
         asked = self._processor.apply_chat_template([user_message(question.prompt)], tokenize=False)
         rows = []
         for text in question.answers.values():
@@ -94,7 +102,11 @@ class LabelScorer:
         """Shape (images, labels): natural log of each answer's likelihood."""
         count, labels = len(images), len(self._labels)
         inputs = self._processor(
-            text=[self._prompt] * count, images=list(images), padding=True, return_tensors="pt", add_special_tokens=False
+            text=[self._prompt] * count,
+            images=list(images),
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=False,
         ).to(self._device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)

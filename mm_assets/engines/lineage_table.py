@@ -73,9 +73,7 @@ def _record(row: dict[str, Any]) -> Record:
 
 def last_records(tables: LakeTables, history: Iterable[Record]) -> dict[str, Record]:
     """The newest materialization of each asset, of those whose table still is the one that they name."""
-    ids = {
-        table: table_id(tables.open(table)) for table in {r.ref.table for r in history} if tables.exists(table)
-    }
+    ids = {table: table_id(tables.open(table)) for table in {r.ref.table for r in history} if tables.exists(table)}
     return {record.asset: record for record in history if ids.get(record.ref.table) == record.ref.table_id}
 
 

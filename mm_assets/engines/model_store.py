@@ -15,6 +15,7 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.lance_tables import LakeTables, key_field, replace_rows, write_fragments
+from mm_assets.lineage.refs import RefusalError
 
 TABLE = "models"
 
@@ -69,6 +70,18 @@ def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | N
     return _model(rows[-1]) if rows else None
 
 
+def get(tables: LakeTables, digest: str) -> Model:
+    """A registered model by its digest.
+
+    Raises:
+        RefusalError: it is not in the registry, or its files are gone.
+    """
+    model = find(tables, tables.open(TABLE), digest=digest)
+    if model is None:
+        raise RefusalError(f"the files of model {digest} are not in the lake {tables.root}: materialize it again")
+    return model
+
+
 def _model(row: dict[str, Any]) -> Model:
     names = ("digest", "kind", "name", "num_bytes")
     fields = {name: row[name] for name in names}
@@ -86,7 +99,9 @@ def staging(tables: LakeTables) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(tables: LakeTables, folder: Path, kind: str, name: str, recipe: dict[str, Any], metrics: dict[str, Any]) -> Model:
+def keep(
+    tables: LakeTables, folder: Path, kind: str, name: str, recipe: dict[str, Any], metrics: dict[str, Any]
+) -> Model:
     """Move a staged folder to the place of its digest (the files come before the row that names them)."""
     digest, num_bytes = files_digest(folder)
     place = tables.model_dir(digest)
@@ -95,7 +110,9 @@ def keep(tables: LakeTables, folder: Path, kind: str, name: str, recipe: dict[st
     return Model(digest, kind, name, num_bytes, recipe, metrics)
 
 
-def register(tables: LakeTables, ds: lance.LanceDataset, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
+def register(
+    tables: LakeTables, ds: lance.LanceDataset, model: Model, run_id: str, properties: Mapping[str, str]
+) -> None:
     """Add a model's row (put it anew where its digest is known) in one commit."""
     row = {
         "digest": model.digest,

@@ -53,4 +53,3 @@ class TokenCounter:
             known = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
             (self._images[size],) = known.num_image_tokens
         return self._images[size]
-

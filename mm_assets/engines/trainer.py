@@ -13,6 +13,7 @@ import ray.train
 import torch
 from peft import LoraConfig
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.huggingface.transformers import prepare_trainer
 from ray.train.torch import TorchTrainer
 from transformers import AutoModelForImageTextToText, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
@@ -107,7 +108,7 @@ def _train_worker(config: dict[str, Any]) -> None:
             peft_config=_adapter(settings),
             callbacks=[reporter],
         )
-        trainer = ray.train.huggingface.transformers.prepare_trainer(trainer)
+        trainer = prepare_trainer(trainer)
         with _resumed() as checkpoint:
             trainer.train(resume_from_checkpoint=checkpoint)
         metrics = {"examples": len(train), "loss": reporter.losses}

@@ -8,15 +8,14 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.chat import fill
 from mm_assets.curate.splits import TEST
 from mm_assets.curate.tables import SFT
 from mm_assets.engines.generators import Answer, AnswerJob, Question
 from mm_assets.engines.lance_tables import LakeTables, commit, tag, write_fragments
-from mm_assets.engines.model_store import TABLE, Model, find
+from mm_assets.engines.model_store import TABLE, Model, get
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.evaluate.statistics import accuracy, confusion, paired_bootstrap, per_class, promotes
-from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
+from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA, current_production
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.settings import EvaluateSettings, PredictSettings
 
@@ -41,18 +40,19 @@ def evaluate_checkpoint(
     """
     checkpoint = step.inputs["llava_checkpoint"]
     before = step.last_record("evaluation")
-    wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": step.input_of(checkpoint, "sft_dataset").data_version}
-    if before is not None and before.code_version == step.code_versions["evaluation"]:
-        if {name: before.metadata[name] for name in wanted} == wanted:
-            step.log(f"{checkpoint.data_version} was evaluated with these settings already")
-            return Final(before.metadata)
+    dataset = step.input_of(checkpoint, "sft_dataset")
+    wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
+    same_settings = before is not None and before.code_version == step.code_versions["evaluation"]
+    if before is not None and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
+        step.log(f"{checkpoint.data_version} was evaluated with these settings already")
+        return Final(before.metadata | {"rows_computed": 0})
     ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
     production = current_production(ds)
     contest = _contest(step, tables, production)
     answers = _answers(step, tables, cluster, contest, answering)
     result = judge(contest, answers, settings)
     now_production = contest.challenger.digest if result["promoted"] else production
-    result |= wanted | {"champion": contest.champion_digest, "production": now_production, "rows_computed": result["rows"]}
+    result |= wanted | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
     properties = step.properties(["evaluation"], 1, {"evaluation": Final(result)})
     commit(ds, lance.LanceOperation.Append(fragments), properties)
@@ -60,12 +60,6 @@ def evaluate_checkpoint(
         _protect(tables, checkpoint.ref.version)
     step.log(f"accuracy {result['accuracy']:.3f}, champion {result['champion_accuracy']:.3f}: {result['decision']}")
     return Final(result)
-
-
-def current_production(ds: lance.LanceDataset) -> str | None:
-    """Digest of the model in production, as the newest evaluation left it; None before the first promotion."""
-    rows = ds.to_table(columns=["production", "at"]).sort_by([("at", "descending")])
-    return rows["production"][0].as_py() if rows.num_rows else None
 
 
 def _protect(tables: LakeTables, version: int) -> None:
@@ -84,40 +78,22 @@ def _contest(step: Step, tables: LakeTables, production: str | None) -> Contest:
     if not examples.num_rows:
         raise RefusalError("sft_dataset has no example in the held-out split: add images and materialize it again")
     return Contest(
-        challenger=model_of(tables, checkpoint.metadata["digest"]),
+        challenger=get(tables, checkpoint.metadata["digest"]),
         champion_digest=production or base.metadata["digest"],
         examples=examples,
         images_version=step.input_of(dataset, "image_table").ref.version,
     )
 
 
-def model_of(tables: LakeTables, digest: str) -> Model:
-    """A registered model by its digest.
-
-    Raises:
-        RefusalError: it is not in the registry, or its files are gone.
-    """
-    model = find(tables, tables.open(TABLE), digest=digest)
-    if model is None:
-        raise RefusalError(f"the files of model {digest} are not in the lake {tables.root}: materialize it again")
-    return model
-
-
-def question_of(model: Model, prompt: str | None = None) -> Question:
-    """What a checkpoint was trained to be asked and to answer; another prompt can take the place of its own."""
-    labels, recipe = model.recipe["labels"], model.recipe
-    return Question(fill(prompt or recipe["prompt"], labels), {x: fill(recipe["answer"], labels, x) for x in labels})
-
-
 def _answers(
     step: Step, tables: LakeTables, cluster: Cluster, contest: Contest, settings: PredictSettings
 ) -> dict[str, dict[str, Answer]]:
     """Answers of both models by image id; both are asked what the challenger was trained for."""
-    question = question_of(contest.challenger, settings.prompt)
+    question = Question.of(contest.challenger, settings.prompt)
     ids = [images[0]["image_id"] for images in contest.examples["images"].to_pylist()]
     found = {}
     for side, digest in (("challenger", contest.challenger.digest), ("champion", contest.champion_digest)):
-        folder = tables.model_dir(model_of(tables, digest).digest)
+        folder = tables.model_dir(get(tables, digest).digest)
         job = AnswerJob(tables, cluster, contest.images_version, folder, question, settings)
         progress = Progress(f"answers of the {side}", len(ids), step.log)
         found[side] = {answer.image_id: answer for answer in job.run(ids, progress)}
@@ -139,6 +115,7 @@ def judge(contest: Contest, answers: dict[str, dict[str, Answer]], settings: Eva
     promoted, decision = promotes(interval, accuracy(truth, said["challenger"]), settings.min_accuracy)
     return {
         "rows": len(ids),
+        "rows_computed": len(ids),
         "accuracy": accuracy(truth, said["challenger"]),
         "champion_accuracy": accuracy(truth, said["champion"]),
         "difference": interval.difference,
@@ -157,8 +134,8 @@ def _rows(contest: Contest, answers: dict[str, dict[str, Answer]], result: dict[
     whole = f"{result['challenger']}{result['champion']}{result['sft_dataset']}{now.isoformat()}"
     evaluation_id = hashlib.sha256(whole.encode()).hexdigest()[:16]
     rows = []
-    for images, label in zip(contest.examples["images"].to_pylist(), contest.examples["label"].to_pylist(), strict=True):
-        image = images[0]
+    for example in contest.examples.to_pylist():
+        image = example["images"][0]
         ours, theirs = (answers[side][image["image_id"]] for side in ("challenger", "champion"))
         rows.append(
             {
@@ -166,7 +143,7 @@ def _rows(contest: Contest, answers: dict[str, dict[str, Answer]], result: dict[
                 **image,
                 "id": f"{evaluation_id}/{image['image_id']}",
                 "evaluation_id": evaluation_id,
-                "label": label,
+                "label": example["label"],
                 "challenger_label": ours.label,
                 "challenger_confidence": ours.confidence,
                 "champion_label": theirs.label,

@@ -1,5 +1,6 @@
 """The columns of `evaluations.lance`: one row per evaluation and held-out image."""
 
+import lance
 import pyarrow as pa
 
 from mm_assets.engines.lance_tables import key_field
@@ -25,3 +26,9 @@ EVALUATIONS_SCHEMA = pa.schema(
         pa.field("at", pa.timestamp("us", tz="UTC")),
     ]
 )
+
+
+def current_production(ds: lance.LanceDataset) -> str | None:
+    """Digest of the model in production, as the newest evaluation left it; None before the first promotion."""
+    rows = ds.to_table(columns=["production", "at"]).sort_by([("at", "descending")])
+    return rows["production"][0].as_py() if rows.num_rows else None

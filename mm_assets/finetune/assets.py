@@ -14,7 +14,8 @@ def base_model(
 ) -> dg.MaterializeResult:
     """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
 
-    A Hugging Face model at a pinned revision, or (profile `local`) a tiny LLaVA-NeXT with random weights, built offline.
+    A Hugging Face model at a pinned revision, or (profile `local`) a tiny LLaVA-NeXT with random weights, built
+    offline.
     """
     from mm_assets.finetune.job import provide_base
 
@@ -53,7 +54,5 @@ def llava_checkpoint(
     return materialize(
         context,
         lake,
-        lambda step: train_checkpoint(
-            step, lake.tables(), ray_cluster.cluster(), settings.train, settings.curate, force=config.force
-        ),
+        lambda step: train_checkpoint(step, lake.tables(), ray_cluster.cluster(), settings.train, force=config.force),
     )

@@ -15,7 +15,7 @@ from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, keep, reci
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.lineage.refs import Final, RefusalError, Step
-from mm_assets.settings import BaseModelSettings, CurateSettings, TrainSettings
+from mm_assets.settings import BaseModelSettings, TrainSettings
 
 
 def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) -> Final:
@@ -64,7 +64,7 @@ def _described(tables: LakeTables, model: Model) -> Final:
 
 
 def train_checkpoint(
-    step: Step, tables: LakeTables, cluster: Cluster, settings: TrainSettings, words: CurateSettings, *, force: bool
+    step: Step, tables: LakeTables, cluster: Cluster, settings: TrainSettings, *, force: bool
 ) -> Final:
     """Fine-tune on the pinned examples, unless a checkpoint of the same inputs and recipe exists.
 
@@ -79,8 +79,8 @@ def train_checkpoint(
         "images": step.input_of(dataset, "image_table").data_version,
         "base_model": base.metadata["digest"],
         "labels": dataset.metadata["labels"],
-        "prompt": words.prompt,
-        "answer": words.answer,
+        "prompt": dataset.metadata["prompt"],
+        "answer": dataset.metadata["answer"],
         **settings.model_dump(mode="json"),
     }
     ds = tables.open(TABLE)
@@ -92,7 +92,8 @@ def train_checkpoint(
     else:
         model = _trained(step, tables, cluster, settings, recipe)
     final = _described(tables, model)
-    register(tables, tables.open(TABLE), model, step.run_id, step.properties(["llava_checkpoint"], 1, {"llava_checkpoint": final}))
+    properties = step.properties(["llava_checkpoint"], 1, {"llava_checkpoint": final})
+    register(tables, tables.open(TABLE), model, step.run_id, properties)
     return final
 
 

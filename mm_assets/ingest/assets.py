@@ -8,9 +8,7 @@ from mm_assets.settings import Settings
 
 
 @dg.asset(group_name="ingest", code_version="1", kinds={"lance"}, owners=["team:data"])
-def raw_images(
-    context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource
-) -> dg.MaterializeResult:
+def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource) -> dg.MaterializeResult:
     """The listing of the source: every file with its uri, etag, size and label, whatever its name; never the bytes."""
     from mm_assets.ingest.job import list_objects
 
@@ -36,7 +34,5 @@ def image_table(
     return materialize(
         context,
         lake,
-        lambda step: store_images(
-            step, lake.tables(), ray_cluster.cluster(), image_source.open(), settings.ingest
-        ),
+        lambda step: store_images(step, lake.tables(), ray_cluster.cluster(), image_source.open(), settings.ingest),
     )

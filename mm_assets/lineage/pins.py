@@ -46,9 +46,7 @@ def table_of(asset: str) -> str:
     return "images" if asset.startswith("scores/") else TABLES[asset]
 
 
-def materialize(
-    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final]
-) -> dg.MaterializeResult:
+def materialize(context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final]) -> dg.MaterializeResult:
     """Run the job of a step with one asset.
 
     Raises:

@@ -80,7 +80,7 @@ class Record:
 
 @dataclass(frozen=True)
 class OwnCommit:
-    """The last commit of an asset in its table, and the record of its last materialization (None where there is none)."""
+    """The last commit of an asset in its table, and the record of its last materialization (None: there is none)."""
 
     record: Record | None
     ref: LanceRef | None
@@ -119,15 +119,13 @@ class Step:
         for item in record.inputs:
             if item.asset == asset:
                 return self.ancestors[item.record_id]
-        raise RefusalError(f"{record.asset} {record.data_version} names no {asset} among its inputs: materialize it again")
+        raise RefusalError(f"{record.data_version} names no {asset} among its inputs: materialize {record.asset} again")
 
     def last_record(self, asset: str) -> Record | None:
         """The previous materialization of one of the step's own assets."""
         return self.own[asset].record
 
-    def properties(
-        self, assets: list[str], batch: int, final: Mapping[str, Final] | None = None
-    ) -> dict[str, str]:
+    def properties(self, assets: list[str], batch: int, final: Mapping[str, Final] | None = None) -> dict[str, str]:
         """Transaction properties of one commit.
 
         Args:

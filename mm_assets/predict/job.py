@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.generators import Answer, AnswerJob, Question
 from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
-from mm_assets.engines.model_store import Model
+from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.ray_tasks import Cluster, Progress
-from mm_assets.evaluate.job import current_production, model_of, question_of
-from mm_assets.evaluate.tables import EVALUATIONS
+from mm_assets.evaluate.tables import EVALUATIONS, current_production
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
@@ -28,16 +27,14 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
         RefusalError: `production` is asked for and no model was promoted yet.
     """
     model = _chosen(step, tables, settings)
-    question = question_of(model, settings.prompt)
+    question = Question.of(model, settings.prompt)
     rows = _keyed(tables.open(IMAGES, step.version("image_table")), model.digest, _prompt_digest(question))
     ds = tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties(["batch_predictions"], 0))
     known = ds.to_table(columns=["id"], filter=f"model_digest = '{model.digest}'")
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], known["id"])))
     step.log(f"{todo.num_rows:,} of {rows.num_rows:,} images to predict with model {model.digest}")
 
-    job = AnswerJob(
-        tables, cluster, step.version("image_table"), tables.model_dir(model.digest), question, settings
-    )
+    job = AnswerJob(tables, cluster, step.version("image_table"), tables.model_dir(model.digest), question, settings)
     progress = Progress("images", todo.num_rows, step.log)
     labels: Counter[str] = Counter()
     failed = 0
@@ -47,24 +44,23 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
         labels.update(label for label in done["label"].to_pylist() if label is not None)
         failed += done.num_rows - done["error"].null_count
         final = _final(rows.num_rows, todo.num_rows, failed, labels, model) if number == len(starts) else None
-        properties = step.properties(
-            ["batch_predictions"], number, {"batch_predictions": final} if final else None
-        )
-        commit(tables.open(PREDICTIONS), lance.LanceOperation.Append(write_fragments(tables, PREDICTIONS, done)), properties)
+        properties = step.properties(["batch_predictions"], number, {"batch_predictions": final} if final else None)
+        fragments = write_fragments(tables, PREDICTIONS, done)
+        commit(tables.open(PREDICTIONS), lance.LanceOperation.Append(fragments), properties)
     return _final(rows.num_rows, todo.num_rows, failed, labels, model)
 
 
 def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
     evaluation = step.inputs["evaluation"]
     if settings.model == "latest":
-        return model_of(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
+        return get(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
     production = current_production(tables.open(EVALUATIONS, evaluation.ref.version))
     if production is None:
         raise RefusalError(
             "predict.model (MM_PREDICT__MODEL) is production, and no model was promoted yet: "
             "set it to latest, or train a model that passes the evaluation"
         )
-    return model_of(tables, production)
+    return get(tables, production)
 
 
 def _prompt_digest(question: Question) -> str:

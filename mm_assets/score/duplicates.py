@@ -1,7 +1,7 @@
 """Near-duplicate groups of 64-bit hashes, without comparing all pairs, and names for the groups that last."""
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def components(hashes: np.ndarray, max_distance: int) -> np.ndarray:
 def _keys(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
     kept = next(k for k in range(1, HASH_BITS) if HASH_BITS * k // (max_distance + k) >= MIN_KEY_BITS)
     edges = np.linspace(0, HASH_BITS, max_distance + kept + 1).astype(int)
-    masks = [((1 << int(high - low)) - 1) << int(low) for low, high in zip(edges, edges[1:], strict=False)]
+    masks = [((1 << int(high - low)) - 1) << int(low) for low, high in pairwise(edges)]
     for chosen in combinations(masks, kept):
         yield hashes & np.uint64(sum(chosen))
 

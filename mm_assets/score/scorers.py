@@ -20,7 +20,7 @@ from PIL import Image
 Values = dict[str, float | int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """A function on a decoded image, the revision of its values, and the columns that it fills."""
 
