@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # Where a node is lost, Ray starts the actor elsewhere and gives it the item again.
 RESTARTS = 3
+FETCH_EVERY_S = 2.0
 EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
 
 
@@ -35,7 +36,12 @@ class Cluster:
             return
         os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        options: dict[str, Any] = {"address": self._address, "logging_level": logging.WARNING}
+        # Workers' progress comes back as data, into Dagster's log; what else they print stays in Ray's session folder.
+        options: dict[str, Any] = {
+            "address": self._address,
+            "logging_level": logging.WARNING,
+            "log_to_driver": False,
+        }
         if self._address is None:
             # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
             options |= {"address": "local", "include_dashboard": False, "object_store_memory": EMBEDDED_OBJECT_STORE}
@@ -126,8 +132,45 @@ def _distribute(pool: list[Any], items: Sequence[Any]) -> Iterator[tuple[int, An
             yield position, result
 
 
-def interruptible(work: Callable[[], T]) -> T:
-    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted."""
+class _Mailbox:
+    """A Ray actor that keeps lines until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def put(self, line: str) -> None:
+        """Keep a line."""
+        self._lines.append(line)
+
+    def drain(self) -> list[str]:
+        """Hand over all lines."""
+        lines, self._lines = self._lines, []
+        return lines
+
+
+class ProgressLine:
+    """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
+
+    def __init__(self) -> None:
+        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
+
+    def say(self, line: str) -> None:
+        """Send a line to the driver, without waiting for it."""
+        self._mailbox.put.remote(line)
+
+    def fetch(self) -> list[str]:
+        """Lines that came since the last call."""
+        return self._mailbox.drain.remote().future().result()
+
+
+def interruptible(work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None]) -> T:
+    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
+
+    Args:
+        work: what blocks.
+        lines: what workers say meanwhile,
+        log: and where it goes.
+    """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def target() -> None:
@@ -137,6 +180,10 @@ def interruptible(work: Callable[[], T]) -> T:
             future.set_exception(error)
 
     threading.Thread(target=target, daemon=True).start()
+    while not future.done():
+        concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
+        for line in lines.fetch():
+            log(line)
     return future.result()
 
 

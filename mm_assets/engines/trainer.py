@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from peft import LoraConfig
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.huggingface.transformers import prepare_trainer
 from ray.train.torch import TorchTrainer
-from transformers import AutoModelForImageTextToText, TrainerCallback, set_seed
+from transformers import AutoModelForImageTextToText, PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from mm_assets.chat import Message
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.processors import load_processor
-from mm_assets.engines.ray_tasks import Cluster, interruptible
+from mm_assets.engines.ray_tasks import Cluster, ProgressLine, interruptible
 from mm_assets.engines.weights import name_keys_for_vllm
 from mm_assets.settings import TrainSettings
 
@@ -54,7 +55,13 @@ class Examples:
 
 
 def fine_tune(
-    cluster: Cluster, base_dir: Path, output_dir: Path, train: Examples, validation: Examples, settings: TrainSettings
+    cluster: Cluster,
+    base_dir: Path,
+    output_dir: Path,
+    train: Examples,
+    validation: Examples,
+    settings: TrainSettings,
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Fine-tune a base model and write merged weights, processor and adapter into `output_dir`.
 
@@ -62,6 +69,7 @@ def fine_tune(
         Metrics: loss by step, validation loss, examples, seconds.
     """
     cluster.connect()
+    lines = ProgressLine()
     with tempfile.TemporaryDirectory(prefix="mm-train-") as scratch:
         trainer = TorchTrainer(
             _train_worker,
@@ -71,6 +79,7 @@ def fine_tune(
                 "train": train,
                 "validation": validation,
                 "settings": settings,
+                "lines": lines,
             },
             scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.use_gpu),
             run_config=RunConfig(
@@ -82,7 +91,7 @@ def fine_tune(
                 worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "HF_HUB_OFFLINE": "1"}},
             ),
         )
-        interruptible(trainer.fit)
+        interruptible(trainer.fit, lines, log)
     return json.loads((output_dir / "training.json").read_text())
 
 
@@ -97,7 +106,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     processor = load_processor(base_dir)
     model = AutoModelForImageTextToText.from_pretrained(base_dir, dtype=dtype, local_files_only=True)
     train: Examples = config["train"]
-    reporter = _Reporter()
+    reporter = _Reporter(config["lines"])
     with tempfile.TemporaryDirectory(prefix="mm-sft-") as scratch:
         trainer = SFTTrainer(
             model=model,
@@ -108,6 +117,7 @@ def _train_worker(config: dict[str, Any]) -> None:
             peft_config=_adapter(settings),
             callbacks=[reporter],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer = prepare_trainer(trainer)
         with _resumed() as checkpoint:
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -177,7 +187,8 @@ class _resumed:  # noqa: N801  (used as a function)
 class _Reporter(TrainerCallback):
     """Says how far the training is, keeps the loss curve, and hands each epoch's checkpoint to Ray Train."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: ProgressLine) -> None:
+        self._lines = lines
         self.losses: list[dict[str, float]] = []
         self._started = self._said = time.monotonic()
 
@@ -192,7 +203,7 @@ class _Reporter(TrainerCallback):
             rate = state.global_step / (now - self._started)
             left = (state.max_steps - state.global_step) / rate
             line = f"step {state.global_step} of {state.max_steps}, loss {logs['loss']:.4f}, {rate:.2f} steps/s"
-            print(f"{line}, {left:,.0f} s left", flush=True)
+            self._lines.say(f"{line}, {left:,.0f} s left")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Report the checkpoint once, from rank 0; the other ranks only take part."""

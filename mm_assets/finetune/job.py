@@ -108,7 +108,8 @@ def _trained(
         raise RefusalError("sft_dataset has no example in the training split: add images and materialize it again")
     step.log(f"training on {len(train):,} examples for {settings.epochs} epochs, {len(validation):,} to validate")
     with staging(tables) as folder:
-        found = fine_tune(cluster, tables.model_dir(base.metadata["digest"]), folder, train, validation, settings)
+        base_dir = tables.model_dir(base.metadata["digest"])
+        found = fine_tune(cluster, base_dir, folder, train, validation, settings, step.log)
         (folder / "training.json").unlink()  # its seconds would make two equal trainings differ in digest
         metrics = {"train_examples": found.pop("examples"), **found}
         return keep(tables, folder, "checkpoint", f"{base.metadata['name']}-lora", recipe, metrics)
