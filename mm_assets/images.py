@@ -10,6 +10,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 # GIF, WebP and TIFF with several frames give their first one.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+
 _ROTATIONS = {
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),
     3: (Image.Transpose.ROTATE_180,),
@@ -81,16 +89,16 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _why_unidentified(data: bytes) -> str:
-    supported = "JPEG, PNG, WebP, GIF, BMP and TIFF are"
+    for magic, kind in _SIGNATURES.items():
+        if data.startswith(magic):
+            return f"corrupt: {kind}, the header cannot be read"
+    supported = "JPEG, PNG, WebP, GIF, BMP and TIFF are read"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            other = Image.open(io.BytesIO(data))
+            return f"unsupported format: {Image.open(io.BytesIO(data)).format} ({supported})"
     except Exception:  # noqa: BLE001  (any failure here means the same: nothing that Pillow knows)
-        return f"not an image: no known signature, or a broken header ({supported} read)"
-    if other.format in FORMATS:
-        return f"corrupt: {other.format}, broken header"
-    return f"unsupported format: {other.format} ({supported} read)"
+        return f"not an image: no known signature ({supported})"
 
 
 def _describe(error: Exception) -> str:

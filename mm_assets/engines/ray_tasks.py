@@ -20,7 +20,7 @@ EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores trave
 
 
 class Cluster:
-    """A Ray cluster that is joined, or started in place, at the first use.
+    """A Ray cluster that is joined, or started in place, at the first use; one that this process has is used as it is.
 
     Args:
         address: of an existing cluster; None starts one on this machine.
@@ -28,11 +28,11 @@ class Cluster:
 
     def __init__(self, address: str | None = None) -> None:
         self._address = address
-        self._connected = False
+        self._owned = False
 
     def connect(self) -> None:
         """Connect once; later calls return at once."""
-        if self._connected:
+        if ray.is_initialized():
             return
         os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -50,13 +50,13 @@ class Cluster:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # ray.init replaces them, and Dagster's cancel would be lost
                 signal.signal(number, handler)
-        self._connected = True
+        self._owned = True
 
     def shutdown(self) -> None:
-        """Leave the cluster (and end it where it was started here)."""
-        if self._connected:
+        """Leave a cluster that was joined here, and end one that was started here."""
+        if self._owned:
             ray.shutdown()
-            self._connected = False
+            self._owned = False
 
     def cpus(self) -> int:
         """CPUs of the whole cluster."""

@@ -88,15 +88,16 @@ def store_images(
     """Bring `images.lance` up to the pinned listing: new and changed objects are read, removed ones taken out."""
     ds = tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties(["image_table"], 0))
     objects = tables.open(OBJECTS, step.version("raw_images")).to_table()
-    current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption"])
-    wanted, gone = difference(current, objects.select(current.schema.names), "image_id")
+    current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption", "error"])
+    listed = objects.select([name for name in current.schema.names if name != "error"])
+    wanted, gone = difference(current, listed, "image_id")
     wanted += [key for key in _newly_judged(step, ds, settings) if key not in {*wanted, *gone}]
     todo = objects.filter(pc.is_in(objects["image_id"], pa.array(wanted, pa.string())))
     replaced = set(current["image_id"].to_pylist()) & set(wanted)
     step.log(f"{todo.num_rows:,} of {objects.num_rows:,} objects to read, {len(gone):,} removed")
 
     limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
-    progress, rejected = Progress("images", todo.num_rows, step.log), Counter[str]()
+    progress, rejected = Progress("images", todo.num_rows, step.log), _rejected(current, {*wanted, *gone})
     batches = list(_cut(todo, settings.batch_rows, settings.batch_bytes)) or ([todo] if gone else [])
     for number, batch in enumerate(batches, start=1):
         cuts = list(_cut(batch, -(-batch.num_rows // cluster.cpus()), PIECE_BYTES)) if batch.num_rows else []
@@ -112,6 +113,12 @@ def store_images(
         fragments = [fragment for piece in pieces for fragment in piece.fragments]
         replace_rows(tables.open(IMAGES), "image_id", drop, fragments, properties)
     return _final(objects.num_rows, todo.num_rows, len(gone), rejected)
+
+
+def _rejected(current: pa.Table, except_for: set[str]) -> Counter[str]:
+    """How many rows that stay as they are were rejected, by reason."""
+    pairs = zip(current["image_id"].to_pylist(), current["error"].to_pylist(), strict=True)
+    return Counter(error.split(":")[0] for key, error in pairs if error is not None and key not in except_for)
 
 
 def _final(rows: int, read: int, removed: int, rejected: Counter[str]) -> Final:

@@ -1,0 +1,40 @@
+# Two commands need nothing but Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+export DAGSTER_HOME := $(CURDIR)
+
+.PHONY: demo test dev check format status clean
+
+demo: $(STAMP)  ## Materialize the whole graph and print what came of it
+	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions
+	$(BIN)/mm-assets status
+
+test: $(STAMP)  ## Run all tests
+	$(BIN)/pytest
+
+dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
+	$(BIN)/dagster dev
+
+check: $(STAMP)  ## Format, lint, types, definitions
+	$(BIN)/ruff format --check mm_assets mm_assets_tests
+	$(BIN)/ruff check mm_assets mm_assets_tests
+	$(BIN)/mypy
+	$(BIN)/dagster definitions validate
+
+format: $(STAMP)  ## Put the code into shape
+	$(BIN)/ruff format mm_assets mm_assets_tests
+	$(BIN)/ruff check --fix mm_assets mm_assets_tests
+
+status: $(STAMP)  ## The newest materialization of every asset
+	$(BIN)/mm-assets status
+
+clean:  ## Remove the lake, the drawn pictures and Dagster's history, but not the environment
+	rm -rf lake drawn_photos storage history schedules logs .logs_queue
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "mm_assets needs Python 3.11"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)

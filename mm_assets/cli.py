@@ -1,0 +1,85 @@
+"""`mm-assets`: reads a lake and says what is in it. The command line reads, Dagster writes."""
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mm_assets.lineage.refs import Record
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="mm-assets", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    status = commands.add_parser("status", help="the newest materialization of every asset in the lake")
+    status.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    options = parser.parse_args(arguments)
+    return _status(as_json=options.json)
+
+
+def _status(*, as_json: bool) -> int:
+    from mm_assets.engines.lance_tables import LakeTables
+    from mm_assets.engines.lineage_table import last_records, records
+    from mm_assets.settings import SettingsError, load_settings
+
+    try:
+        lake = load_settings().lake
+    except SettingsError as error:
+        print(f"mm-assets: {error}", file=sys.stderr)
+        return 2
+    tables = LakeTables(lake)
+    newest = list(last_records(tables, list(records(tables).values())).values())
+    if not newest:
+        print(f"mm-assets: nothing was materialized in {lake} yet (MM_LAKE names the lake)", file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps([_row(record) for record in newest], indent=2))
+    else:
+        _print_table(newest, lake)
+    return 0
+
+
+def _row(record: "Record") -> dict[str, Any]:
+    return {
+        "asset": record.asset,
+        "data_version": record.data_version,
+        "table": record.ref.table,
+        "version": record.ref.version,
+        "rows": record.metadata["rows"],
+        "run_id": record.run_id,
+        "at": record.at.isoformat(),
+        "reused": record.reused,
+    }
+
+
+def _print_table(newest: list["Record"], lake: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"lake {os.path.relpath(lake)}", title_justify="left")
+    for name in ("asset", "data version", "rows", "reused", "at (UTC)", "run"):
+        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
+    for record in newest:
+        rows = f"{record.metadata['rows']:,}"
+        at = record.at.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(record.asset, record.data_version, rows, "yes" if record.reused else "no", at, record.run_id[:8])
+    # A pipe has no width of its own; nothing is cut there.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    evaluation = next((record for record in newest if record.asset == "evaluation"), None)
+    if evaluation is not None:
+        said = evaluation.metadata
+        gate = "promoted" if said["promoted"] else "not promoted"
+        console.print(
+            f"accuracy on {said['rows']} held-out images: {said['champion_accuracy']:.3f} before, "
+            f"{said['accuracy']:.3f} after fine-tuning; {gate}: {said['decision']}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What all tests share: a clean environment, small folders of pictures, and one lake that the whole graph made."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_assets.demo.pictures import draw_area, draw_folder
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets_tests.project import Project
+
+# Nothing here may reach for the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("MM_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> LakeTables:
+    return LakeTables(str(tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One embedded Ray cluster for all tests that run in this process (commands start their own, as a user's do)."""
+    started = Cluster()
+    started.connect()
+    yield started
+    started.shutdown()
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real photos and malformed files, where the machine has one."""
+    if "TEST_DATA" not in os.environ:
+        pytest.skip("TEST_DATA names no folder of real photos and malformed files")
+    return Path(os.environ["TEST_DATA"])
+
+
+@pytest.fixture(scope="session")
+def drawn_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures of the embedded default, all of them."""
+    return draw_folder(tmp_path_factory.mktemp("source") / "drawn")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, cluster: Cluster) -> Project:
+    """The whole graph, materialized once with the `local` profile: read it, or work on a copy (`copy_of`)."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = Project(folder / "lake", drawn_source, folder / "home")
+    project.materialize()
+    return project
+
+
+@pytest.fixture
+def copy(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished lake and of its Dagster history."""
+    shutil.copytree(finished.lake, tmp_path / "lake")
+    shutil.copytree(finished.home, tmp_path / "home")
+    return Project(tmp_path / "lake", finished.source, tmp_path / "home")
+
+
+@pytest.fixture
+def few_pictures(tmp_path: Path) -> Path:
+    """24 pictures of three labels, one of them broken, and a text file."""
+    rng = np.random.default_rng(7)
+    folder = tmp_path / "photos"
+    for label in ("beach", "gym", "pool"):
+        (folder / label).mkdir(parents=True)
+        for number in range(8):
+            draw_area(label, rng).save(folder / label / f"{number}.png")
+    (folder / "gym" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (folder / "notes.txt").write_text("taken in June")
+    return folder

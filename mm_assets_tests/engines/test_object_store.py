@@ -1,0 +1,59 @@
+"""Listing and reading a folder, whatever its files are called."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mm_assets.engines.object_store import FolderSource
+from mm_assets.images import ImageError
+
+NAMES = [
+    b"plain.jpg",
+    "h\u00f4tel \u2603.png".encode(),
+    b"line\nbreak.jpg",
+    b".hidden",
+    b"100%.jpg",
+    b"odd-\xff\xfe.jpg",
+    b"a'b.png",
+]
+
+
+def test_every_file_is_listed_and_read_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    for name in NAMES:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"pool", name))).write_bytes(name)  # noqa: PTH118
+    source = FolderSource(str(tmp_path))
+    rows = source.list().to_pylist()
+    assert {source.read(row["source_uri"], 1000) for row in rows} == set(NAMES)
+    assert len({row["image_id"] for row in rows}) == len(NAMES)
+    assert {row["label"] for row in rows} == {"pool"}
+    assert not any(str(tmp_path) in row["source_uri"] for row in rows)
+
+
+def test_the_label_is_the_first_folder(tmp_path: Path) -> None:
+    (tmp_path / "pool" / "2024").mkdir(parents=True)
+    (tmp_path / "pool" / "2024" / "a.jpg").touch()
+    (tmp_path / "loose.jpg").touch()
+    labels = {row["image_id"]: row["label"] for row in FolderSource(str(tmp_path)).list().to_pylist()}
+    assert labels == {"pool/2024/a.jpg": "pool", "loose.jpg": None}
+
+
+def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(11))
+    source = FolderSource(str(tmp_path))
+    assert source.list().num_rows == 3
+    for name, says in (("gone", "FileNotFoundError"), ("pipe", "not a regular file"), ("large", "the limit is 10")):
+        with pytest.raises(ImageError, match=says):
+            source.read(name, 10)
+
+
+def test_the_listing_is_stable_and_follows_changes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    source = FolderSource(str(tmp_path))
+    before = source.list()
+    assert before.equals(source.list())
+    (tmp_path / "a").write_bytes(b"22")
+    assert before["etag"] != source.list()["etag"]

@@ -1,0 +1,42 @@
+"""The pool of actors, and what is said about long work."""
+
+import pytest
+
+from mm_assets.engines.ray_tasks import Cluster, Progress
+
+
+class Doubler:
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+
+    def __call__(self, item: int) -> int:
+        if item < 0:
+            raise ValueError(f"cannot double {item}")
+        return item * self._factor
+
+
+@pytest.mark.ray
+def test_every_item_comes_back_once_with_its_position(cluster: Cluster) -> None:
+    found = dict(cluster.map(Doubler, (2,), list(range(20))))
+    assert found == {position: position * 2 for position in range(20)}
+
+
+@pytest.mark.ray
+def test_an_error_of_a_worker_reaches_the_driver(cluster: Cluster) -> None:
+    with pytest.raises(ValueError, match="cannot double -1"):
+        list(cluster.map(Doubler, (2,), [1, -1]))
+
+
+def test_nothing_to_do_starts_no_cluster() -> None:
+    unused = Cluster("nowhere:1")
+    assert list(unused.map(Doubler, (2,), [])) == []
+
+
+def test_progress_says_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 6.0, 7.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    lines: list[str] = []
+    progress = Progress("images", 1200, lines.append, every_s=5.0)
+    for count in (100, 500, 100, 500):
+        progress.add(count)
+    assert lines == ["600 of 1,200 images, 100/s, 6 s left", "1,200 of 1,200 images, 100/s, 0 s left"]

@@ -1,0 +1,180 @@
+"""The embedded default, whole: it learns, every version is a Lance version, and a second time costs nothing."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mm_assets.curate.splits import split_of
+from mm_assets.engines.lance_tables import table_id
+from mm_assets.engines.lineage_table import records
+from mm_assets_tests.project import Project
+
+pytestmark = pytest.mark.ray
+
+
+def rows(project: Project, asset: str, **options: Any) -> list[dict[str, Any]]:
+    ref = project.newest()[asset].ref
+    return list(project.tables.open(ref.table, ref.version).to_table(**options).to_pylist())
+
+
+def test_the_tiny_model_learns_and_is_promoted(finished: Project) -> None:
+    said = finished.newest()["evaluation"].metadata
+    assert said["rows"] >= 300
+    assert said["champion_accuracy"] < 0.3
+    assert said["accuracy"] >= 0.6
+    assert said["promoted"]
+    held_out = rows(finished, "evaluation")
+    right = sum(row["challenger_label"] == row["label"] for row in held_out)
+    assert right / len(held_out) == pytest.approx(said["accuracy"])
+    assert {row["production"] for row in held_out} == {finished.newest()["llava_checkpoint"].metadata["digest"]}
+
+
+def test_each_stage_had_something_to_refuse(finished: Project) -> None:
+    images = rows(finished, "image_table", columns=["error"])
+    reasons = Counter(row["error"].split(":")[0] for row in images if row["error"])
+    assert set(reasons) == {"corrupt", "empty", "not an image"}
+    left_out = finished.newest()["sft_dataset"].metadata["left_out"]
+    assert {"no image", "blurred", "bright", "near-duplicate", "conflicting labels"} <= set(left_out)
+
+
+def test_every_file_is_a_row(finished: Project) -> None:
+    files = [path for path in Path(finished.source).rglob("*") if path.is_file()]
+    images = rows(finished, "image_table", columns=["image_id", "error", "sha256"])
+    assert {row["image_id"] for row in images} == {path.relative_to(finished.source).as_posix() for path in files}
+    assert len(rows(finished, "sft_dataset")) == len(rows(finished, "batch_predictions")) == len(files)
+
+
+def test_no_group_straddles_splits_and_each_gives_one_example(finished: Project) -> None:
+    examples = [row for row in rows(finished, "sft_dataset") if row["left_out"] is None]
+    assert len({row["group_id"] for row in examples}) == len(examples)
+    first = {row["image_id"]: row for row in rows(finished, "scores/near_duplicates")}
+    assert all(row["split"] == split_of(first[row["example_id"]]["first_group_id"]) for row in examples)
+    shares = Counter(row["split"] for row in examples)
+    assert shares["train"] / len(examples) == pytest.approx(0.65, abs=0.04)
+    assert shares["test"] / len(examples) == pytest.approx(0.25, abs=0.04)
+
+
+def test_predictions_are_held_to_the_labels(finished: Project) -> None:
+    predictions = rows(finished, "batch_predictions")
+    labels = set(finished.newest()["sft_dataset"].metadata["labels"])
+    errors = {row["image_id"]: row["error"] for row in rows(finished, "image_table", columns=["image_id", "error"])}
+    for row in predictions:
+        if errors[row["image_id"]] is None:
+            assert row["label"] in labels
+            assert row["answer"] == f"this is a photo of a {row['label']}."
+            assert 1 / 8 <= row["confidence"] <= 1
+        else:
+            assert (row["label"], row["error"]) == (None, f"no image: {errors[row['image_id']]}")
+
+
+def test_every_data_version_is_a_tagged_lance_version(finished: Project) -> None:
+    for asset, record in finished.newest().items():
+        event = finished.events(asset)[0]
+        assert event.tags is not None
+        assert event.tags["dagster/data_version"] == record.data_version
+        ds = finished.tables.open(record.ref.table)
+        assert table_id(ds) == record.ref.table_id
+        assert record.ref.version in {item["version"] for item in ds.versions()}
+        assert f"{asset.replace('/', '.')}.v{record.ref.version}" in ds.tags.list()
+    assert "production" in finished.tables.open("models").tags.list()
+
+
+def test_recorded_inputs_are_those_of_the_commits(finished: Project) -> None:
+    newest = finished.newest()
+    for asset, record in newest.items():
+        event = finished.events(asset)[0]
+        said = {
+            name.removeprefix("dagster/input_data_version/"): value
+            for name, value in (event.tags or {}).items()
+            if name.startswith("dagster/input_data_version/")
+        }
+        assert said == {item.asset: item.data_version for item in record.inputs}
+        assert said == {name: newest[name].data_version for name in said}
+
+
+def test_nothing_changed_costs_nothing(copy: Project) -> None:
+    versions, data_versions = copy.table_versions(), copy.data_versions()
+    copy.materialize()
+    assert copy.table_versions() == versions
+    assert copy.data_versions() == data_versions
+    assert all(record.reused for record in copy.newest().values())
+
+
+def test_a_fresh_instance_adopts_an_old_lake(copy: Project, tmp_path: Path) -> None:
+    versions, data_versions = copy.table_versions(), copy.data_versions()
+    fresh = Project(copy.lake, copy.source, tmp_path / "fresh")
+    fresh.materialize()
+    assert fresh.table_versions() == versions
+    assert {
+        asset: (fresh.events(asset)[0].tags or {})["dagster/data_version"] for asset in data_versions
+    } == data_versions
+
+
+def test_a_fresh_instance_pins_what_the_lake_has(copy: Project, tmp_path: Path) -> None:
+    fresh = Project(copy.lake, copy.source, tmp_path / "fresh")
+    fresh.materialize("sft_dataset")
+    tags = fresh.events("sft_dataset")[0].tags or {}
+    assert tags["dagster/input_data_version/image_table"] == copy.data_versions()["image_table"]
+
+
+def test_a_moved_lake_needs_nothing_of_the_old_place(copy: Project, tmp_path: Path) -> None:
+    data_versions = copy.data_versions()
+    moved = Project(copy.lake.rename(tmp_path / "elsewhere"), copy.source, copy.home)
+    moved.materialize()
+    assert moved.data_versions() == data_versions
+    for path in moved.lake.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(copy.lake).encode() not in content, path
+            assert str(moved.source).encode() not in content, path
+
+
+def test_another_lakes_history_is_not_pinned(copy: Project, tmp_path: Path) -> None:
+    """One Dagster instance, two lakes: a step reads the lake that it is pointed at."""
+    other = Project(tmp_path / "other", copy.source, copy.home)
+    result = other.materialize("sft_dataset", fails=True)
+    assert "materialize base_model first" in str(result.get_step_failure_events()[0].step_failure_data.error)
+
+
+def test_a_changed_threshold_changes_what_follows_and_nothing_before(copy: Project) -> None:
+    before = copy.data_versions()
+    # Few epochs: what is tested is what runs, not what it learns.
+    copy.env = {"MM_CURATE__MIN_SHARPNESS": "1300", "MM_TRAIN__EPOCHS": "1"}
+    copy.materialize()
+    after = copy.data_versions()
+    changed = {asset for asset in before if before[asset] != after[asset]}
+    assert changed == {"sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"}
+
+
+def test_the_same_recipe_is_trained_again_only_by_force(copy: Project) -> None:
+    copy.env = {"MM_TRAIN__EPOCHS": "1"}
+    copy.materialize("llava_checkpoint")
+    first = copy.newest()["llava_checkpoint"]
+    copy.materialize("llava_checkpoint")
+    assert copy.newest()["llava_checkpoint"].ref == first.ref
+    copy.materialize("llava_checkpoint", run_config={"ops": {"llava_checkpoint": {"config": {"force": True}}}})
+    forced = copy.newest()["llava_checkpoint"]
+    assert forced.ref.version > first.ref.version
+    assert forced.metadata["digest"] == first.metadata["digest"]  # one thread: the same weights to the bit
+
+
+def test_production_is_refused_before_a_promotion(copy: Project) -> None:
+    copy.env = {"MM_PREDICT__MODEL": "production"}
+    before = copy.newest()["batch_predictions"].metadata["digest"]
+    copy.materialize("batch_predictions")
+    assert copy.newest()["batch_predictions"].metadata["digest"] == before
+    shutil.rmtree(copy.tables.uri("evaluations"))
+    copy.env = {"MM_PREDICT__MODEL": "production", "MM_EVALUATE__MIN_ACCURACY": "1.0", "MM_TRAIN__EPOCHS": "1"}
+    copy.materialize("llava_checkpoint", "evaluation")
+    assert copy.newest()["evaluation"].metadata["promoted"] is False
+    result = copy.materialize("batch_predictions", fails=True)
+    assert "no model was promoted yet" in str(result.get_step_failure_events()[0].step_failure_data.error)
+
+
+def test_the_lineage_is_complete(finished: Project) -> None:
+    history = records(finished.tables)
+    for record in history.values():
+        assert all(item.record_id in history for item in record.inputs)

@@ -1,0 +1,159 @@
+"""What a step reads and what is recorded agree, also when others write meanwhile; and the refusals."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mm_assets.lineage import pins
+from mm_assets_tests.project import Project, failure_of
+
+pytestmark = pytest.mark.ray
+
+UP_TO_DATASET = (
+    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
+    "scores/near_duplicates", "base_model", "sft_dataset",
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, few_pictures: Path, cluster: object) -> Project:
+    """A small lake, materialized up to the dataset; its source can be changed."""
+    made = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
+    made.materialize(*UP_TO_DATASET)
+    return made
+
+
+def add_picture(project: Project, name: str) -> None:
+    Image.effect_noise((96, 96), 60).convert("RGB").save(Path(project.source) / "pool" / name)
+
+
+def input_version(project: Project, asset: str, of: str) -> str:
+    return (project.events(asset)[0].tags or {})[f"dagster/input_data_version/{of}"]
+
+
+def race(monkeypatch: pytest.MonkeyPatch, where: str, project: Project) -> Iterator[None]:
+    """Make the first call of `pins.<where>` in a step of near_duplicates follow a whole run of its upstream."""
+    original = getattr(pins, where)
+    state = {"raced": False}
+
+    def racing(*args: Any) -> Any:
+        if not state["raced"]:
+            state["raced"] = True
+            add_picture(project, "raced.png")
+            project.materialize("raw_images", "image_table", "scores/phash")
+        return original(*args)
+
+    monkeypatch.setattr(pins, where, racing)
+    yield
+    assert state["raced"]
+
+
+def rows_of_groups(project: Project) -> int:
+    return int(project.newest()["scores/near_duplicates"].metadata["rows"])
+
+
+def test_an_upstream_that_moves_before_the_pin_is_read_and_recorded_new(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster took its own snapshot when the step began; what is recorded must be what was read."""
+    before = project.data_versions()["scores/phash"]
+    racing = race(monkeypatch, "_begin", project)
+    next(racing)
+    project.materialize("scores/near_duplicates")
+    next(racing, None)
+    after = project.newest()["scores/phash"].data_version
+    assert after != before
+    assert input_version(project, "scores/near_duplicates", "scores/phash") == after
+    assert rows_of_groups(project) == 24
+
+
+def test_an_upstream_that_moves_after_the_pin_is_neither_read_nor_recorded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = project.data_versions()["scores/phash"]
+    racing = race(monkeypatch, "Step", project)
+    next(racing)
+    project.materialize("scores/near_duplicates")
+    next(racing, None)
+    assert project.newest()["scores/phash"].data_version != before
+    assert input_version(project, "scores/near_duplicates", "scores/phash") == before
+    assert rows_of_groups(project) == 23
+
+
+def test_the_dataset_alone_pins_the_earlier_versions(project: Project) -> None:
+    before = project.data_versions()
+    found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
+    assert found.returncode == 0, found.stderr
+    assert project.data_versions() == before
+    assert input_version(project, "sft_dataset", "image_table") == before["image_table"]
+
+
+def test_a_lake_without_the_inputs_is_refused_with_a_sentence(tmp_path: Path, few_pictures: Path) -> None:
+    project = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
+    found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
+    assert found.returncode == 1
+    assert f"base_model is not in the lake {project.lake} yet: materialize base_model first" in found.stderr
+
+
+def test_a_broken_diamond_is_refused_with_what_to_do(project: Project) -> None:
+    for number in range(24):
+        add_picture(project, f"new-{number}.png")
+    old = project.newest()["image_table"].data_version
+    project.materialize("raw_images", "image_table", "scores/sharpness")
+    new = project.newest()["image_table"].ref.version
+    found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
+    assert found.returncode == 1
+    sentence = (
+        f"scores/entropy, scores/exposure, scores/near_duplicates were computed on {old}, image_table is at @v{new}: "
+        "materialize scores/entropy, scores/exposure, scores/phash, scores/near_duplicates first"
+    )
+    assert sentence in found.stderr
+    project.materialize("scores/entropy", "scores/exposure", "scores/phash", "scores/near_duplicates", "sft_dataset")
+    assert project.newest()["sft_dataset"].metadata["rows"] == 49
+
+
+def test_another_source_is_refused_and_names_the_lake(project: Project, tmp_path: Path) -> None:
+    shutil.copytree(project.source, tmp_path / "other")
+    project.source = tmp_path / "other"
+    sentence = failure_of(project.materialize("raw_images", fails=True))
+    assert "set MM_LAKE to a new folder" in sentence
+
+
+def test_one_class_only_is_refused_by_name(tmp_path: Path, few_pictures: Path, cluster: object) -> None:
+    shutil.rmtree(few_pictures / "gym")
+    shutil.rmtree(few_pictures / "beach")
+    project = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
+    sentence = failure_of(project.materialize(*UP_TO_DATASET, fails=True))
+    assert "source (MM_SOURCE): one class only (pool) is left of 9 images" in sentence
+
+
+def test_a_changed_picture_reaches_the_dataset_as_one_row(project: Project) -> None:
+    dataset = project.tables.open("sft")
+    before = {row["example_id"]: row for row in dataset.to_table(with_row_id=True).to_pylist()}
+    Image.effect_noise((96, 96), 60).convert("RGB").save(Path(project.source) / "pool" / "2.png")
+    project.materialize(*UP_TO_DATASET)
+    after = {row["example_id"]: row for row in project.tables.open("sft").to_table(with_row_id=True).to_pylist()}
+    assert {key for key in before if before[key] != after[key]} == {"pool/2.png"}
+
+
+def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_picture(project, "new.png")
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pins, "_publish", crash)
+        with pytest.raises(KeyboardInterrupt):
+            project.materialize("raw_images")
+    version = project.tables.open("objects").version
+    assert project.newest()["raw_images"].ref.version < version
+    project.materialize("raw_images")
+    assert project.tables.open("objects").version == version
+    assert project.newest()["raw_images"].ref.version == version

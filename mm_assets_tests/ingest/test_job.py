@@ -1,0 +1,165 @@
+"""Listing and ingest on Ray: every file a row, every bad one a reason, only changes read."""
+
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mm_assets.engines.lance_tables import LakeTables, commits_after
+from mm_assets.engines.object_store import FolderSource
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.job import list_objects, store_images
+from mm_assets.lineage.refs import BATCH, Record, RefusalError
+from mm_assets.settings import IngestSettings
+from mm_assets_tests.steps import run_step
+
+pytestmark = pytest.mark.ray
+
+
+def ingest(
+    tables: LakeTables, cluster: Cluster, folder: Path, code: str = "1", **settings: Any
+) -> tuple[Record, Record]:
+    source = FolderSource(str(folder))
+    listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
+    stored = run_step(
+        tables,
+        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings)),
+        "image_table",
+        inputs=("raw_images",),
+        code=code,
+    )
+    return listed["raw_images"], stored["image_table"]
+
+
+def rows(tables: LakeTables) -> dict[str, dict[str, Any]]:
+    found = tables.open("images").to_table(with_row_id=True).to_pylist()
+    return {row["image_id"]: row for row in found}
+
+
+def reasons(tables: LakeTables) -> Counter[str]:
+    return Counter(row["error"].split(":")[0] for row in rows(tables).values() if row["error"])
+
+
+def test_every_file_is_a_row_with_its_bytes_or_its_reason(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    _, record = ingest(tables, cluster, few_pictures)
+    found = rows(tables)
+    assert len(found) == 25
+    assert reasons(tables) == {"corrupt": 1, "not an image": 1}
+    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1}
+    assert found["gym/7.png"]["image"] is None
+    assert found["gym/7.png"]["sha256"] is not None
+    good = [row for row in found.values() if row["error"] is None]
+    data = tables.open("images").read_blobs("image", ids=[row["_rowid"] for row in good])
+    for row, (_, content) in zip(good, data, strict=True):
+        assert content == (few_pictures / row["image_id"]).read_bytes()
+        assert (row["format"], row["width"], row["height"], row["label"]) == (
+            "PNG",
+            96,
+            96,
+            row["image_id"].split("/")[0],
+        )
+
+
+def test_only_changes_are_read_and_a_changed_row_is_a_new_row(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    before = rows(tables)
+    (few_pictures / "pool" / "0.png").unlink()
+    Image.new("RGB", (50, 40), "green").save(few_pictures / "pool" / "1.png")
+    Image.new("RGB", (30, 20), "red").save(few_pictures / "pool" / "new.png")
+    _, record = ingest(tables, cluster, few_pictures)
+    counts = {name: record.metadata[name] for name in ("rows", "rows_read", "rows_removed", "rows_rejected")}
+    assert counts == {"rows": 25, "rows_read": 2, "rows_removed": 1, "rows_rejected": 2}
+    after = rows(tables)
+    assert set(after) == set(before) - {"pool/0.png"} | {"pool/new.png"}
+    assert {key for key in before if key in after and after[key] != before[key]} == {"pool/1.png"}
+    assert (after["pool/1.png"]["width"], after["pool/1.png"]["_rowid"] != before["pool/1.png"]["_rowid"]) == (50, True)
+
+
+def test_nothing_changed_is_no_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    first = ingest(tables, cluster, few_pictures)
+    versions = tables.open("objects").version, tables.open("images").version
+    assert ingest(tables, cluster, few_pictures) == first
+    assert (tables.open("objects").version, tables.open("images").version) == versions
+
+
+def test_only_a_removal_is_a_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    (few_pictures / "pool" / "0.png").unlink()
+    ingest(tables, cluster, few_pictures)
+    assert "pool/0.png" not in rows(tables)
+
+
+def test_each_batch_is_a_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures, batch_rows=10)
+    batches = [properties[BATCH] for _, properties in commits_after(tables.open("images"), 0)]
+    assert batches == ["0", "1", "2", "3"]
+    assert len(rows(tables)) == 25
+
+
+def test_an_image_that_takes_too_long_or_too_much_rejects_itself_alone(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (3000, 6000), np.uint8))
+    noise.save(few_pictures / "pool" / "slow.webp", lossless=True)
+    wide = Image.new("RGB", (12_000, 12_000))
+    stream = io.BytesIO()
+    wide.save(stream, "PNG")
+    (few_pictures / "pool" / "huge.png").write_bytes(stream.getvalue())
+    ingest(
+        tables,
+        cluster,
+        few_pictures,
+        decode_timeout_s=0.15,
+        decode_memory_bytes=512 * 2**20,
+        max_pixels=170_000_000,
+    )
+    found = rows(tables)
+    assert found["pool/slow.webp"]["error"].startswith("timeout")
+    assert found["pool/huge.png"]["error"].split(":")[0] in ("too much memory", "timeout")
+    assert reasons(tables).total() == 4
+
+
+def test_other_limits_judge_again_what_they_touch(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures, code="strict", max_pixels=9000)
+    assert reasons(tables)["too many pixels"] == 23
+    _, record = ingest(tables, cluster, few_pictures, code="wide", max_pixels=10_000)
+    assert reasons(tables) == {"corrupt": 1, "not an image": 1}
+    _, record = ingest(tables, cluster, few_pictures, code="strict", max_pixels=9000)
+    assert reasons(tables)["too many pixels"] == 23
+    assert record.metadata["rows_read"] == 25
+
+
+def test_another_source_is_refused(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    with pytest.raises(RefusalError, match="set MM_LAKE to a new folder"):
+        run_step(tables, lambda step: list_objects(step, tables, FolderSource(str(few_pictures)), "you"), "raw_images")
+
+
+def test_an_empty_source_is_refused(tables: LakeTables, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    source = FolderSource(str(tmp_path / "empty"))
+    with pytest.raises(RefusalError, match="MM_SOURCE"):
+        run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
+
+
+def test_malformed_files_among_photos(tables: LakeTables, cluster: Cluster, test_data: Path, tmp_path: Path) -> None:
+    photos = sorted((test_data / "photos" / "rooms" / "kitchen").iterdir())[:10]
+    malformed = sorted((test_data / "malformed").iterdir())
+    for label, files in (("kitchen", photos), ("odd", malformed)):
+        (tmp_path / "mixed" / label).mkdir(parents=True)
+        for path in files:
+            (tmp_path / "mixed" / label / path.name).write_bytes(path.read_bytes())
+    ingest(tables, cluster, tmp_path / "mixed")
+    found = list(rows(tables).values())
+    assert len(found) == len(photos) + len(malformed)
+    assert {row["image_id"] for row in found if row["error"] is None} == {f"kitchen/{path.name}" for path in photos}
+    assert all(row["error"].partition(": ")[2] for row in found if row["error"])

@@ -1,0 +1,95 @@
+"""A project as its user has it: a lake, a source and a Dagster instance; materialized in this process or by command."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from mm_assets.definitions import build
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, records
+from mm_assets.lineage.refs import Record
+from mm_assets.settings import load_settings
+
+TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
+
+
+@dataclass
+class Project:
+    lake: Path
+    source: Path | str
+    home: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        return {"MM_LAKE": str(self.lake), "MM_SOURCE": str(self.source), "DAGSTER_HOME": str(self.home), **self.env}
+
+    def definitions(self) -> dg.Definitions:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            return build(load_settings())
+
+    def materialize(
+        self, *select: str, run_config: dict[str, Any] | None = None, fails: bool = False
+    ) -> dg.ExecuteInProcessResult:
+        """Run in this process, as `dagster asset materialize` does; all assets where none is named."""
+        chosen = [dg.AssetKey(name.split("/")) for name in select] or None
+        with dg.DagsterInstance.local_temp(str(self.home)) as instance:
+            result = (
+                self.definitions()
+                .resolve_implicit_global_asset_job_def()
+                .execute_in_process(
+                    instance=instance, asset_selection=chosen, run_config=run_config, raise_on_error=False
+                )
+            )
+            assert result.success != fails, "the run failed" if not fails else "the run did not fail"
+            return result
+
+    def command(self, *arguments: str, module: str = "dagster") -> subprocess.CompletedProcess[str]:
+        """Run a command as a user does."""
+        program = str(Path(sys.executable).with_name(module))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
+        return subprocess.run(
+            [program, *arguments],
+            env={**environment, **self.environment()},
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def tables(self) -> LakeTables:
+        return LakeTables(str(self.lake))
+
+    def newest(self) -> dict[str, Record]:
+        """The newest record of each asset."""
+        return last_records(self.tables, list(records(self.tables).values()))
+
+    def data_versions(self) -> dict[str, str]:
+        return {asset: record.data_version for asset, record in self.newest().items()}
+
+    def table_versions(self) -> dict[str, int]:
+        return {name: self.tables.open(name).version for name in TABLES if self.tables.exists(name)}
+
+    def events(self, asset: str, limit: int = 1) -> list[dg.AssetMaterialization]:
+        """Dagster's materializations of an asset, newest first."""
+        with dg.DagsterInstance.local_temp(str(self.home)) as instance:
+            found = instance.fetch_materializations(dg.AssetKey(asset.split("/")), limit=limit).records
+            return [record.asset_materialization for record in found if record.asset_materialization]
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence that the first failed step gave."""
+    failures = [event for event in result.all_events if event.is_step_failure]
+    error = failures[0].step_failure_data.error
+    return str(error.message if error else "")

@@ -1,0 +1,158 @@
+"""Scoring on Ray: cells in place, only where they are missing, errors kept in the cell."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.object_store import FolderSource
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.job import list_objects, store_images
+from mm_assets.lineage.refs import Record
+from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
+from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
+from mm_assets.settings import IngestSettings
+from mm_assets_tests.steps import run_step
+
+pytestmark = pytest.mark.ray
+
+
+def ingest(tables: LakeTables, cluster: Cluster, folder: Path) -> None:
+    source = FolderSource(str(folder))
+    run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
+    run_step(
+        tables,
+        lambda step: store_images(step, tables, cluster, source, IngestSettings()),
+        "image_table",
+        inputs=("raw_images",),
+    )
+
+
+def score(tables: LakeTables, cluster: Cluster, *scorers: Scorer, batch_rows: int = 4096) -> dict[str, Record]:
+    return run_step(
+        tables,
+        lambda step: compute_scores(step, tables, cluster, list(scorers), batch_rows),
+        *(scorer.asset for scorer in scorers),
+        inputs=("image_table",),
+    )
+
+
+def cells(tables: LakeTables, *columns: str) -> dict[str, tuple[Any, ...]]:
+    table = tables.open("images").to_table(columns=["image_id", *columns]).to_pylist()
+    return {row["image_id"]: tuple(row[name] for name in columns) for row in table}
+
+
+def revised(scorer: Scorer, function: Any = None) -> Scorer:
+    return Scorer(scorer.name, "next", scorer.columns, function or scorer.function, "")
+
+
+def test_scores_equal_the_plain_functions(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    records = score(tables, cluster, sharpness, entropy, batch_rows=7)
+    assert records["scores/sharpness"].ref == records["scores/entropy"].ref
+    for image_id, (value, rev, error) in cells(tables, "sharpness", "sharpness_rev", "sharpness_error").items():
+        if image_id in ("gym/7.png", "notes.txt"):
+            assert (value, rev, error) == (None, None, None)  # nothing to compute on
+        else:
+            expected = sharpness.function(Image.open(few_pictures / image_id).convert("RGB"))["sharpness"]
+            assert (value, rev, error) == (pytest.approx(expected, rel=1e-6), "1", None)
+
+
+def test_a_second_time_nothing_is_computed(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    first = score(tables, cluster, sharpness)
+    assert score(tables, cluster, sharpness) == first
+
+
+def test_new_and_changed_images_alone_are_computed(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, sharpness)
+    before = cells(tables, "sharpness")
+    Image.effect_noise((64, 64), 80).convert("RGB").save(few_pictures / "pool" / "1.png")
+    Image.effect_noise((64, 64), 40).convert("RGB").save(few_pictures / "pool" / "new.png")
+    ingest(tables, cluster, few_pictures)
+    record = score(tables, cluster, sharpness)["scores/sharpness"]
+    assert record.metadata["rows_computed"] == 2
+    after = cells(tables, "sharpness")
+    assert {key for key in after if after[key] != before.get(key)} == {"pool/1.png", "pool/new.png"}
+
+
+def test_a_revision_recomputes_its_own_column_and_nothing_else(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, sharpness, entropy)
+    before = cells(tables, "entropy", "entropy_rev", "sha256")
+
+    def doubled(image: Image.Image) -> Values:
+        return {"sharpness": 2.0}
+
+    records = score(tables, cluster, revised(sharpness, doubled), entropy)
+    assert records["scores/sharpness"].metadata["rows_computed"] == 23
+    assert records["scores/entropy"].metadata["rows_computed"] == 23  # the record of the first time: nothing new
+    assert records["scores/entropy"].ref.version < records["scores/sharpness"].ref.version
+    assert cells(tables, "entropy", "entropy_rev", "sha256") == before
+    assert set(cells(tables, "sharpness").values()) == {(2.0,), (None,)}
+
+
+def test_a_failing_cell_keeps_its_error_and_the_others_go_on(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+
+    def fails_on_odd(image: Image.Image) -> Values:
+        if image.convert("L").getpixel((48, 90)) % 2:  # type: ignore[operator]
+            raise ZeroDivisionError("odd")
+        return {"x": 1.0}
+
+    scorer = Scorer("x", "1", {"x": pa.float32()}, fails_on_odd, "")
+    wrong = Scorer("wrong", "1", {"a": pa.float32()}, lambda image: {"b": 1.0}, "")
+    records = score(tables, cluster, scorer, wrong, sharpness)
+    found = set(cells(tables, "x", "x_rev", "x_error").values())
+    assert found == {(1.0, "1", None), (None, "1", "ZeroDivisionError: odd"), (None, None, None)}
+    assert {item for item in cells(tables, "wrong_error").values() if item[0]} == {
+        ("KeyError: \"returned ['b'], not ['a']\"",)
+    }
+    assert records["scores/wrong"].metadata["rows_failed"] == 23
+    assert records["scores/sharpness"].metadata["rows_failed"] == 0
+
+
+def group(tables: LakeTables, max_distance: int = 2) -> Record:
+    return run_step(
+        tables,
+        lambda step: group_duplicates(step, tables, max_distance),
+        NEAR_DUPLICATES,
+        inputs=("scores/phash",),
+    )[NEAR_DUPLICATES]
+
+
+def test_groups_last_as_images_come(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, phash)
+    group(tables)
+    before = cells(tables, "group_id", "first_group_id")
+    assert before["notes.txt"] == (None, None)
+    assert before["pool/3.png"] == ("pool/3.png", "pool/3.png")
+    picture = Image.open(few_pictures / "pool" / "3.png")
+    picture.resize((120, 120)).save(few_pictures / "beach" / "again.png")
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, phash)
+    record = group(tables)
+    assert record.metadata["rows_computed"] == 1
+    after = cells(tables, "group_id", "first_group_id")
+    assert after["beach/again.png"] == ("pool/3.png", "pool/3.png")
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_row_keeps_its_first_group_when_groups_join(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, phash)
+    group(tables, 0)
+    before = cells(tables, "group_id", "first_group_id")
+    group(tables, 12)
+    after = cells(tables, "group_id", "first_group_id")
+    assert {key: first for key, (_, first) in after.items()} == {key: first for key, (_, first) in before.items()}
+    assert len({now for now, _ in after.values()}) <= len({now for now, _ in before.values()})

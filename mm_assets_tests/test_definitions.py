@@ -1,0 +1,92 @@
+"""The code location: what it holds, what loading it costs, and how it refuses wrong settings."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mm_assets.definitions import build
+from mm_assets.lineage.pins import table_of
+from mm_assets.settings import load_settings
+from mm_assets_tests.project import Project
+
+ROOT = Path(__file__).parent.parent
+GRAPH = {
+    "raw_images": set(),
+    "image_table": {"raw_images"},
+    "scores/sharpness": {"image_table"},
+    "scores/exposure": {"image_table"},
+    "scores/entropy": {"image_table"},
+    "scores/phash": {"image_table"},
+    "scores/near_duplicates": {"scores/phash"},
+    "base_model": set(),
+    "sft_dataset": {
+        "image_table",
+        "scores/sharpness",
+        "scores/exposure",
+        "scores/entropy",
+        "scores/near_duplicates",
+        "base_model",
+    },
+    "llava_checkpoint": {"sft_dataset", "base_model"},
+    "evaluation": {"llava_checkpoint"},
+    "batch_predictions": {"evaluation", "image_table"},
+}
+
+
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in build(load_settings()).resolve_all_asset_specs()}
+
+
+def test_the_graph_is_the_one_of_the_design() -> None:
+    found = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs().items()}
+    assert found == GRAPH
+
+
+def test_every_asset_tells_what_it_is() -> None:
+    for name, spec in specs().items():
+        assert spec.description, name
+        assert spec.code_version, name
+        assert spec.owners, name
+        assert spec.group_name in ("ingest", "score", "curate", "finetune", "evaluate", "predict"), name
+        assert table_of(name)
+
+
+def test_a_setting_changes_the_code_version_of_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: spec.code_version for name, spec in specs().items()}
+    monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "3")
+    after = {name: spec.code_version for name, spec in specs().items()}
+    assert {name for name in before if before[name] != after[name]} == {"sft_dataset"}
+
+
+def test_loading_the_definitions_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, mm_assets.definitions as d; d.defs(); "
+        "print(*sorted({'torch', 'ray', 'lance', 'vllm', 'transformers', 'datasets', 'peft', 'trl'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == ""
+
+
+def test_importing_the_definitions_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_LAEK", "x")
+    subprocess.run([sys.executable, "-c", "import mm_assets.definitions"], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("command", [("dagster", "definitions", "validate"), ("dg", "check", "defs")])
+def test_the_project_loads_from_its_root(command: tuple[str, ...], tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name(command[0]))
+    environment = {"PATH": str(Path(sys.executable).parent), "HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)}
+    found = subprocess.run(
+        [program, *command[1:]], cwd=ROOT, capture_output=True, text=True, env=environment, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_wrong_setting_ends_the_command_with_its_sentence(tmp_path: Path) -> None:
+    project = Project(tmp_path / "lake", tmp_path / "nowhere", tmp_path / "home")
+    found = project.command("asset", "materialize", "--select", "raw_images", "-m", "mm_assets.definitions")
+    assert found.returncode == 1
+    assert f"source (MM_SOURCE): there is no folder {tmp_path / 'nowhere'}" in found.stderr

@@ -1,0 +1,94 @@
+"""Settings: profiles are valid, wrong values are refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from mm_assets.settings import PROFILES, SettingsError, digest, load_settings, profile_path
+
+
+@pytest.mark.parametrize("profile", sorted(path.stem for path in PROFILES.glob("*.yaml")))
+def test_every_profile_of_the_package_is_valid(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_PROFILE", profile)
+    assert load_settings().curate.prompt
+
+
+def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_PROFILE", "gpu")
+    settings = load_settings()
+    assert settings.base.model_id == "llava-hf/llava-v1.6-mistral-7b-hf"
+    assert settings.base.revision == "52320fb52229c8d942b1dcb8b63b3dc8087bc83b"
+    assert (settings.train.precision, settings.train.learning_rate) == ("bf16", 1e-4)
+    assert "{labels}" in settings.curate.prompt
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named", "says"),
+    [
+        ("MM_PROFILE", "lokal", "MM_PROFILE", "known are gpu, local"),
+        ("MM_CURATE__MIN_SHARPNESS", "-1", "MM_CURATE__MIN_SHARPNESS", "greater than or equal to 0"),
+        ("MM_SOURCE", "no/such/folder", "MM_SOURCE", "there is no folder no/such/folder"),
+        ("MM_SOURCE", "s3://bucket/photos", "MM_SOURCE", "give a folder"),
+        ("MM_CURATE__LABELS", '["pool"]', "MM_CURATE__LABELS", "at least 2 items"),
+        ("MM_CURATE__LABELS", '["pool", "pool"]', "MM_CURATE", "one class only"),
+        ("MM_CURATE__PROMPT", "is this a {lable}?", "MM_CURATE__PROMPT", "{lable} is not known"),
+        ("MM_CURATE__PROMPT", "is this a {label}?", "MM_CURATE__PROMPT", "may use {labels}"),
+        ("MM_CURATE__ANSWER", "a photo", "MM_CURATE__ANSWER", "must contain {label}"),
+        ("MM_TRAIN__EPOCHS", "many", "MM_TRAIN__EPOCHS", "valid integer"),
+        ("MM_PREDICT__MODEL", "newest", "MM_PREDICT__MODEL", "'latest' or 'production'"),
+        ("MM_BASE__KIND", "huggingface", "MM_BASE", "needs model_id and revision"),
+        ("MM_LAEK", "x", "MM_LAEK", "unknown setting"),
+        ("MM_TRAIN__EPOCH", "3", "MM_TRAIN__EPOCH", "unknown setting"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(
+    variable: str, value: str, named: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert named in str(refusal.value)
+    assert says in str(refusal.value)
+
+
+def test_each_wrong_field_has_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_CURATE__MIN_SHARPNESS", "-1")
+    monkeypatch.setenv("MM_TRAIN__EPOCHS", "0")
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_a_lake_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_SOURCE", str(tmp_path))
+    monkeypatch.setenv("MM_LAKE", str(tmp_path / "lake"))
+    with pytest.raises(SettingsError, match="MM_LAKE"):
+        load_settings()
+
+
+def test_a_profile_of_ones_own_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (PROFILES / "local.yaml").read_text().replace("epochs: 6", "epochs: 2")
+    own = tmp_path / "mine.yaml"
+    own.write_text(text)
+    monkeypatch.setenv("MM_PROFILE", str(own))
+    assert profile_path(str(own)) == own
+    assert load_settings().train.epochs == 2
+
+
+def test_the_environment_overrides_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_TRAIN__LEARNING_RATE", "0.5")
+    monkeypatch.setenv("MM_CURATE__LABELS", '["pool", "gym"]')
+    settings = load_settings()
+    assert settings.train.learning_rate == 0.5
+    assert settings.curate.labels == ["pool", "gym"]
+
+
+def test_a_digest_changes_with_any_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_settings()
+    monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "2.5")
+    after = load_settings()
+    assert digest(before.curate) != digest(after.curate)
+    assert digest(before.train) == digest(after.train)
+    # How much is done between two commits decides nothing.
+    monkeypatch.setenv("MM_INGEST__BATCH_ROWS", "7")
+    assert digest(load_settings().ingest.limits()) == digest(before.ingest.limits())
