@@ -46,8 +46,8 @@ def build(settings: Settings) -> dg.Definitions:
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
         return spec.replace_attributes(code_version=version)
 
-    definitions = dg.Definitions(
-        assets=ASSETS,
+    return dg.Definitions(
+        assets=list(dg.map_asset_specs(with_code_version, ASSETS)),
         resources={
             "settings": settings,
             "lake": Lake(root=settings.lake),
@@ -57,7 +57,6 @@ def build(settings: Settings) -> dg.Definitions:
         # Steps share one process, and with it one Ray cluster: starting Ray anew for each costs more than most steps.
         executor=dg.in_process_executor,
     )
-    return definitions.map_asset_specs(func=with_code_version)
 
 
 @dg.definitions

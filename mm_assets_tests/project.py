@@ -1,6 +1,7 @@
 """A project as its user has it: a lake, a source and a Dagster instance; materialized in this process or by command."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Project:
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
+        # As at the project's root: no telemetry.
+        shutil.copy(Path(__file__).parent.parent / "dagster.yaml", self.home)
 
     def environment(self) -> dict[str, str]:
         return {"MM_LAKE": str(self.lake), "MM_SOURCE": str(self.source), "DAGSTER_HOME": str(self.home), **self.env}

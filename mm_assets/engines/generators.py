@@ -109,7 +109,9 @@ class LabelScorer:
             add_special_tokens=False,
         ).to(self._device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
-        output = self._model(**inputs, use_cache=True, logits_to_keep=1)
+        # Positions count from the first real token of each row; left to itself, the model counts the padding too.
+        places = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+        output = self._model(**inputs, position_ids=places, use_cache=True, logits_to_keep=1)
         cache = output.past_key_values
         cache.batch_repeat_interleave(labels)
         tokens, known = self._tokens.repeat(count, 1), self._known.repeat(count, 1)

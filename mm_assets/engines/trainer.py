@@ -219,7 +219,15 @@ class _Reporter(TrainerCallback):
 
 def _save(model: Any, processor: Any, output_dir: Path) -> None:  # noqa: ANN401  (a PEFT model, a processor)
     model.save_pretrained(output_dir / "adapter")
+    _sort_sets(output_dir / "adapter" / "adapter_config.json")
     merged = model.merge_and_unload()
     merged.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
     name_keys_for_vllm(output_dir)
+
+
+def _sort_sets(config: Path) -> None:
+    # PEFT writes its sets in an order of chance: two equal trainings would differ in digest.
+    content = json.loads(config.read_text())
+    ordered = {name: sorted(value) if isinstance(value, list) else value for name, value in content.items()}
+    config.write_text(json.dumps(ordered, indent=2, sort_keys=True))

@@ -204,7 +204,8 @@ def _diamond_sentence(asset: str, newest: Record, behind: Mapping[str, Mapping[s
     names = sorted(behind)
     on = sorted({trail[asset].data_version for trail in behind.values()})
     stale = {name for trail in behind.values() for name, record in trail.items() if _leads_to(record, asset, trail)}
-    order = sorted(stale, key=lambda name: min(_depth(trail, name) for trail in behind.values() if name in trail))
+    depths = {name: _depth(trail, name) for trail in behind.values() for name in stale & set(trail)}
+    order = sorted(stale, key=lambda name: (depths[name], name))
     verb = "was" if len(names) == 1 else "were"
     return (
         f"{', '.join(names)} {verb} computed on {', '.join(on)}, {asset} is at "

@@ -111,7 +111,7 @@ def test_a_broken_diamond_is_refused_with_what_to_do(project: Project) -> None:
         f"scores/entropy, scores/exposure, scores/near_duplicates were computed on {old}, image_table is at @v{new}: "
         "materialize scores/entropy, scores/exposure, scores/phash, scores/near_duplicates first"
     )
-    assert sentence in found.stderr
+    assert sentence in found.stderr, found.stderr.partition("Failure: ")[2][:500]
     project.materialize("scores/entropy", "scores/exposure", "scores/phash", "scores/near_duplicates", "sft_dataset")
     assert project.newest()["sft_dataset"].metadata["rows"] == 49
 
@@ -146,12 +146,11 @@ def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
     add_picture(project, "new.png")
 
     def crash(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise SystemError("the process dies between commit and lineage row")
 
     with monkeypatch.context() as patch:
         patch.setattr(pins, "_publish", crash)
-        with pytest.raises(KeyboardInterrupt):
-            project.materialize("raw_images")
+        project.materialize("raw_images", fails=True)
     version = project.tables.open("objects").version
     assert project.newest()["raw_images"].ref.version < version
     project.materialize("raw_images")
