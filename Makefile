@@ -3,12 +3,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
 .PHONY: demo test dev check format status clean
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
-	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions
+	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
 	$(BIN)/mm-assets status
 
 test: $(STAMP)  ## Run all tests

@@ -1,5 +1,6 @@
 """Settings: profiles are valid, wrong values are refused by name."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,9 @@ def test_a_digest_changes_with_any_value(monkeypatch: pytest.MonkeyPatch) -> Non
     # How much is done between two commits decides nothing.
     monkeypatch.setenv("MM_INGEST__BATCH_ROWS", "7")
     assert digest(load_settings().ingest.limits()) == digest(before.ingest.limits())
+
+
+def test_the_documented_settings_are_those_of_the_code() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    generated = runpy.run_path(str(docs / "generate_settings.py"))["document"]()
+    assert (docs / "settings.md").read_text() == generated, "run `python docs/generate_settings.py`"

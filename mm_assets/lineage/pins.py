@@ -70,6 +70,8 @@ def materialize_each(
     seconds = time.monotonic() - started
     for asset, final in finals.items():
         record = _publish(tables, step, asset, final)
+        how = "as before" if record.reused else "new"
+        context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         yield _result(tables, record, pointers, seconds)
 
 
