@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
     Final,
     OwnCommit,
@@ -165,11 +166,11 @@ def _result(
         if pointer is not None:
             tags[f"dagster/input_event_pointer/{name}"] = str(pointer)
     metadata: dict[str, Any] = {
-        **{name: _shown(value) for name, value in record.metadata.items()},
+        **{name: shown(value) for name, value in record.metadata.items()},
         RECORD: record.id,
         "lance_version": record.ref.version,
         "reused": record.reused,
-        "inputs": dg.MetadataValue.json({item.asset: item.data_version for item in record.inputs}),
+        "inputs": shown({item.asset: item.data_version for item in record.inputs}),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,
         "dagster/uri": tables.uri(record.ref.table),
@@ -184,7 +185,3 @@ def _result(
         metadata={name: value for name, value in metadata.items() if value is not None},
         tags=tags,
     )
-
-
-def _shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    return dg.MetadataValue.json(value) if isinstance(value, (dict, list)) else value
