@@ -168,21 +168,25 @@ class AnswerJob:
     question: Question
     settings: PredictSettings
 
-    def run(self, image_ids: list[str], progress: Progress) -> Iterator[Answer]:
-        """Answers of all images, in the order in which batches end."""
+    def run(self, batches: Sequence[Sequence[str]], progress: Progress) -> Iterator[tuple[int, list[Answer]]]:
+        """Answer batches of image ids with one pool of actors.
+
+        Yields:
+            (position of the batch, its answers in order), in the order in which batches are complete.
+        """
         size = self.settings.batch_size
-        batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+        parts = [[list(batch[start : start + size]) for start in range(0, len(batch), size)] for batch in batches]
         arguments: tuple[Any, ...] = (
             self.tables, self.images_version, self.model_dir, self.question, self.settings,
         )  # fmt: skip
-        results = self.cluster.map(
+        results = self.cluster.map_batches(
             Answerer,
             arguments,
-            batches,
+            parts,
+            lambda answers: progress.add(len(answers)),
             actors=self.settings.actors,
             num_cpus=self.settings.threads,
             num_gpus=1 if self.settings.use_gpu else 0,
         )
-        for _, answers in results:
-            progress.add(len(answers))
-            yield from answers
+        for position, answers in results:
+            yield position, [answer for part in answers for answer in part]

@@ -100,6 +100,38 @@ class Cluster:
             for actor in pool:
                 ray.kill(actor)
 
+    def map_batches(
+        self,
+        worker: type[Any],
+        arguments: tuple[Any, ...],
+        batches: Sequence[Sequence[Any]],
+        each: Callable[[Any], None],
+        **resources: float | None,
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """Like `map` over the items of all batches, with one pool; gives a batch when all of its items are done.
+
+        Args:
+            worker: see `map`, as the rest.
+            arguments: of its constructor.
+            batches: of items.
+            each: called with every result as it comes (to report progress).
+            resources: `actors`, `num_cpus`, `num_gpus` of `map`.
+
+        Yields:
+            (position of the batch, results of its items in their order), in the order in which batches are complete.
+        """
+        places = [(number, index) for number, batch in enumerate(batches) for index in range(len(batch))]
+        items = [item for batch in batches for item in batch]
+        found: list[dict[int, Any]] = [{} for _ in batches]
+        yield from ((number, []) for number, batch in enumerate(batches) if not batch)
+        for position, result in self.map(worker, arguments, items, **resources):  # type: ignore[arg-type]
+            each(result)
+            number, index = places[position]
+            found[number][index] = result
+            if len(found[number]) == len(batches[number]):
+                results, found[number] = found[number], {}
+                yield number, [results[index] for index in sorted(results)]
+
 
 class _Holder:
     """A Ray actor around one instance of a plain callable class."""

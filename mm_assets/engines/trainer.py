@@ -125,7 +125,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         if len(config["validation"]):
             metrics["validation_loss"] = round(trainer.evaluate()["eval_loss"], 5)
     if ray.train.get_context().get_world_rank() == 0:
-        _save(trainer.accelerator.unwrap_model(trainer.model), processor, output_dir)
+        _save(trainer.accelerator.unwrap_model(trainer.model), processor, base_dir.name, output_dir)
         metrics["train_seconds"] = round(time.monotonic() - started, 2)
         (output_dir / "training.json").write_text(json.dumps(metrics))
     ray.train.report({"epoch": settings.epochs})  # a barrier: nobody leaves before rank 0 has written
@@ -217,17 +217,23 @@ class _Reporter(TrainerCallback):
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 
-def _save(model: Any, processor: Any, output_dir: Path) -> None:  # noqa: ANN401  (a PEFT model, a processor)
+def _save(model: Any, processor: Any, base: str, output_dir: Path) -> None:  # noqa: ANN401  (a PEFT model)
     model.save_pretrained(output_dir / "adapter")
-    _sort_sets(output_dir / "adapter" / "adapter_config.json")
+    _make_portable(output_dir / "adapter", base)
     merged = model.merge_and_unload()
     merged.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
     name_keys_for_vllm(output_dir)
 
 
-def _sort_sets(config: Path) -> None:
-    # PEFT writes its sets in an order of chance: two equal trainings would differ in digest.
-    content = json.loads(config.read_text())
+def _make_portable(adapter_dir: Path, base: str) -> None:
+    """Take out of an adapter's files what would differ between two equal trainings, or after the lake was moved.
+
+    PEFT writes its sets in an order of chance, and the absolute path of the base model; here that is the digest under
+    which the registry knows it.
+    """
+    (adapter_dir / "README.md").unlink(missing_ok=True)  # a template that names the path, and nothing else
+    config = adapter_dir / "adapter_config.json"
+    content = json.loads(config.read_text()) | {"base_model_name_or_path": base}
     ordered = {name: sorted(value) if isinstance(value, list) else value for name, value in content.items()}
     config.write_text(json.dumps(ordered, indent=2, sort_keys=True))

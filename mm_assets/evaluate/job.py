@@ -96,7 +96,8 @@ def _answers(
         folder = tables.model_dir(get(tables, digest).digest)
         job = AnswerJob(tables, cluster, contest.images_version, folder, question, settings)
         progress = Progress(f"answers of the {side}", len(ids), step.log)
-        found[side] = {answer.image_id: answer for answer in job.run(ids, progress)}
+        ((_, said),) = job.run([ids], progress)
+        found[side] = {answer.image_id: answer for answer in said}
     return found
 
 

@@ -1,6 +1,7 @@
 """Provide the base model; train the checkpoint on the pinned examples; register both by the digest of their files."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
 
         wanted = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
         snapshot_download(settings.model_id, revision=settings.revision, local_dir=folder, allow_patterns=wanted)
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes, with times in them
     if settings.chat_template == "mistral":
         _put_template(folder)
 

@@ -99,15 +99,14 @@ def store_images(
     limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
     progress, rejected = Progress("images", todo.num_rows, step.log), _rejected(current, {*wanted, *gone})
     batches = list(_cut(todo, settings.batch_rows, settings.batch_bytes)) or ([todo] if gone else [])
-    for number, batch in enumerate(batches, start=1):
-        cuts = list(_cut(batch, -(-batch.num_rows // cluster.cpus()), PIECE_BYTES)) if batch.num_rows else []
-        pieces: list[Piece] = []
-        for _, piece in cluster.map(ImageWriter, (tables, source, limits, settings.max_bytes), cuts):
-            pieces.append(piece)
-            progress.add(piece.rows)
-            rejected.update(piece.rejected)
+    share = -(-settings.batch_rows // max(1, cluster.cpus() if todo.num_rows else 1))
+    cuts = [list(_cut(batch, share, PIECE_BYTES)) for batch in batches]
+    arguments = (tables, source, limits, settings.max_bytes)
+    done = cluster.map_batches(ImageWriter, arguments, cuts, lambda piece: progress.add(piece.rows))
+    for number, (position, pieces) in enumerate(done, start=1):
+        rejected.update(reason for piece in pieces for reason in piece.rejected.elements())
         last = number == len(batches)
-        drop = [key for key in batch["image_id"].to_pylist() if key in replaced] + (gone if last else [])
+        drop = [key for key in batches[position]["image_id"].to_pylist() if key in replaced] + (gone if last else [])
         final = _final(objects.num_rows, todo.num_rows, len(gone), rejected)
         properties = step.properties(["image_table"], number, {"image_table": final} if last else None)
         fragments = [fragment for piece in pieces for fragment in piece.fragments]

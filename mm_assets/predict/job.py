@@ -35,15 +35,18 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
     step.log(f"{todo.num_rows:,} of {rows.num_rows:,} images to predict with model {model.digest}")
 
     job = AnswerJob(tables, cluster, step.version("image_table"), tables.model_dir(model.digest), question, settings)
-    progress = Progress("images", todo.num_rows, step.log)
     labels: Counter[str] = Counter()
     failed = 0
-    starts = range(0, todo.num_rows, settings.batch_rows)
-    for number, start in enumerate(starts, start=1):
-        done = _answered(todo.slice(start, settings.batch_rows), job, progress)
+    batches = [
+        todo.slice(start, settings.batch_rows).to_pylist() for start in range(0, todo.num_rows, settings.batch_rows)
+    ]
+    usable = [[row["image_id"] for row in batch if row["error"] is None] for batch in batches]
+    progress = Progress("images", sum(map(len, usable)), step.log)
+    for number, (position, answers) in enumerate(job.run(usable, progress), start=1):
+        done = _predictions(batches[position], answers)
         labels.update(label for label in done["label"].to_pylist() if label is not None)
         failed += done.num_rows - done["error"].null_count
-        final = _final(rows.num_rows, todo.num_rows, failed, labels, model) if number == len(starts) else None
+        final = _final(rows.num_rows, todo.num_rows, failed, labels, model) if number == len(batches) else None
         properties = step.properties(["batch_predictions"], number, {"batch_predictions": final} if final else None)
         fragments = write_fragments(tables, PREDICTIONS, done)
         commit(tables.open(PREDICTIONS), lance.LanceOperation.Append(fragments), properties)
@@ -81,13 +84,10 @@ def _keyed(images: lance.LanceDataset, model_digest: str, prompt_digest: str) ->
     ).append_column("prompt_digest", pa.array([prompt_digest] * count, pa.string()))  # fmt: skip
 
 
-def _answered(batch: pa.Table, job: AnswerJob, progress: Progress) -> pa.Table:
-    """Predictions of one batch; a rejected object has a row too, with the error that it was rejected for."""
-    rows = batch.to_pylist()
-    good = [row["image_id"] for row in rows if row["error"] is None]
-    progress.add(len(rows) - len(good))
-    answers = {answer.image_id: answer for answer in job.run(good, progress)}
-    return pa.Table.from_pylist([_prediction(row, answers) for row in rows], schema=PREDICTIONS_SCHEMA)
+def _predictions(batch: list[dict[str, Any]], answers: list[Answer]) -> pa.Table:
+    """Rows of one batch; a rejected object has a row too, with the error that it was rejected for."""
+    by_image = {answer.image_id: answer for answer in answers}
+    return pa.Table.from_pylist([_prediction(row, by_image) for row in batch], schema=PREDICTIONS_SCHEMA)
 
 
 def _prediction(row: dict[str, Any], answers: dict[str, Answer]) -> dict[str, Any]:

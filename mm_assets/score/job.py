@@ -1,7 +1,7 @@
 """Compute the cells that are missing, on Ray, and write them into the table in place, one commit per batch."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import lance
@@ -86,25 +86,36 @@ def compute_scores(
     total = sum(rows.num_rows for rows in work.values())
     progress = Progress("images", total, step.log)
     tally: dict[str, dict[str, int]] = {s.name: {"rows_computed": 0, "rows_failed": 0} for s in scorers}
-    batches = [
-        (chosen, rows.slice(start, batch_rows))
-        for chosen, rows in work.items()
-        for start in range(0, rows.num_rows, batch_rows)
-    ]
-    wrote = {scorer.name for chosen, _ in batches for scorer in chosen}
-    for number, (chosen, rows) in enumerate(batches, start=1):
-        pieces = [rows.slice(start, PIECE_ROWS) for start in range(0, rows.num_rows, PIECE_ROWS)]
-        cells = []
-        for _, piece in cluster.map(ImageScorer, (tables, pinned, list(chosen)), pieces):
-            cells.append(piece)
-            progress.add(piece.num_rows)
-        done = pa.concat_tables(cells)
+    wrote = {scorer.name for chosen in work for scorer in chosen}
+    left = total
+    for number, (chosen, done) in enumerate(_scored(tables, cluster, pinned, work, batch_rows, progress), start=1):
         _count(tally, chosen, done)
-        final = number == len(batches)
+        left -= done.num_rows
+        final = left == 0
         finals = {s.asset: _final(tally, s, pinned, tables) for s in scorers if s.name in wrote} if final else None
         assets = [s.asset for s in (scorers if final else chosen) if s.name in wrote]
         write_cells(tables, done, step.properties(assets, number, finals))
     return {s.asset: _final(tally, s, pinned, tables) for s in scorers}
+
+
+def _scored(
+    tables: LakeTables,
+    cluster: Cluster,
+    pinned: int,
+    work: Mapping[tuple[Scorer, ...], pa.Table],
+    batch_rows: int,
+    progress: Progress,
+) -> Iterator[tuple[tuple[Scorer, ...], pa.Table]]:
+    """Cells of one batch after the other, with the scorers that computed them."""
+    for chosen, rows in work.items():
+        batches = [_slices(batch, PIECE_ROWS) for batch in _slices(rows, batch_rows)]
+        arguments = (tables, pinned, list(chosen))
+        for _, cells in cluster.map_batches(ImageScorer, arguments, batches, lambda piece: progress.add(len(piece))):
+            yield chosen, pa.concat_tables(cells)
+
+
+def _slices(rows: pa.Table, size: int) -> list[pa.Table]:
+    return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
 
 
 def _with_columns(step: Step, head: lance.LanceDataset, scorers: list[Scorer]) -> lance.LanceDataset:

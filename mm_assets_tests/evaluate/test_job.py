@@ -27,7 +27,8 @@ def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: C
         tables, cluster, contest.images_version, tables.model_dir(base), Question.of(model), PredictSettings()
     )
     ids = [images[0]["image_id"] for images in examples["images"].to_pylist()]
-    answers = {answer.image_id: answer for answer in job.run(ids, Progress("answers", len(ids), print))}
+    ((_, said),) = job.run([ids], Progress("answers", len(ids), print))
+    answers = {answer.image_id: answer for answer in said}
     result = judge(contest, {"challenger": answers, "champion": answers}, EvaluateSettings(min_accuracy=0.0))
     assert result["promoted"] is False
     assert result["interval"] == [0, 0]

@@ -120,7 +120,7 @@ def test_a_fresh_instance_pins_what_the_lake_has(copy: Project, tmp_path: Path) 
     assert tags["dagster/input_data_version/image_table"] == copy.data_versions()["image_table"]
 
 
-def test_a_moved_lake_needs_nothing_of_the_old_place(copy: Project, tmp_path: Path) -> None:
+def test_a_moved_lake_needs_nothing_of_the_old_place(finished: Project, copy: Project, tmp_path: Path) -> None:
     data_versions = copy.data_versions()
     moved = Project(copy.lake.rename(tmp_path / "elsewhere"), copy.source, copy.home)
     moved.materialize()
@@ -128,7 +128,7 @@ def test_a_moved_lake_needs_nothing_of_the_old_place(copy: Project, tmp_path: Pa
     for path in moved.lake.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            assert str(copy.lake).encode() not in content, path
+            assert str(finished.lake).encode() not in content, path
             assert str(moved.source).encode() not in content, path
 
 
