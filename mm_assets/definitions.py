@@ -27,14 +27,14 @@ ASSETS = [
 ]
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
-READS: dict[str, Callable[[Settings], list[BaseModel]]] = {
+READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
     "image_table": lambda s: [s.ingest.limits()],
     "scores/near_duplicates": lambda s: [s.duplicates],
     "sft_dataset": lambda s: [s.curate],
     "base_model": lambda s: [s.base],
     "llava_checkpoint": lambda s: [s.train],
     "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
-    "batch_predictions": lambda s: [s.predict.decoding()],
+    "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model],
 }
 
 

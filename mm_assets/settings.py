@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
@@ -47,7 +48,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A group of settings: closed (an unknown name is refused) and immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ImageLimits(Section):
@@ -91,7 +92,9 @@ class CurateSettings(Section):
 
     prompt: PromptTemplate = Field(description="The user's words; may use {labels}.")
     answer: AnswerTemplate = Field(description="The assistant's words; must use {label}, may use {labels}.")
-    labels: list[str] | None = Field(None, min_length=2, description="The classes to train on; all where unset.")
+    labels: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None, min_length=2, description="The classes to train on; all where unset."
+    )
     min_sharpness: float = Field(0.0, ge=0, description="Least variance of the Laplacian (0-255 greyscale).")
     min_luminance: float = Field(0.0, ge=0, le=255, description="Least mean luminance, 0-255.")
     max_luminance: float = Field(255.0, ge=0, le=255, description="Greatest mean luminance, 0-255.")
@@ -156,9 +159,8 @@ class EvaluateSettings(Section):
 
 
 class Decoding(Section):
-    """What decides on an answer."""
+    """What decides on an answer, besides the model."""
 
-    model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
     prompt: PromptTemplate | None = Field(None, description="Another prompt than the one the model was trained with.")
     precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
 
@@ -166,14 +168,16 @@ class Decoding(Section):
 class PredictSettings(Decoding):
     """How answers are generated, for the evaluation and for the predictions."""
 
+    model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
     batch_size: int = Field(32, gt=0, description="Images per forward pass.")
+    answers_at_once: int = Field(8, gt=0, description="Answers per image in one forward pass; each takes a cache.")
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
     actors: int = Field(1, gt=0, description="Ray actors that hold a model.")
     use_gpu: bool = Field(False, description="One GPU per actor.")
     threads: int = Field(1, gt=0, description="CPU threads (and Ray CPUs) per actor.")
 
     def decoding(self) -> Decoding:
-        """The part that decides on an answer."""
+        """The part that decides on an answer, besides the model."""
         return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})
 
 
@@ -251,18 +255,17 @@ def profile_path(profile: str) -> Path:
     return path
 
 
-def known_variables() -> set[str]:
-    """Names of all environment variables that are settings, in upper case."""
-    return {f"{PREFIX}{'__'.join(path)}".upper() for path in _field_paths(Settings)}
-
-
-def _field_paths(model: type[BaseModel]) -> list[tuple[str, ...]]:
-    paths: list[tuple[str, ...]] = []
-    for name, field in model.model_fields.items():
-        paths.append((name,))
+def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) -> dict[str, str]:
+    """All environment variables that are settings, in upper case, each with an example where it takes JSON (else "")."""
+    known: dict[str, str] = {}
+    for name, field in (model or Settings).model_fields.items():
+        variable = f"{prefix}{name}".upper()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths += [(name, *rest) for rest in _field_paths(field.annotation)]
-    return paths
+            known[variable] = '{"name": "value"}'
+            known |= known_variables(field.annotation, f"{variable}__")
+        else:
+            known[variable] = '["a", "b"]' if "list" in str(field.annotation) else ""
+    return known
 
 
 def load_settings() -> Settings:
@@ -271,15 +274,37 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a value is wrong or a variable unknown; one line for each.
     """
-    unknown = {name for name in os.environ if name.upper().startswith(PREFIX)} - known_variables()
-    unknown = {name for name in unknown if name.upper() not in known_variables()}
-    if unknown:
-        listed = ", ".join(sorted(unknown))
-        raise SettingsError(f"unknown setting {listed}: known are {', '.join(sorted(known_variables()))}")
+    _check_variables()
+    profile = profile_path(os.environ.get(f"{PREFIX}PROFILE", "local"))
     try:
+        if not isinstance(yaml.safe_load(profile.read_text()), dict):
+            raise SettingsError(f"profile (MM_PROFILE): {profile} holds no settings: write `name: value` lines")
         return Settings()
+    except yaml.YAMLError as error:
+        raise SettingsError(f"profile (MM_PROFILE): {profile} is no YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(item) for item in error.errors())) from None
+
+
+def _check_variables() -> None:
+    known = known_variables()
+    given = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+    unknown = sorted(name for name in given if name.upper() not in known)
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}: known are {', '.join(sorted(known))}")
+    for name, value in given.items():
+        if not value.strip():
+            raise SettingsError(f"{name} is empty: give it a value, or unset it")
+        if known[name.upper()] and not _is_json(value):
+            raise SettingsError(f"{name} takes JSON, such as {known[name.upper()]} (given: {value})")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sentence(item: Mapping[str, Any]) -> str:
@@ -291,7 +316,8 @@ def _sentence(item: Mapping[str, Any]) -> str:
     return f"{'.'.join(path)} ({variable}): {str(item['msg']).removeprefix('Value error, ')}{given}"
 
 
-def digest(*sections: BaseModel | None) -> str:
+def digest(*sections: BaseModel | str) -> str:
     """Twelve hex digits that change when any of the sections' values changes."""
-    text = json.dumps([section and section.model_dump(mode="json") for section in sections], sort_keys=True)
+    values = [section if isinstance(section, str) else section.model_dump(mode="json") for section in sections]
+    text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -45,12 +45,12 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings) -> F
 
 def _joined(step: Step, tables: LakeTables) -> list[dict[str, Any]]:
     """The images, oldest first, with the scores that belong to the same bytes."""
-    images = tables.open(IMAGES, step.version("image_table"))
+    images = tables.open_at(step.ref("image_table"))
     rows = images.scanner(columns=IMAGE_COLUMNS, with_row_id=True).to_table()
     for asset, columns in SCORES.items():
         if asset not in step.inputs:
             continue
-        scored = tables.open(IMAGES, step.version(asset)).to_table(columns=["image_id", "sha256", *columns])
+        scored = tables.open_at(step.ref(asset)).to_table(columns=["image_id", "sha256", *columns])
         rows = rows.join(scored, keys=["image_id", "sha256"], join_type="left outer")
     return rows.sort_by("_rowid").drop_columns(["_rowid"]).to_pylist()
 

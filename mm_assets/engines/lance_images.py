@@ -8,6 +8,7 @@ from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.images import decode
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PILLOW_MAX_PIXELS
 
 
@@ -16,11 +17,11 @@ class LanceImages:
 
     Args:
         tables: the lake.
-        version: of `images.lance`.
+        ref: of `images.lance`.
     """
 
-    def __init__(self, tables: LakeTables, version: int) -> None:
-        self._tables, self._version = tables, version
+    def __init__(self, tables: LakeTables, ref: LanceRef) -> None:
+        self._tables, self._ref = tables, ref
         self._opened: tuple[lance.LanceDataset, dict[str, int]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -29,7 +30,7 @@ class LanceImages:
 
     def _table(self) -> tuple[lance.LanceDataset, dict[str, int]]:
         if self._opened is None:
-            ds = self._tables.open("images", self._version)
+            ds = self._tables.open_at(self._ref)
             rows = ds.scanner(columns=["image_id"], filter="error is null", with_row_id=True).to_table()
             ids = dict(zip(rows["image_id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True))
             self._opened = ds, ids

@@ -51,6 +51,19 @@ class LakeTables:
             raise RefusalError(f"the lake {self.root} has no table {table}")
         return lance.dataset(self.uri(table), version=version)
 
+    def open_at(self, ref: LanceRef) -> lance.LanceDataset:
+        """A pinned version.
+
+        Raises:
+            RefusalError: the table was created anew since, and its versions are others.
+        """
+        ds = self.open(ref.table, ref.version)
+        if table_id(ds) != ref.table_id:
+            raise RefusalError(
+                f"{ref} is gone: {ref.table}.lance was created anew since; materialize what was made from it again"
+            )
+        return ds
+
     def open_or_create(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> lance.LanceDataset:

@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         pa.field("kind", pa.string()),  # base | checkpoint
         pa.field("name", pa.string()),
         pa.field("num_bytes", pa.int64()),
+        pa.field("inputs", pa.string()),  # JSON: data version by asset, of everything that was read
         pa.field("recipe_digest", pa.string()),
         pa.field("recipe", pa.string()),  # JSON: what the files were made from; the same recipe is not made twice
         pa.field("metrics", pa.string()),  # JSON
@@ -42,6 +43,7 @@ class Model:
     kind: str
     name: str
     num_bytes: int
+    inputs: dict[str, str]
     recipe: dict[str, Any]
     metrics: dict[str, Any]
 
@@ -84,8 +86,8 @@ def get(tables: LakeTables, digest: str) -> Model:
 
 def _model(row: dict[str, Any]) -> Model:
     names = ("digest", "kind", "name", "num_bytes")
-    fields = {name: row[name] for name in names}
-    return Model(**fields, recipe=json.loads(row["recipe"]), metrics=json.loads(row["metrics"]))
+    parsed = {name: json.loads(row[name]) for name in ("inputs", "recipe", "metrics")}
+    return Model(**{name: row[name] for name in names}, **parsed)
 
 
 @contextmanager
@@ -99,15 +101,13 @@ def staging(tables: LakeTables) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(
-    tables: LakeTables, folder: Path, kind: str, name: str, recipe: dict[str, Any], metrics: dict[str, Any]
-) -> Model:
+def keep(tables: LakeTables, folder: Path, **described: Any) -> Model:  # noqa: ANN401  (the other fields of Model)
     """Move a staged folder to the place of its digest (the files come before the row that names them)."""
     digest, num_bytes = files_digest(folder)
     place = tables.model_dir(digest)
     if not place.exists():
         folder.rename(place)
-    return Model(digest, kind, name, num_bytes, recipe, metrics)
+    return Model(digest=digest, num_bytes=num_bytes, **described)
 
 
 def register(
@@ -119,6 +119,7 @@ def register(
         "kind": model.kind,
         "name": model.name,
         "num_bytes": model.num_bytes,
+        "inputs": json.dumps(model.inputs, sort_keys=True),
         "recipe_digest": recipe_digest(model.recipe),
         "recipe": json.dumps(model.recipe, sort_keys=True),
         "metrics": json.dumps(model.metrics),

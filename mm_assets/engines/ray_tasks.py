@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import ray
+
+from mm_assets.lineage.refs import RefusalError
 
 T = TypeVar("T")
 
@@ -63,6 +66,24 @@ class Cluster:
         self.connect()
         return int(ray.cluster_resources().get("CPU", 1))
 
+    def require(self, workers: int, num_cpus: float, num_gpus: float) -> int:
+        """How many workers with these needs the cluster can hold at once.
+
+        Raises:
+            RefusalError: fewer than `workers`; Ray would wait for more without a word.
+        """
+        self.connect()
+        has = ray.cluster_resources()
+        places = [has.get(name, 0) // need for name, need in (("CPU", num_cpus), ("GPU", num_gpus)) if need]
+        capacity = int(min(places))
+        if capacity < workers:
+            raise RefusalError(
+                f"{workers} workers of {num_cpus:g} CPUs and {num_gpus:g} GPUs do not fit into the Ray cluster "
+                f"({has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs): ask for fewer (train.workers, "
+                "predict.threads, use_gpu), or join a larger cluster (MM_RAY_ADDRESS)"
+            )
+        return capacity
+
     def map(
         self,
         worker: type[Any],
@@ -79,7 +100,7 @@ class Cluster:
             worker: a class whose instances are called with one item; it must return a row's error as data.
             arguments: of its constructor.
             items: what to map over; an item waits in the driver until an actor is free.
-            actors: size of the pool; one per CPU where it is not given.
+            actors: size of the pool, at most as many as fit; as many as fit where it is not given.
             num_cpus: that each actor takes.
             num_gpus: that each actor takes.
 
@@ -88,8 +109,8 @@ class Cluster:
         """
         if not items:
             return
-        self.connect()
-        count = min(len(items), actors or max(1, int(self.cpus() // num_cpus)))
+        capacity = self.require(1, num_cpus, num_gpus)
+        count = min(len(items), actors or capacity, capacity)
         remote = ray.remote(_Holder).options(
             num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS
         )
@@ -107,8 +128,10 @@ class Cluster:
         batches: Sequence[Sequence[Any]],
         each: Callable[[Any], None],
         **resources: float | None,
-    ) -> Iterator[tuple[int, list[Any]]]:
-        """Like `map` over the items of all batches, with one pool; gives a batch when all of its items are done.
+    ) -> Iterator[list[Any]]:
+        """Like `map` over the items of all batches, with one pool; gives the batches in their order.
+
+        The order of commits, and with it that of row ids, does not depend on which worker was faster.
 
         Args:
             worker: see `map`, as the rest.
@@ -118,19 +141,18 @@ class Cluster:
             resources: `actors`, `num_cpus`, `num_gpus` of `map`.
 
         Yields:
-            (position of the batch, results of its items in their order), in the order in which batches are complete.
+            results of the items of each batch, in order.
         """
-        places = [(number, index) for number, batch in enumerate(batches) for index in range(len(batch))]
-        items = [item for batch in batches for item in batch]
-        found: list[dict[int, Any]] = [{} for _ in batches]
-        yield from ((number, []) for number, batch in enumerate(batches) if not batch)
-        for position, result in self.map(worker, arguments, items, **resources):  # type: ignore[arg-type]
-            each(result)
-            number, index = places[position]
-            found[number][index] = result
-            if len(found[number]) == len(batches[number]):
-                results, found[number] = found[number], {}
-                yield number, [results[index] for index in sorted(results)]
+        ends = list(accumulate(map(len, batches)))
+        results = self.map(worker, arguments, [item for batch in batches for item in batch], **resources)  # type: ignore[arg-type]
+        found: dict[int, Any] = {}
+        for end, batch in zip(ends, batches, strict=True):
+            wanted = range(end - len(batch), end)
+            while not all(position in found for position in wanted):
+                position, result = next(results)
+                found[position] = result
+                each(result)
+            yield [found.pop(position) for position in wanted]
 
 
 class _Holder:
@@ -241,6 +263,6 @@ class Progress:
         if now - self._said < self._every_s and self._done < self._total:
             return
         self._said = now
-        rate = self._done / max(now - self._started, 1e-9)
+        rate = max(self._done, 1) / max(now - self._started, 1e-9)
         left = (self._total - self._done) / rate
         self._log(f"{self._done:,} of {self._total:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left")

@@ -16,7 +16,7 @@ from mm_assets.engines.model_store import TABLE, Model, get
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.evaluate.statistics import accuracy, confusion, paired_bootstrap, per_class, promotes
 from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA, current_production
-from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.lineage.refs import Final, LanceRef, RefusalError, Step
 from mm_assets.settings import EvaluateSettings, PredictSettings
 
 
@@ -27,7 +27,7 @@ class Contest:
     challenger: Model
     champion_digest: str
     examples: pa.Table
-    images_version: int
+    images: LanceRef
 
 
 def evaluate_checkpoint(
@@ -74,14 +74,14 @@ def _contest(step: Step, tables: LakeTables, production: str | None) -> Contest:
     checkpoint = step.inputs["llava_checkpoint"]
     dataset = step.input_of(checkpoint, "sft_dataset")
     base = step.input_of(checkpoint, "base_model")
-    examples = tables.open(SFT, dataset.ref.version).to_table(columns=["images", "label"], filter=f"split = '{TEST}'")
+    examples = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=f"split = '{TEST}'")
     if not examples.num_rows:
         raise RefusalError("sft_dataset has no example in the held-out split: add images and materialize it again")
     return Contest(
         challenger=get(tables, checkpoint.metadata["digest"]),
         champion_digest=production or base.metadata["digest"],
         examples=examples,
-        images_version=step.input_of(dataset, "image_table").ref.version,
+        images=step.input_of(dataset, "image_table").ref,
     )
 
 
@@ -91,14 +91,15 @@ def _answers(
     """Answers of both models by image id; both are asked what the challenger was trained for."""
     question = Question.of(contest.challenger, settings.prompt)
     ids = [images[0]["image_id"] for images in contest.examples["images"].to_pylist()]
-    found = {}
-    for side, digest in (("challenger", contest.challenger.digest), ("champion", contest.champion_digest)):
-        folder = tables.model_dir(get(tables, digest).digest)
-        job = AnswerJob(tables, cluster, contest.images_version, folder, question, settings)
-        progress = Progress(f"answers of the {side}", len(ids), step.log)
-        ((_, said),) = job.run([ids], progress)
-        found[side] = {answer.image_id: answer for answer in said}
-    return found
+    found: dict[str, dict[str, Answer]] = {}  # by digest: a model that is its own champion answers once
+    sides = {"challenger": contest.challenger.digest, "champion": contest.champion_digest}
+    for side, digest in sides.items():
+        if digest not in found:
+            folder = tables.model_dir(get(tables, digest).digest)
+            job = AnswerJob(tables, cluster, contest.images, folder, question, settings)
+            (said,) = job.run([ids], Progress(f"answers of the {side}", len(ids), step.log))
+            found[digest] = {answer.image_id: answer for answer in said}
+    return {side: found[digest] for side, digest in sides.items()}
 
 
 def judge(contest: Contest, answers: dict[str, dict[str, Answer]], settings: EvaluateSettings) -> dict[str, Any]:
@@ -113,7 +114,17 @@ def judge(contest: Contest, answers: dict[str, dict[str, Answer]], settings: Eva
         confidence=settings.confidence,
         samples=settings.bootstrap_samples,
     )
+    failed = {side: sum(answer.error is not None for answer in found.values()) for side, found in answers.items()}
     promoted, decision = promotes(interval, accuracy(truth, said["challenger"]), settings.min_accuracy)
+    if any(failed.values()):
+        # An engine that fails says nothing of its model: a champion that could not answer is not a beaten one.
+        promoted, decision = (
+            False,
+            f"not judged: {failed['challenger']} of its own answers failed, and "
+            + (f"{failed['champion']} of the champion's"),
+        )
+    elif contest.champion_digest == contest.challenger.digest:
+        promoted, decision = False, "it is in production already"
     return {
         "rows": len(ids),
         "rows_computed": len(ids),
@@ -123,7 +134,8 @@ def judge(contest: Contest, answers: dict[str, dict[str, Answer]], settings: Eva
         "interval": [interval.low, interval.high],
         "promoted": promoted,
         "decision": decision,
-        "rows_failed": sum(answer.error is not None for answer in answers["challenger"].values()),
+        "rows_failed": failed["challenger"],
+        "champion_rows_failed": failed["champion"],
         "per_class": per_class(truth, said["challenger"]),
         "confusion": confusion(truth, said["challenger"]),
     }

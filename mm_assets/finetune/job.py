@@ -12,7 +12,8 @@ from mm_assets.curate.splits import TRAIN, VALIDATION
 from mm_assets.curate.tables import SFT
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, keep, recipe_digest, register, staging
+from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, get, keep, recipe_digest, register, staging
+from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.lineage.refs import Final, RefusalError, Step
@@ -20,7 +21,11 @@ from mm_assets.settings import BaseModelSettings, TrainSettings
 
 
 def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) -> Final:
-    """Build or download the base model, unless the registry has one of the same recipe and its files are there."""
+    """Build or download the base model, unless the registry has one of the same recipe and its files are there.
+
+    Raises:
+        RefusalError: the model's own chat template cannot tell the assistant's tokens.
+    """
     recipe = {"kind": "base", "revision": step.code_versions["base_model"], **settings.model_dump(mode="json")}
     ds = tables.open_or_create(TABLE, SCHEMA, step.properties(["base_model"], 0))
     model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
@@ -28,10 +33,19 @@ def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) ->
         name = settings.model_id or "tiny-llava-next"
         with staging(tables) as folder:
             _fetch_or_build(folder, settings)
-            model = keep(tables, folder, "base", name, recipe, {})
-        final = _described(tables, model)
-        register(tables, ds, model, step.run_id, step.properties(["base_model"], 1, {"base_model": final}))
-    return _described(tables, model)
+            model = keep(tables, folder, kind="base", name=name, inputs={}, recipe=recipe, metrics={})
+    return _registered(step, tables, "base_model", model)
+
+
+def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Final:
+    """Make the asset's newest commit name this model; no commit where it does already."""
+    final = Final(
+        {"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics}
+    )
+    before = step.last_record(asset)
+    if before is None or before.metadata["digest"] != model.digest:
+        register(tables, tables.open(TABLE), model, step.run_id, step.properties([asset], 1, {asset: final}))
+    return final
 
 
 def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
@@ -47,6 +61,11 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes, with times in them
     if settings.chat_template == "mistral":
         _put_template(folder)
+    if "generation" not in (load_processor(folder).chat_template or ""):
+        raise RefusalError(
+            "base.chat_template (MM_BASE__CHAT_TEMPLATE): the model's own template has no {% generation %} marks, so the "
+            "loss could not tell the assistant's tokens: set it to mistral"
+        )
 
 
 def _put_template(folder: Path) -> None:
@@ -59,10 +78,6 @@ def _put_template(folder: Path) -> None:
             config = json.loads(path.read_text())
             config.pop("chat_template", None)
             path.write_text(json.dumps(config, indent=2))
-
-
-def _described(tables: LakeTables, model: Model) -> Final:
-    return Final({"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics})
 
 
 def train_checkpoint(
@@ -78,43 +93,43 @@ def train_checkpoint(
         "kind": "checkpoint",
         "revision": step.code_versions["llava_checkpoint"],
         "sft_dataset": dataset.data_version,
-        "images": step.input_of(dataset, "image_table").data_version,
         "base_model": base.metadata["digest"],
         "labels": dataset.metadata["labels"],
         "prompt": dataset.metadata["prompt"],
         "answer": dataset.metadata["answer"],
         **settings.model_dump(mode="json"),
     }
-    ds = tables.open(TABLE)
-    model = None if force else find(tables, ds, kind="checkpoint", recipe_digest=recipe_digest(recipe))
-    if model is not None:
+    model = find(tables, tables.open(TABLE), kind="checkpoint", recipe_digest=recipe_digest(recipe))
+    if model is not None and not force:
         step.log(f"checkpoint {model.digest} has the same inputs and recipe: nothing to train")
-        if step.own["llava_checkpoint"].ref is not None:
-            return _described(tables, model)
-    else:
-        model = _trained(step, tables, cluster, settings, recipe)
-    final = _described(tables, model)
-    properties = step.properties(["llava_checkpoint"], 1, {"llava_checkpoint": final})
-    register(tables, tables.open(TABLE), model, step.run_id, properties)
-    return final
+        return _registered(step, tables, "llava_checkpoint", model)
+    model = _trained(step, tables, cluster, settings, recipe)
+    return _registered(step, tables, "llava_checkpoint", model)
 
 
 def _trained(
     step: Step, tables: LakeTables, cluster: Cluster, settings: TrainSettings, recipe: dict[str, Any]
 ) -> Model:
-    dataset, base = step.inputs["sft_dataset"], step.inputs["base_model"]
-    images = LanceImages(tables, step.input_of(dataset, "image_table").ref.version)
-    examples = tables.open(SFT, dataset.ref.version)
+    dataset, base = step.inputs["sft_dataset"], get(tables, step.inputs["base_model"].metadata["digest"])
+    image_ref = step.input_of(dataset, "image_table").ref
+    images = LanceImages(tables, image_ref)
+    examples = tables.open_at(dataset.ref)
     train, validation = (_split(examples, split, images) for split in (TRAIN, VALIDATION))
     if not len(train):
         raise RefusalError("sft_dataset has no example in the training split: add images and materialize it again")
     step.log(f"training on {len(train):,} examples for {settings.epochs} epochs, {len(validation):,} to validate")
     with staging(tables) as folder:
-        base_dir = tables.model_dir(base.metadata["digest"])
+        base_dir = tables.model_dir(base.digest)
         found = fine_tune(cluster, base_dir, folder, train, validation, settings, step.log)
-        (folder / "training.json").unlink()  # its seconds would make two equal trainings differ in digest
-        metrics = {"train_examples": found.pop("examples"), **found}
-        return keep(tables, folder, "checkpoint", f"{base.metadata['name']}-lora", recipe, metrics)
+        return keep(
+            tables,
+            folder,
+            kind="checkpoint",
+            name=f"{base.name}-lora",
+            inputs={**{name: item.data_version for name, item in step.inputs.items()}, "image_table": str(image_ref)},
+            recipe=recipe,
+            metrics={"train_examples": found.pop("examples"), **found},
+        )
 
 
 def _split(examples: lance.LanceDataset, split: str, images: LanceImages) -> Examples:

@@ -30,14 +30,14 @@ def list_objects(step: Step, tables: LakeTables, source: FolderSource, identity:
     Raises:
         RefusalError: the lake belongs to another source, or the source has no files.
     """
+    listing = source.list()
+    if not listing.num_rows:
+        raise RefusalError(f"source (MM_SOURCE): there are no files in {source.root}")
     ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties(["raw_images"], 0), {SOURCE: identity})
     if ds.schema.metadata[SOURCE.encode()].decode() != identity:
         raise RefusalError(
             f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
         )
-    listing = source.list()
-    if not listing.num_rows:
-        raise RefusalError(f"source (MM_SOURCE): there are no files in {source.root}")
     labels = Counter(listing["label"].to_pylist())
     final = Final({"rows": listing.num_rows, "bytes": pc.sum(listing["size"]).as_py(), "labels": _sorted(labels)})
     properties = step.properties(["raw_images"], 1, {"raw_images": final})
@@ -87,7 +87,7 @@ def store_images(
 ) -> Final:
     """Bring `images.lance` up to the pinned listing: new and changed objects are read, removed ones taken out."""
     ds = tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties(["image_table"], 0))
-    objects = tables.open(OBJECTS, step.version("raw_images")).to_table()
+    objects = tables.open_at(step.ref("raw_images")).to_table()
     current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption", "error"])
     listed = objects.select([name for name in current.schema.names if name != "error"])
     wanted, gone = difference(current, listed, "image_id")
@@ -103,10 +103,10 @@ def store_images(
     cuts = [list(_cut(batch, share, PIECE_BYTES)) for batch in batches]
     arguments = (tables, source, limits, settings.max_bytes)
     done = cluster.map_batches(ImageWriter, arguments, cuts, lambda piece: progress.add(piece.rows))
-    for number, (position, pieces) in enumerate(done, start=1):
+    for number, (batch, pieces) in enumerate(zip(batches, done, strict=True), start=1):
         rejected.update(reason for piece in pieces for reason in piece.rejected.elements())
         last = number == len(batches)
-        drop = [key for key in batches[position]["image_id"].to_pylist() if key in replaced] + (gone if last else [])
+        drop = [key for key in batch["image_id"].to_pylist() if key in replaced] + (gone if last else [])
         final = _final(objects.num_rows, todo.num_rows, len(gone), rejected)
         properties = step.properties(["image_table"], number, {"image_table": final} if last else None)
         fragments = [fragment for piece in pieces for fragment in piece.fragments]

@@ -106,9 +106,9 @@ class Step:
     own: dict[str, OwnCommit]
     log: Callable[[str], None] = field(repr=False)
 
-    def version(self, asset: str) -> int:
-        """The pinned Lance version of a direct input."""
-        return self.inputs[asset].ref.version
+    def ref(self, asset: str) -> LanceRef:
+        """The pinned version of a direct input."""
+        return self.inputs[asset].ref
 
     def input_of(self, record: Record, asset: str) -> Record:
         """The materialization of `asset` that `record` itself read.
@@ -180,7 +180,16 @@ def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
         if current.id not in seen:
             seen.add(current.id)
             yield current
-            waiting += [ancestors[item.record_id] for item in current.inputs]
+            waiting += [_known(item, ancestors) for item in current.inputs]
+
+
+def _known(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
+    if item.record_id not in ancestors:
+        raise RefusalError(
+            f"the lake's history (lineage.lance) has lost {item.asset} {item.data_version}: materialize {item.asset} "
+            "and what follows it again"
+        )
+    return ancestors[item.record_id]
 
 
 def diamond_conflict(inputs: Mapping[str, Record], ancestors: Mapping[str, Record]) -> str | None:

@@ -7,6 +7,7 @@ import dagster as dg
 from mm_assets.ingest.assets import image_table
 from mm_assets.lineage.pins import materialize, materialize_each
 from mm_assets.resources import Lake, RayCluster
+from mm_assets.score.duplicates import GROUPING_REVISION
 from mm_assets.score.scorers import SCORERS
 from mm_assets.settings import Settings
 
@@ -45,7 +46,7 @@ def scores(
     key=["scores", "near_duplicates"],
     group_name="score",
     deps=[dg.AssetKey(["scores", "phash"])],
-    code_version="1",
+    code_version=GROUPING_REVISION,
     kinds={"lance"},
     owners=["team:data"],
 )

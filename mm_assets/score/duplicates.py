@@ -5,6 +5,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+# Raise it when the same hashes and distance give other groups.
+GROUPING_REVISION = "1"
 HASH_BITS = 64
 # Keys of fewer bits put too many unlike hashes into one bucket.
 MIN_KEY_BITS = 16

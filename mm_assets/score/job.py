@@ -13,13 +13,13 @@ from mm_assets.engines.lance_tables import LakeTables, add_columns, update_cells
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.images import ImageError, decode
 from mm_assets.ingest.tables import IMAGES
-from mm_assets.lineage.refs import Final, Step
-from mm_assets.score.duplicates import components, group_names
+from mm_assets.lineage.refs import Final, LanceRef, Step
+from mm_assets.score.duplicates import GROUPING_REVISION, components, group_names
 from mm_assets.score.scorers import Scorer
 from mm_assets.settings import PILLOW_MAX_PIXELS
 
 NEAR_DUPLICATES = "scores/near_duplicates"
-GROUPING_REVISION = "1"
+COMMIT_TRIES = 10
 # Rows that a worker decodes before it hands back their scores.
 PIECE_ROWS = 256
 
@@ -33,8 +33,8 @@ GROUP_FIELDS = [
 class ImageScorer:
     """Reads images by row id and runs scorers on each; runs as a Ray actor."""
 
-    def __init__(self, tables: LakeTables, version: int, scorers: list[Scorer]) -> None:
-        self._images, self._scorers = tables.open(IMAGES, version), scorers
+    def __init__(self, tables: LakeTables, ref: LanceRef, scorers: list[Scorer]) -> None:
+        self._images, self._scorers = tables.open_at(ref), scorers
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Cells of one piece: `_rowid`, `sha256`, and every column of the scorers."""
@@ -80,9 +80,9 @@ def compute_scores(
     Returns:
         What each scorer's asset says of itself.
     """
-    pinned = step.version("image_table")
+    pinned = step.ref("image_table")
     head = _with_columns(step, tables.open(IMAGES), scorers)
-    work = _missing(step, head, tables.open(IMAGES, pinned), scorers)
+    work = _missing(step, head, tables.open_at(pinned), scorers)
     total = sum(rows.num_rows for rows in work.values())
     progress = Progress("images", total, step.log)
     tally: dict[str, dict[str, int]] = {s.name: {"rows_computed": 0, "rows_failed": 0} for s in scorers}
@@ -101,7 +101,7 @@ def compute_scores(
 def _scored(
     tables: LakeTables,
     cluster: Cluster,
-    pinned: int,
+    pinned: LanceRef,
     work: Mapping[tuple[Scorer, ...], pa.Table],
     batch_rows: int,
     progress: Progress,
@@ -110,7 +110,7 @@ def _scored(
     for chosen, rows in work.items():
         batches = [_slices(batch, PIECE_ROWS) for batch in _slices(rows, batch_rows)]
         arguments = (tables, pinned, list(chosen))
-        for _, cells in cluster.map_batches(ImageScorer, arguments, batches, lambda piece: progress.add(len(piece))):
+        for cells in cluster.map_batches(ImageScorer, arguments, batches, lambda piece: progress.add(len(piece))):
             yield chosen, pa.concat_tables(cells)
 
 
@@ -159,7 +159,21 @@ def _rows(keys: Iterable[tuple[int, str]]) -> pa.Table:
 
 
 def write_cells(tables: LakeTables, cells: pa.Table, properties: dict[str, str]) -> lance.LanceDataset:
-    """Write cells at the table's newest version, but for rows whose bytes changed since they were read."""
+    """Write cells at the table's newest version, but for rows whose bytes changed since they were read.
+
+    Raises:
+        OSError: others kept committing to the same fragments, `COMMIT_TRIES` times.
+    """
+    for _ in range(COMMIT_TRIES - 1):
+        try:
+            return _write_cells(tables, cells, properties)
+        except OSError as error:  # Lance has a class for some conflicts, and OSError for the others
+            if "conflict" not in str(error).lower():
+                raise
+    return _write_cells(tables, cells, properties)
+
+
+def _write_cells(tables: LakeTables, cells: pa.Table, properties: dict[str, str]) -> lance.LanceDataset:
     head = tables.open(IMAGES)
     now = head.scanner(columns=["sha256"], with_row_id=True).to_table()
     positions = pc.index_in(cells["_rowid"], now["_rowid"])
@@ -174,9 +188,9 @@ def _count(tally: dict[str, dict[str, int]], chosen: Iterable[Scorer], cells: pa
         tally[scorer.name]["rows_failed"] += failed
 
 
-def _final(tally: dict[str, dict[str, int]], scorer: Scorer, pinned: int, tables: LakeTables) -> Final:
-    rows = tables.open(IMAGES, pinned).count_rows("error is null")
-    return Final({"rows": rows, **tally[scorer.name]}, {IMAGES: pinned})
+def _final(tally: dict[str, dict[str, int]], scorer: Scorer, pinned: LanceRef, tables: LakeTables) -> Final:
+    rows = tables.open_at(pinned).count_rows("error is null")
+    return Final({"rows": rows, **tally[scorer.name]}, {IMAGES: pinned.version})
 
 
 def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final:
@@ -185,7 +199,7 @@ def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final
     head = tables.open(IMAGES)
     if "group_id" not in head.schema.names:
         head = add_columns(head, GROUP_FIELDS, step.properties([NEAR_DUPLICATES], 0))
-    hashes = tables.open(IMAGES, step.version("scores/phash"))
+    hashes = tables.open_at(step.ref("scores/phash"))
     rows = hashes.scanner(
         columns=["image_id", "sha256", "phash"], filter="phash is not null", with_row_id=True
     ).to_table()
