@@ -1,6 +1,6 @@
 """The words of an example: templates, chat messages in TRL's format, and the checks that need no model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 Message = dict[str, Any]
@@ -36,11 +36,11 @@ def assistant_message(text: str) -> Message:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
-def fault(messages: Sequence[Message], num_images: int) -> str | None:
+def fault(messages: Sequence[Message], num_images: int, special_tokens: Collection[str] = (IMAGE_TOKEN,)) -> str | None:
     """Why an example could not be trained on, as far as its messages tell; None where they are sound.
 
     Checked are: user and assistant alternate, from a user's to an assistant's; as many image placeholders as images;
-    no image token hidden in a text; no empty answer.
+    no special token (of an image, of a turn's end) hidden in a text; no empty answer.
     """
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
@@ -49,8 +49,9 @@ def fault(messages: Sequence[Message], num_images: int) -> str | None:
     placeholders = sum(part["type"] == "image" for part in parts)
     if placeholders != num_images:
         return f"{placeholders} image placeholders for {num_images} images"
-    if any(IMAGE_TOKEN in (part.get("text") or "") for part in parts):
-        return f"the text contains the image token {IMAGE_TOKEN}"
+    for token in sorted(special_tokens):
+        if any(token in (part.get("text") or "") for part in parts):
+            return f"the text contains the special token {token}"
     answers = [part["text"] for message in messages if message["role"] == "assistant" for part in message["content"]]
     return None if all(answer.strip() for answer in answers) else "an answer is empty"
 

@@ -120,26 +120,25 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image.copy()
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         raise ValueError("the Lab colour space is not read")
     return image.convert("RGB")
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Grey values of more than 8 bits, scaled by the range of their type (floats: by 1.0 or by their maximum)."""
+    """Grey values of more than 8 bits: 16-bit integers by their type's range, wider types by what they seem to use.
+
+    32-bit integers and floats have no agreed white: 1.0 (floats), 255, 65535 or, beyond, their own maximum is taken.
+    """
+    if values.dtype == np.uint16:
+        return (values // 257).astype(np.uint8)
+    whites = [255.0, 65535.0] if np.issubdtype(values.dtype, np.integer) else [1.0, 255.0]
     values = np.nan_to_num(values.astype(np.float64))
-    top = values.max(initial=0.0)
-    if top <= 1.0:
-        scale = 255.0
-    elif top <= 65535.0:
-        scale = 255.0 / 65535.0
-    else:
-        scale = 255.0 / top
-    return np.clip(values * scale, 0, 255).astype(np.uint8)
+    top = float(values.max(initial=0.0))
+    white = next((white for white in whites if top <= white), top)
+    return np.clip(values * (255.0 / white), 0, 255).astype(np.uint8)

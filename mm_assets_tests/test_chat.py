@@ -26,7 +26,7 @@ def test_a_sound_example_has_no_fault() -> None:
         ([user_message("?"), user_message("?")], 2, "alternate"),
         ([user_message("?"), assistant_message("a pool"), user_message("?")], 2, "alternate"),
         ([user_message("?"), assistant_message("a pool")], 2, "1 image placeholders for 2 images"),
-        ([user_message("see <image>"), assistant_message("a pool")], 1, "image token"),
+        ([user_message("see <image>"), assistant_message("a pool")], 1, "special token <image>"),
         ([user_message("?"), assistant_message("  ")], 1, "empty"),
     ],
 )

@@ -11,7 +11,6 @@ from mm_assets.curate.splits import SHARES
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.engines.lance_tables import LakeTables, sync_rows
 from mm_assets.engines.processors import TokenCounter
-from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.score.scorers import SCORERS
 from mm_assets.settings import CurateSettings
@@ -32,10 +31,10 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings) -> F
     """
     choices = choose(_joined(step, tables), settings)
     labels = sorted({choice.row["label"] for choice in choices if choice.split})
-    if len(labels) < 2:
-        raise RefusalError(_too_few(labels, choices))
     counter = TokenCounter(tables.model_dir(step.inputs["base_model"].metadata["digest"]))
     rows = [_example(choice, labels, counter, settings) for choice in choices]
+    if len({row["label"] for row in rows if not row["left_out"]}) < 2:
+        raise RefusalError(_too_few(rows))
     final = _final(rows, labels, settings)
     ds = tables.open_or_create(SFT, SFT_SCHEMA, step.properties(["sft_dataset"], 0))
     desired = pa.Table.from_pylist(rows, schema=SFT_SCHEMA)
@@ -55,12 +54,13 @@ def _joined(step: Step, tables: LakeTables) -> list[dict[str, Any]]:
     return rows.sort_by("_rowid").drop_columns(["_rowid"]).to_pylist()
 
 
-def _too_few(labels: list[str], choices: list[Choice]) -> str:
-    found = f"one class only ({labels[0]})" if labels else "no usable example"
-    reasons = Counter(choice.left_out.split(":")[0] for choice in choices if choice.left_out)
-    why = f" (left out: {', '.join(f'{n} {reason}' for reason, n in reasons.most_common(3))})" if reasons else ""
+def _too_few(rows: list[dict[str, Any]]) -> str:
+    labels = {row["label"] for row in rows if not row["left_out"]}
+    found = f"one class only ({labels.pop()})" if labels else "no usable example"
+    (reason, example), *_ = [*Counter(row["left_out"] for row in rows if row["left_out"]).most_common(1), ("", 0)]
+    why = f" (most often left out for: {reason}, {example} times)" if reason else ""
     return (
-        f"source (MM_SOURCE): {found} is left of {len(choices)} images{why}: a classifier needs at least two "
+        f"source (MM_SOURCE): {found} is left of {len(rows)} images{why}: a classifier needs at least two "
         "sub-folders of usable images, one per label"
     )
 
@@ -78,7 +78,7 @@ def _example(choice: Choice, labels: list[str], counter: TokenCounter, settings:
         return example
     answer = fill(settings.answer, labels, row["label"])
     messages = [user_message(fill(settings.prompt, labels)), assistant_message(answer)]
-    wrong = fault(messages, len(example["images"]))
+    wrong = fault(messages, len(example["images"]), counter.special_tokens)
     if wrong:
         return example | {"left_out": f"pre-flight: {wrong}"}
     tokens = counter.count(messages, [(row["width"], row["height"])])

@@ -8,8 +8,16 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lance_tables import LakeTables, carries, commits_after, key_field, table_id, tag
-from mm_assets.lineage.refs import RECORDS, InputRef, LanceRef, OwnCommit, Record, tag_name
+from mm_assets.engines.lance_tables import (
+    LakeTables,
+    carries,
+    commits_after,
+    key_field,
+    properties_of,
+    table_id,
+    tag,
+)
+from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, tag_name
 
 TABLE = "lineage"
 
@@ -93,3 +101,13 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
                 tag(ds, tag_name(asset, version), version)
                 append(tables, record)
     return OwnCommit(record, ref)
+
+
+def last_commit_of_run(tables: LakeTables, table: str, asset: str, run_id: str) -> LanceRef | None:
+    """The newest commit that a run made for an asset; None where it made none."""
+    ds = tables.open(table)
+    for item in sorted(ds.versions(), key=lambda item: -item["version"]):
+        properties = properties_of(ds, item["version"])
+        if properties.get(RUN) == run_id and carries(properties, asset):
+            return LanceRef(table, table_id(ds), item["version"])
+    return None

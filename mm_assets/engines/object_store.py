@@ -45,13 +45,8 @@ class FolderSource:
         return pa.Table.from_pylist(rows, schema=LISTING)
 
     def _paths(self) -> Iterator[bytes]:
-        def fail(error: OSError) -> None:
-            raise error
-
         root = os.fsencode(self.root)
-        for folder, _, names in os.walk(root, onerror=fail):
-            for name in names:
-                yield os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118  (pathlib takes no bytes)
+        return (os.path.relpath(path, root) for path in _files(root, ()))
 
     def _row(self, path: bytes) -> dict[str, object]:
         uri = quote(path)
@@ -91,9 +86,19 @@ class FolderSource:
             raise ImageError(f"unreadable: {type(error).__name__}: {error.strerror}") from error
 
 
+def _files(folder: bytes, above: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
+    """Files below a folder; linked folders too, but for a link to a folder that it lies in, which would never end."""
+    status = os.stat(folder)  # noqa: PTH116  (pathlib takes no bytes, and a name may be any bytes)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _files(entry.path, (*above, here))
+        else:
+            yield entry.path
+
+
 def _text(name: bytes) -> str:
-    # A name that is not UTF-8 keeps its odd bytes as \xNN, and its backslashes doubled, so that no two names meet.
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    # A byte that is not UTF-8 becomes \xNN, and a backslash two, so that no two names meet.
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

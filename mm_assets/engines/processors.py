@@ -33,6 +33,11 @@ class TokenCounter:
     def _processor(self) -> Any:  # noqa: ANN401
         return load_processor(self._model_dir)
 
+    @cached_property
+    def special_tokens(self) -> frozenset[str]:
+        """Texts that the tokenizer reads as something else than text: end of turn, image, padding."""
+        return frozenset(self._processor.tokenizer.all_special_tokens)
+
     def count(self, messages: Sequence[Message], sizes: Sequence[tuple[int, int]]) -> int:
         """Tokens of one example.
 

@@ -1,10 +1,10 @@
 """The one seam to training: TRL's SFTTrainer with a PEFT adapter, under Ray Train's TorchTrainer."""
 
 import json
-import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mm_assets.settings import TrainSettings
 
 RETRIES = 2  # of a worker group that died; it goes on from the last epoch's checkpoint
 CHECKPOINT = "trainer"
+TRAINING = "training.json"
 LOG_EVERY_S = 5.0
 
 
@@ -68,9 +69,10 @@ def fine_tune(
     Returns:
         Metrics: loss by step, validation loss, examples, seconds.
     """
-    cluster.connect()
+    cluster.require(settings.workers, 1, 1 if settings.use_gpu else 0)
     lines = ProgressLine()
-    with tempfile.TemporaryDirectory(prefix="mm-train-") as scratch:
+    # Beside the result, so that every node that sees the lake sees the checkpoints to go on from.
+    with tempfile.TemporaryDirectory(prefix=".ray-train-", dir=output_dir) as scratch:
         trainer = TorchTrainer(
             _train_worker,
             train_loop_config={
@@ -92,7 +94,10 @@ def fine_tune(
             ),
         )
         interruptible(trainer.fit, lines, log)
-    return json.loads((output_dir / "training.json").read_text())
+    told = output_dir / TRAINING
+    metrics: dict[str, Any] = json.loads(told.read_text())
+    told.unlink()  # its seconds would make two equal trainings differ in digest
+    return metrics
 
 
 def _train_worker(config: dict[str, Any]) -> None:
@@ -106,7 +111,6 @@ def _train_worker(config: dict[str, Any]) -> None:
     processor = load_processor(base_dir)
     model = AutoModelForImageTextToText.from_pretrained(base_dir, dtype=dtype, local_files_only=True)
     train: Examples = config["train"]
-    reporter = _Reporter(config["lines"])
     with tempfile.TemporaryDirectory(prefix="mm-sft-") as scratch:
         trainer = SFTTrainer(
             model=model,
@@ -115,19 +119,21 @@ def _train_worker(config: dict[str, Any]) -> None:
             train_dataset=train.as_dataset(),
             eval_dataset=config["validation"].as_dataset() if len(config["validation"]) else None,
             peft_config=_adapter(settings),
-            callbacks=[reporter],
+            callbacks=[_Reporter(config["lines"])],
         )
         trainer.remove_callback(PrinterCallback)
         trainer = prepare_trainer(trainer)
-        with _resumed() as checkpoint:
+        with _last_checkpoint() as checkpoint:
             trainer.train(resume_from_checkpoint=checkpoint)
-        metrics = {"examples": len(train), "loss": reporter.losses}
+        steps = [entry for entry in trainer.state.log_history if "loss" in entry]  # of a resumed run, all of it
+        losses = [{"step": entry["step"], "loss": round(float(entry["loss"]), 5)} for entry in steps]
+        metrics: dict[str, Any] = {"examples": len(train), "loss": losses}
         if len(config["validation"]):
             metrics["validation_loss"] = round(trainer.evaluate()["eval_loss"], 5)
     if ray.train.get_context().get_world_rank() == 0:
         _save(trainer.accelerator.unwrap_model(trainer.model), processor, base_dir.name, output_dir)
         metrics["train_seconds"] = round(time.monotonic() - started, 2)
-        (output_dir / "training.json").write_text(json.dumps(metrics))
+        (output_dir / TRAINING).write_text(json.dumps(metrics))
     ray.train.report({"epoch": settings.epochs})  # a barrier: nobody leaves before rank 0 has written
 
 
@@ -171,32 +177,28 @@ def _adapter(settings: TrainSettings) -> LoraConfig:
     )
 
 
-class _resumed:  # noqa: N801  (used as a function)
+@contextmanager
+def _last_checkpoint() -> Iterator[str | None]:
     """The folder of the last checkpoint, where this worker group replaces one that died; else None."""
-
-    def __enter__(self) -> str | None:
-        checkpoint = ray.train.get_checkpoint()
-        self._context = checkpoint.as_directory() if checkpoint else None
-        return os.path.join(self._context.__enter__(), CHECKPOINT) if self._context else None  # noqa: PTH118
-
-    def __exit__(self, *error: Any) -> None:  # noqa: ANN401
-        if self._context:
-            self._context.__exit__(*error)
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        yield None
+    else:
+        with checkpoint.as_directory() as folder:
+            yield str(Path(folder, CHECKPOINT))
 
 
 class _Reporter(TrainerCallback):
-    """Says how far the training is, keeps the loss curve, and hands each epoch's checkpoint to Ray Train."""
+    """Says how far the training is, and hands each epoch's checkpoint to Ray Train."""
 
     def __init__(self, lines: ProgressLine) -> None:
         self._lines = lines
-        self.losses: list[dict[str, float]] = []
         self._started = self._said = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ANN401
-        """Keep the loss; say step, rate and time left now and then."""
+        """Say step, loss, rate and time left now and then."""
         if "loss" not in logs or not state.is_world_process_zero:
             return
-        self.losses.append({"step": state.global_step, "loss": round(logs["loss"], 5)})
         now = time.monotonic()
         if now - self._said >= LOG_EVERY_S:
             self._said = now

@@ -9,7 +9,6 @@ import lance
 import pyarrow as pa
 
 from mm_assets.curate.splits import TEST
-from mm_assets.curate.tables import SFT
 from mm_assets.engines.generators import Answer, AnswerJob, Question
 from mm_assets.engines.lance_tables import LakeTables, commit, tag, write_fragments
 from mm_assets.engines.model_store import TABLE, Model, get

@@ -9,7 +9,6 @@ import lance
 
 from mm_assets.chat import MISTRAL_TEMPLATE, without_gaps
 from mm_assets.curate.splits import TRAIN, VALIDATION
-from mm_assets.curate.tables import SFT
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, get, keep, recipe_digest, register, staging

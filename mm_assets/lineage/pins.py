@@ -14,7 +14,6 @@ from dagster import AssetKey
 from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
     Final,
-    OwnCommit,
     Record,
     RefusalError,
     Step,
@@ -139,19 +138,24 @@ def _pin(
 
 
 def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Record:
-    """Tag the version and write the lineage row (the commit came before, the event comes after)."""
+    """Tag the version and write the lineage row (the commit came before, the event comes after).
+
+    Another run may have materialized the asset meanwhile: only what this run wrote is its own.
+    """
     from mm_assets.engines.lance_tables import tag
-    from mm_assets.engines.lineage_table import append, own_commit
+    from mm_assets.engines.lineage_table import append, last_commit_of_run, own_commit, records
 
     before = step.own[asset]
-    after: OwnCommit = own_commit(tables, asset, table_of(asset))
-    if after.record is not None and (before.record is None or after.record.id != before.record.id):
-        return after.record  # the final commit carried it, and own_commit has just published it
-    if after.ref is None:
+    own_commit(tables, asset, table_of(asset))  # publishes every final commit, this run's among them
+    mine = [r for r in records(tables).values() if (r.asset, r.run_id) == (asset, step.run_id)]
+    if mine and (before.record is None or mine[-1].id != before.record.id) and not mine[-1].reused:
+        return mine[-1]
+    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id) or before.ref
+    if ref is None:
         raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table_of(asset)}")
-    reused = before.record is not None and before.record.ref == after.ref
-    record = step.record(asset, after.ref, final, reused=reused)
-    tag(tables.open(table_of(asset)), tag_name(asset, after.ref.version), after.ref.version)
+    reused = before.record is not None and before.record.ref == ref
+    record = step.record(asset, ref, final, reused=reused)
+    tag(tables.open(ref.table), tag_name(asset, ref.version), ref.version)
     append(tables, record)
     return record
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import lance
@@ -13,8 +14,7 @@ from mm_assets.engines.generators import Answer, AnswerJob, Question
 from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
 from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.ray_tasks import Cluster, Progress
-from mm_assets.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.ingest.tables import IMAGES
+from mm_assets.evaluate.tables import current_production
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 from mm_assets.settings import PredictSettings
@@ -28,36 +28,65 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
     """
     model = _chosen(step, tables, settings)
     question = Question.of(model, settings.prompt)
-    rows = _keyed(tables.open(IMAGES, step.version("image_table")), model.digest, _prompt_digest(question))
+    rows = _keyed(tables.open_at(step.ref("image_table")), model.digest, _prompt_digest(question, settings))
     ds = tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties(["batch_predictions"], 0))
-    known = ds.to_table(columns=["id"], filter=f"model_digest = '{model.digest}'")
+    known = ds.to_table(columns=["id", "label", "error"], filter=f"model_digest = '{model.digest}'")
+    known = known.filter(pc.is_in(known["id"], rows["id"]))
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], known["id"])))
     step.log(f"{todo.num_rows:,} of {rows.num_rows:,} images to predict with model {model.digest}")
 
-    job = AnswerJob(tables, cluster, step.version("image_table"), tables.model_dir(model.digest), question, settings)
-    labels: Counter[str] = Counter()
-    failed = 0
-    batches = [
-        todo.slice(start, settings.batch_rows).to_pylist() for start in range(0, todo.num_rows, settings.batch_rows)
-    ]
+    job = AnswerJob(tables, cluster, step.ref("image_table"), tables.model_dir(model.digest), question, settings)
+    starts = range(0, todo.num_rows, settings.batch_rows)
+    batches = [todo.slice(start, settings.batch_rows).to_pylist() for start in starts]
     usable = [[row["image_id"] for row in batch if row["error"] is None] for batch in batches]
     progress = Progress("images", sum(map(len, usable)), step.log)
-    for number, (position, answers) in enumerate(job.run(usable, progress), start=1):
-        done = _predictions(batches[position], answers)
-        labels.update(label for label in done["label"].to_pylist() if label is not None)
-        failed += done.num_rows - done["error"].null_count
-        final = _final(rows.num_rows, todo.num_rows, failed, labels, model) if number == len(batches) else None
-        properties = step.properties(["batch_predictions"], number, {"batch_predictions": final} if final else None)
+    tally = Tally(rows.num_rows, todo.num_rows, model.digest)
+    tally.add(known)
+    for number, (batch, answers) in enumerate(zip(batches, job.run(usable, progress), strict=True), start=1):
+        done = _predictions(batch, answers)
+        tally.add(done)
+        final = {"batch_predictions": tally.final()} if number == len(batches) else None
+        properties = step.properties(["batch_predictions"], number, final)
         fragments = write_fragments(tables, PREDICTIONS, done)
         commit(tables.open(PREDICTIONS), lance.LanceOperation.Append(fragments), properties)
-    return _final(rows.num_rows, todo.num_rows, failed, labels, model)
+    return tally.final()
+
+
+@dataclass
+class Tally:
+    """What the predictions of this model and prompt come to, old and new ones."""
+
+    rows: int
+    computed: int
+    digest: str
+    labels: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, predictions: pa.Table) -> None:
+        """Count rows by label, or by the reason of their error."""
+        self.labels.update(label for label in predictions["label"].to_pylist() if label is not None)
+        self.errors.update(error.split(":")[0] for error in predictions["error"].to_pylist() if error is not None)
+
+    def final(self) -> Final:
+        """The metadata of the materialization."""
+        return Final(
+            {
+                "rows": self.rows,
+                "rows_computed": self.computed,
+                "rows_reused": self.rows - self.computed,
+                "rows_failed": self.errors.total(),
+                "failed_for": dict(sorted(self.errors.items())),
+                "predicted_labels": dict(sorted(self.labels.items())),
+                "digest": self.digest,
+            }
+        )
 
 
 def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
     evaluation = step.inputs["evaluation"]
     if settings.model == "latest":
         return get(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
-    production = current_production(tables.open(EVALUATIONS, evaluation.ref.version))
+    production = current_production(tables.open_at(evaluation.ref))
     if production is None:
         raise RefusalError(
             "predict.model (MM_PREDICT__MODEL) is production, and no model was promoted yet: "
@@ -66,8 +95,8 @@ def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
     return get(tables, production)
 
 
-def _prompt_digest(question: Question) -> str:
-    text = json.dumps([question.prompt, question.answers, "label log-likelihood"])
+def _prompt_digest(question: Question, settings: PredictSettings) -> str:
+    text = json.dumps([question.prompt, question.answers, "label log-likelihood", settings.precision])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -101,8 +130,3 @@ def _prediction(row: dict[str, Any], answers: dict[str, Answer]) -> dict[str, An
         "confidence": answer.confidence,
         "error": answer.error,
     }
-
-
-def _final(rows: int, computed: int, failed: int, labels: Counter[str], model: Model) -> Final:
-    counts = {"rows": rows, "rows_computed": computed, "rows_reused": rows - computed, "rows_failed": failed}
-    return Final({**counts, "predicted_labels": dict(sorted(labels.items())), "digest": model.digest})

@@ -46,6 +46,6 @@ def test_progress_says_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> No
 def test_batches_come_back_whole_and_in_their_order(cluster: Cluster) -> None:
     batches = [[1, 2, 3], [], [4], [5, 6]]
     results: list[int] = []
-    found = dict(cluster.map_batches(Doubler, (10,), batches, results.append))
+    found = list(cluster.map_batches(Doubler, (10,), batches, results.append))
     assert sorted(results) == [10, 20, 30, 40, 50, 60]
-    assert found == {0: [10, 20, 30], 1: [], 2: [40], 3: [50, 60]}
+    assert found == [[10, 20, 30], [], [40], [50, 60]]

@@ -22,12 +22,10 @@ def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: C
     )
     recipe = get(tables, newest["llava_checkpoint"].metadata["digest"]).recipe
     model = dataclasses.replace(get(tables, base), recipe=recipe)
-    contest = Contest(model, base, examples, newest["image_table"].ref.version)
-    job = AnswerJob(
-        tables, cluster, contest.images_version, tables.model_dir(base), Question.of(model), PredictSettings()
-    )
+    contest = Contest(model, base, examples, newest["image_table"].ref)
+    job = AnswerJob(tables, cluster, contest.images, tables.model_dir(base), Question.of(model), PredictSettings())
     ids = [images[0]["image_id"] for images in examples["images"].to_pylist()]
-    ((_, said),) = job.run([ids], Progress("answers", len(ids), print))
+    (said,) = job.run([ids], Progress("answers", len(ids), print))
     answers = {answer.image_id: answer for answer in said}
     result = judge(contest, {"challenger": answers, "champion": answers}, EvaluateSettings(min_accuracy=0.0))
     assert result["promoted"] is False
