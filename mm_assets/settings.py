@@ -256,7 +256,7 @@ def profile_path(profile: str) -> Path:
 
 
 def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) -> dict[str, str]:
-    """All environment variables that are settings, in upper case, each with an example where it takes JSON (else "")."""
+    """All environment variables that are settings, in upper case; with an example where one takes JSON, else ""."""
     known: dict[str, str] = {}
     for name, field in (model or Settings).model_fields.items():
         variable = f"{prefix}{name}".upper()

@@ -59,6 +59,9 @@ def test_a_setting_changes_the_code_version_of_who_reads_it(monkeypatch: pytest.
     monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "3")
     after = {name: spec.code_version for name, spec in specs().items()}
     assert {name for name in before if before[name] != after[name]} == {"sft_dataset"}
+    monkeypatch.setenv("MM_PREDICT__MODEL", "production")
+    last = {name: spec.code_version for name, spec in specs().items()}
+    assert {name for name in after if after[name] != last[name]} == {"batch_predictions"}
 
 
 def test_loading_the_definitions_imports_nothing_heavy() -> None:

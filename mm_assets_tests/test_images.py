@@ -60,11 +60,25 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
     assert np.abs(np.asarray(image)[..., 0].astype(int) - values // 257).max() <= 1
 
 
-def test_float_tiff_is_scaled() -> None:
-    values = np.linspace(0, 1, 64).reshape(8, 8).astype(np.float32)
-    image, _ = decode(encoded(Image.fromarray(values), "TIFF"), LIMIT)
-    assert np.asarray(image).max() == 255
-    assert np.asarray(image).min() == 0
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.linspace(0, 1, 64, dtype=np.float32), 1.0),
+        (np.linspace(0, 255, 64, dtype=np.float32), 255.0),
+        (np.linspace(0, 9000, 64, dtype=np.float32), 9000.0),
+        (np.arange(64, dtype=np.int32) * 4, 255.0),
+        (np.arange(64, dtype=np.int32) * 1000, 65535.0),
+        (np.full(64, 1, np.uint16), 65535.0),
+    ],
+)
+def test_deep_grey_is_scaled_by_its_white(values: np.ndarray, white: float) -> None:
+    image, _ = decode(encoded(Image.fromarray(values.reshape(8, 8)), "TIFF"), LIMIT)
+    assert np.abs(np.asarray(image)[..., 0].ravel() - values * (255.0 / white)).max() <= 1
+
+
+def test_a_transparent_colour_of_an_rgb_png_is_white() -> None:
+    image, _ = decode(encoded(Image.new("RGB", (4, 4), (9, 9, 9)), "PNG", transparency=(9, 9, 9)), LIMIT)
+    assert np.asarray(image).min() == 255
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

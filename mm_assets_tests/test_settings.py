@@ -38,6 +38,12 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_TRAIN__EPOCHS", "many", "MM_TRAIN__EPOCHS", "valid integer"),
         ("MM_PREDICT__MODEL", "newest", "MM_PREDICT__MODEL", "'latest' or 'production'"),
         ("MM_BASE__KIND", "huggingface", "MM_BASE", "needs model_id and revision"),
+        ("MM_TRAIN__MODULES_TO_SAVE", "lm_head", "MM_TRAIN__MODULES_TO_SAVE", "takes JSON"),
+        ("MM_TRAIN", "x", "MM_TRAIN", "takes JSON"),
+        ("MM_SOURCE", "", "MM_SOURCE", "is empty"),
+        ("MM_LAKE", " ", "MM_LAKE", "is empty"),
+        ("MM_CURATE__MAX_LUMINANCE", "inf", "MM_CURATE__MAX_LUMINANCE", "finite"),
+        ("MM_CURATE__LABELS", '["pool", ""]', "MM_CURATE__LABELS", "at least 1 character"),
         ("MM_LAEK", "x", "MM_LAEK", "unknown setting"),
         ("MM_TRAIN__EPOCH", "3", "MM_TRAIN__EPOCH", "unknown setting"),
     ],
@@ -99,3 +105,15 @@ def test_the_documented_settings_are_those_of_the_code() -> None:
     docs = Path(__file__).parent.parent / "docs"
     generated = runpy.run_path(str(docs / "generate_settings.py"))["document"]()
     assert (docs / "settings.md").read_text() == generated, "run `python docs/generate_settings.py`"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("a: [1", "is no YAML"), ("- a\n- b", "holds no settings"), ("", "holds no")]
+)
+def test_a_broken_profile_is_refused_by_name(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    monkeypatch.setenv("MM_PROFILE", str(tmp_path / "own.yaml"))
+    with pytest.raises(SettingsError, match=says):
+        load_settings()

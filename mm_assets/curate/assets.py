@@ -23,6 +23,7 @@ from mm_assets.settings import Settings
     code_version="1",
     kinds={"lance"},
     owners=["team:ml"],
+    pool="sft",
 )
 def sft_dataset(
     context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]

@@ -62,8 +62,8 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
         _put_template(folder)
     if "generation" not in (load_processor(folder).chat_template or ""):
         raise RefusalError(
-            "base.chat_template (MM_BASE__CHAT_TEMPLATE): the model's own template has no {% generation %} marks, so the "
-            "loss could not tell the assistant's tokens: set it to mistral"
+            "base.chat_template (MM_BASE__CHAT_TEMPLATE): the model's own template has no {% generation %} marks, so "
+            "the loss could not tell the assistant's tokens: set it to mistral"
         )
 
 

@@ -7,7 +7,7 @@ from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.settings import Settings
 
 
-@dg.asset(group_name="ingest", code_version="1", kinds={"lance"}, owners=["team:data"])
+@dg.asset(group_name="ingest", code_version="1", kinds={"lance"}, owners=["team:data"], pool="objects")
 def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource) -> dg.MaterializeResult:
     """The listing of the source: every file with its uri, etag, size and label, whatever its name; never the bytes."""
     from mm_assets.ingest.job import list_objects
@@ -16,7 +16,14 @@ def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: Imag
     return materialize(context, lake, lambda step: list_objects(step, lake.tables(), source, image_source.identity()))
 
 
-@dg.asset(group_name="ingest", deps=[raw_images], code_version="1", kinds={"lance", "ray"}, owners=["team:data"])
+@dg.asset(
+    group_name="ingest",
+    deps=[raw_images],
+    code_version="1",
+    kinds={"lance", "ray"},
+    owners=["team:data"],
+    pool="images",
+)
 def image_table(
     context: dg.AssetExecutionContext,
     lake: Lake,

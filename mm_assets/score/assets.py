@@ -27,6 +27,7 @@ from mm_assets.settings import Settings
         for scorer in SCORERS.values()
     ],
     can_subset=True,
+    pool="images",
 )
 def scores(
     context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
@@ -49,6 +50,7 @@ def scores(
     code_version=GROUPING_REVISION,
     kinds={"lance"},
     owners=["team:data"],
+    pool="images",
 )
 def near_duplicates(
     context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]

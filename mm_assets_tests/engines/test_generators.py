@@ -1,11 +1,14 @@
 """Label scoring against a plain forward pass per answer, and errors that cost one row."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.pictures import draw_area
@@ -61,15 +64,53 @@ def test_an_answer_is_a_label_with_its_share(scorer: LabelScorer) -> None:
     assert answers[0][1] == pytest.approx(scorer.answer(pictures()[:1])[0][1], abs=1e-3)
 
 
-def test_one_bad_image_costs_one_row(scorer: LabelScorer) -> None:
-    class Images:
-        def read(self, image_ids: list[str]) -> list[Image.Image]:
-            if "bad" in image_ids:
-                raise OSError("unreadable")
-            return [pictures()[0] for _ in image_ids]
+def test_answers_in_several_passes_score_the_same(model_dir: Path, scorer: LabelScorer) -> None:
+    one_by_one = LabelScorer(model_dir, QUESTION, PredictSettings(answers_at_once=1))
+    with torch.inference_mode():
+        found, expected = (each._log_likelihoods(pictures()).tolist() for each in (one_by_one, scorer))
+    assert found == [pytest.approx(row, abs=5e-4) for row in expected]
 
+
+def test_an_answer_is_tokenized_with_its_prompt(scorer: LabelScorer) -> None:
+    """A SentencePiece-like tokenizer begins every text with a token of its own; an answer must not get one."""
+    joint = Tokenizer(models.BPE(unk_token="<unk>"))
+    joint.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "</s>", "<s>", "<image>"])
+    joint.train_from_iterator(["what is it? [/INST] a pool. this is a photo of a gym, I think. [INST] \n"] * 3, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=joint, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    render = scorer._processor.apply_chat_template
+    other = LabelScorer.__new__(LabelScorer)
+    other._device = "cpu"
+    other._processor = SimpleNamespace(tokenizer=tokenizer, apply_chat_template=render)
+    asked, tokens, known = other._prepare(Question("what is it?", {"pool": "a pool."}))
+    whole = render([user_message("what is it?"), assistant_message("a pool.")], tokenize=False)
+    answer = tokens[0][known[0].bool()].tolist()
+    assert other._ids(asked) + answer == other._ids(whole)
+    assert answer != other._ids(whole.removeprefix(asked))
+
+
+class Images:
+    """Images of which some cannot be read."""
+
+    def read(self, image_ids: list[str]) -> list[Image.Image]:
+        if any(image_id.startswith("bad") for image_id in image_ids):
+            raise OSError("unreadable")
+        return [pictures()[0] for _ in image_ids]
+
+
+def answerer_of(scorer: LabelScorer) -> Answerer:
     answerer = Answerer.__new__(Answerer)
     answerer._images, answerer._question, answerer._generator = Images(), QUESTION, scorer  # type: ignore[assignment]
+    return answerer
+
+
+def test_an_engine_that_answers_nothing_is_an_error_of_the_job(scorer: LabelScorer) -> None:
+    with pytest.raises(RuntimeError, match="none of 4 images could be answered: OSError: unreadable"):
+        answerer_of(scorer)(["bad1", "bad2", "bad3", "bad4"])
+
+
+def test_one_bad_image_costs_one_row(scorer: LabelScorer) -> None:
+    answerer = answerer_of(scorer)
     answers = answerer(["a", "bad", "b"])
     assert [answer.image_id for answer in answers] == ["a", "bad", "b"]
     assert answers[1] == Answer("bad", error="OSError: unreadable")

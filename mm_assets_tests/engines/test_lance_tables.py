@@ -1,5 +1,7 @@
 """Commits with properties, rows replaced, cells written in place, differences."""
 
+import shutil
+
 import pyarrow as pa
 import pytest
 
@@ -37,9 +39,7 @@ def test_a_missing_table_is_refused_by_name(tables: LakeTables) -> None:
         tables.open("t")
 
 
-def test_a_recreated_table_has_another_identity(tables: LakeTables, tmp_path: object) -> None:
-    import shutil
-
+def test_a_recreated_table_has_another_identity(tables: LakeTables) -> None:
     first = table_id(tables.open_or_create("t", SCHEMA, {}))
     assert table_id(tables.open_or_create("t", SCHEMA, {})) == first
     shutil.rmtree(tables.uri("t"))
@@ -113,3 +113,13 @@ def test_tagging_twice_changes_nothing(tables: LakeTables) -> None:
     tag(ds, "maker.v1", 1)
     tag(ds, "maker.v1", 1)
     assert list(ds.tags.list()) == ["maker.v1"]
+
+
+def test_a_pin_of_a_recreated_table_is_refused(tables: LakeTables) -> None:
+    tables.open_or_create("t", SCHEMA, {})
+    ref = tables.ref("t", 1)
+    assert tables.open_at(ref).version == 1
+    shutil.rmtree(tables.uri("t"))
+    tables.open_or_create("t", SCHEMA, {})
+    with pytest.raises(RefusalError, match=f"{ref} is gone"):
+        tables.open_at(ref)

@@ -16,6 +16,8 @@ NAMES = [
     b"100%.jpg",
     b"odd-\xff\xfe.jpg",
     b"a'b.png",
+    b"odd-\\xff.jpg",
+    b"odd-\xff.jpg",
 ]
 
 
@@ -57,3 +59,15 @@ def test_the_listing_is_stable_and_follows_changes(tmp_path: Path) -> None:
     assert before.equals(source.list())
     (tmp_path / "a").write_bytes(b"22")
     assert before["etag"] != source.list()["etag"]
+
+
+def test_linked_folders_are_listed_and_a_circle_ends(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").touch()
+    source = tmp_path / "source"
+    (source / "gym").mkdir(parents=True)
+    (source / "gym" / "b.jpg").touch()
+    (source / "pool").symlink_to(tmp_path / "elsewhere")
+    (source / "gym" / "circle").symlink_to(source)
+    found = FolderSource(str(source)).list()["image_id"].to_pylist()
+    assert found == ["gym/b.jpg", "pool/a.jpg"]

@@ -3,6 +3,7 @@
 import pytest
 
 from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.lineage.refs import RefusalError
 
 
 class Doubler:
@@ -49,3 +50,13 @@ def test_batches_come_back_whole_and_in_their_order(cluster: Cluster) -> None:
     found = list(cluster.map_batches(Doubler, (10,), batches, results.append))
     assert sorted(results) == [10, 20, 30, 40, 50, 60]
     assert found == [[10, 20, 30], [], [40], [50, 60]]
+
+
+@pytest.mark.ray
+def test_more_than_fits_is_refused_not_waited_for(cluster: Cluster) -> None:
+    with pytest.raises(RefusalError, match=r"1 workers of 1000 CPUs .* do not fit"):
+        list(cluster.map(Doubler, (2,), [1], num_cpus=1000))
+    with pytest.raises(RefusalError, match="GPUs do not fit"):
+        cluster.require(1, 1, 8)
+    # A pool larger than the cluster is made as large as fits.
+    assert dict(cluster.map(Doubler, (2,), [1, 2, 3], actors=500)) == {0: 2, 1: 4, 2: 6}

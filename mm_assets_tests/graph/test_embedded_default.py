@@ -10,6 +10,7 @@ import pytest
 from mm_assets.curate.splits import split_of
 from mm_assets.engines.lance_tables import table_id
 from mm_assets.engines.lineage_table import records
+from mm_assets.finetune import job
 from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
@@ -149,16 +150,34 @@ def test_a_changed_threshold_changes_what_follows_and_nothing_before(copy: Proje
     assert changed == {"sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"}
 
 
-def test_the_same_recipe_is_trained_again_only_by_force(copy: Project) -> None:
+def test_the_same_recipe_is_trained_again_only_by_force(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings: list[int] = []
+    fine_tune = job.fine_tune
+
+    def counted(*arguments: Any) -> dict[str, Any]:
+        trainings.append(1)
+        return fine_tune(*arguments)
+
+    monkeypatch.setattr(job, "fine_tune", counted)
     copy.env = {"MM_TRAIN__EPOCHS": "1"}
     copy.materialize("llava_checkpoint")
     first = copy.newest()["llava_checkpoint"]
     copy.materialize("llava_checkpoint")
     assert copy.newest()["llava_checkpoint"].ref == first.ref
+    assert len(trainings) == 1
     copy.materialize("llava_checkpoint", run_config={"ops": {"llava_checkpoint": {"config": {"force": True}}}})
     forced = copy.newest()["llava_checkpoint"]
-    assert forced.ref.version > first.ref.version
-    assert forced.metadata["digest"] == first.metadata["digest"]  # one thread: the same weights to the bit
+    assert len(trainings) == 2
+    # One thread: the same weights to the bit, so the same digest and the same version.
+    assert (forced.metadata["digest"], forced.ref) == (first.metadata["digest"], first.ref)
+    # Back to the first recipe: that model is not trained again, and is another version than the one in between.
+    copy.env = {}
+    copy.materialize("llava_checkpoint")
+    back = copy.newest()["llava_checkpoint"]
+    assert len(trainings) == 2
+    assert back.ref.version > first.ref.version
+    assert back.metadata["digest"] != first.metadata["digest"]
+    assert not back.reused
 
 
 def test_production_is_refused_before_a_promotion(copy: Project) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mm_assets.ingest import job
 from mm_assets.lineage import pins
 from mm_assets_tests.project import Project, failure_of
 
@@ -156,3 +157,43 @@ def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
     project.materialize("raw_images")
     assert project.tables.open("objects").version == version
     assert project.newest()["raw_images"].ref.version == version
+
+
+def test_a_run_does_not_take_what_another_run_wrote_for_its_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two listings overlap; the outer one finds nothing to write."""
+    before = project.newest()["raw_images"].data_version
+    state = {"raced": False}
+    original = job.sync_rows
+
+    def racing(*arguments: Any) -> Any:
+        if state["raced"]:
+            return original(*arguments)
+        state["raced"] = True
+        add_picture(project, "raced.png")
+        project.materialize("raw_images")
+        return None
+
+    monkeypatch.setattr(job, "sync_rows", racing)
+    project.materialize("raw_images")
+    outer, inner = project.events("raw_images", limit=2)
+    assert (outer.tags or {})["dagster/data_version"] == before
+    assert (inner.tags or {})["dagster/data_version"] != before
+
+
+def test_going_back_to_an_earlier_base_is_a_version_of_its_own(project: Project) -> None:
+    found = []
+    for seed in ("1", "0"):
+        project.env = {"MM_BASE__SEED": seed}
+        project.materialize("base_model")
+        found.append(project.newest()["base_model"])
+    assert found[0].metadata["digest"] != found[1].metadata["digest"]
+    assert found[0].data_version != found[1].data_version
+
+
+def test_a_limit_that_leaves_nothing_to_learn_from_is_named(project: Project) -> None:
+    project.env = {"MM_CURATE__MAX_TOKENS": "10"}
+    sentence = failure_of(project.materialize("sft_dataset", fails=True))
+    assert "no usable example is left of 25 images" in sentence
+    assert "max_tokens is 10" in sentence

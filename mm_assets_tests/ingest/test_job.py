@@ -163,3 +163,20 @@ def test_malformed_files_among_photos(tables: LakeTables, cluster: Cluster, test
     assert len(found) == len(photos) + len(malformed)
     assert {row["image_id"] for row in found if row["error"] is None} == {f"kitchen/{path.name}" for path in photos}
     assert all(row["error"].partition(": ")[2] for row in found if row["error"])
+
+
+def test_an_empty_source_does_not_claim_the_lake(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    wrong = FolderSource(str(tmp_path / "empty"))
+    with pytest.raises(RefusalError):
+        run_step(tables, lambda step: list_objects(step, tables, wrong, "wrong"), "raw_images")
+    ingest(tables, cluster, few_pictures)
+
+
+def test_rows_are_in_the_order_of_the_listing(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    """Row ids are the age of images: they must not depend on which worker was faster."""
+    ingest(tables, cluster, few_pictures, batch_rows=9)
+    by_age = [row["image_id"] for row in sorted(rows(tables).values(), key=lambda row: row["_rowid"])]
+    assert by_age == sorted(by_age)
