@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from mm_assets.chat import assistant_message, user_message
@@ -74,7 +74,7 @@ def test_answers_in_several_passes_score_the_same(model_dir: Path, scorer: Label
 def test_an_answer_is_tokenized_with_its_prompt(scorer: LabelScorer) -> None:
     """A SentencePiece-like tokenizer begins every text with a token of its own; an answer must not get one."""
     joint = Tokenizer(models.BPE(unk_token="<unk>"))
-    joint.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    joint.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "</s>", "<s>", "<image>"])
     joint.train_from_iterator(["what is it? [/INST] a pool. this is a photo of a gym, I think. [INST] \n"] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=joint, unk_token="<unk>", bos_token="<s>", eos_token="</s>")

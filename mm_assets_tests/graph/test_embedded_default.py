@@ -10,7 +10,7 @@ import pytest
 from mm_assets.curate.splits import split_of
 from mm_assets.engines.lance_tables import table_id
 from mm_assets.engines.lineage_table import records
-from mm_assets.finetune import job
+from mm_assets.engines.trainer import fine_tune
 from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
@@ -152,13 +152,12 @@ def test_a_changed_threshold_changes_what_follows_and_nothing_before(copy: Proje
 
 def test_the_same_recipe_is_trained_again_only_by_force(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     trainings: list[int] = []
-    fine_tune = job.fine_tune
 
     def counted(*arguments: Any) -> dict[str, Any]:
         trainings.append(1)
         return fine_tune(*arguments)
 
-    monkeypatch.setattr(job, "fine_tune", counted)
+    monkeypatch.setattr("mm_assets.finetune.job.fine_tune", counted)
     copy.env = {"MM_TRAIN__EPOCHS": "1"}
     copy.materialize("llava_checkpoint")
     first = copy.newest()["llava_checkpoint"]

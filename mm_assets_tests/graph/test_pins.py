@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mm_assets.ingest import job
+from mm_assets.engines.lance_tables import sync_rows
 from mm_assets.lineage import pins
 from mm_assets_tests.project import Project, failure_of
 
@@ -165,17 +165,16 @@ def test_a_run_does_not_take_what_another_run_wrote_for_its_own(
     """Two listings overlap; the outer one finds nothing to write."""
     before = project.newest()["raw_images"].data_version
     state = {"raced": False}
-    original = job.sync_rows
 
     def racing(*arguments: Any) -> Any:
         if state["raced"]:
-            return original(*arguments)
+            return sync_rows(*arguments)
         state["raced"] = True
         add_picture(project, "raced.png")
         project.materialize("raw_images")
         return None
 
-    monkeypatch.setattr(job, "sync_rows", racing)
+    monkeypatch.setattr("mm_assets.ingest.job.sync_rows", racing)
     project.materialize("raw_images")
     outer, inner = project.events("raw_images", limit=2)
     assert (outer.tags or {})["dagster/data_version"] == before

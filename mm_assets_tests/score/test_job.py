@@ -7,12 +7,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lance_tables import LakeTables, update_cells
 from mm_assets.engines.object_store import FolderSource
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.refs import Record
-from mm_assets.score import job
 from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
 from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
 from mm_assets.settings import IngestSettings
@@ -163,14 +162,14 @@ def test_a_commit_conflict_is_tried_again(
     tables: LakeTables, cluster: Cluster, few_pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(tables, cluster, few_pictures)
-    original, tries = job.update_cells, []
+    tries: list[int] = []
 
     def conflicting(*arguments: Any) -> Any:
         tries.append(1)
         if len(tries) < 3:
             raise OSError("Retryable commit conflict for version 4")
-        return original(*arguments)
+        return update_cells(*arguments)
 
-    monkeypatch.setattr(job, "update_cells", conflicting)
+    monkeypatch.setattr("mm_assets.score.job.update_cells", conflicting)
     assert score(tables, cluster, sharpness)["scores/sharpness"].metadata["rows_computed"] == 23
     assert len(tries) == 3
