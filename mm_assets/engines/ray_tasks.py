@@ -39,6 +39,7 @@ class Cluster:
             return
         os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Workers' progress comes back as data, into Dagster's log; what else they print stays in Ray's session folder.
         options: dict[str, Any] = {
             "address": self._address,

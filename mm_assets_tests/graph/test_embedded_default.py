@@ -5,7 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from mm_assets.curate.splits import split_of
 from mm_assets.engines.lance_tables import table_id
@@ -196,3 +199,20 @@ def test_the_lineage_is_complete(finished: Project) -> None:
     history = records(finished.tables)
     for record in history.values():
         assert all(item.record_id in history for item in record.inputs)
+
+
+def stale(project: Project) -> set[str]:
+    """What Dagster's UI would show as out of date."""
+    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+        graph = project.definitions().resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        keys = graph.materializable_asset_keys
+        return {key.to_user_string() for key in keys if resolver.get_status(key) != StaleStatus.FRESH}
+
+
+def test_dagster_shows_what_a_changed_setting_made_stale(copy: Project) -> None:
+    assert stale(copy) == set()
+    copy.materialize("image_table")  # the same version again: what follows stays fresh
+    assert stale(copy) == set()
+    copy.env = {"MM_CURATE__MIN_SHARPNESS": "1300"}
+    assert stale(copy) == {"sft_dataset"}
