@@ -2,12 +2,17 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, own_commit, records
+from mm_assets.engines.object_store import FolderSource
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.pins import table_of
 from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.settings import IngestSettings
 
 
 def run_step(
@@ -25,7 +30,22 @@ def run_step(
     step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
     job(step)
     found = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
-    unchanged = {asset: commit.record for asset, commit in found.items()}
-    missing = [asset for asset, record in unchanged.items() if record is None]
-    assert not missing, f"no final commit of {missing} at {datetime.now(UTC)}"
-    return {asset: record for asset, record in unchanged.items() if record is not None}
+    missing = [asset for asset, commit in found.items() if commit.record is None]
+    assert not missing, f"no final commit of {missing}"
+    return {asset: commit.record for asset, commit in found.items() if commit.record is not None}
+
+
+def ingest(
+    tables: LakeTables, cluster: Cluster, folder: Path, code: str = "1", **settings: Any
+) -> tuple[Record, Record]:
+    """List a folder and store its images."""
+    source = FolderSource(str(folder))
+    listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
+    stored = run_step(
+        tables,
+        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings)),
+        "image_table",
+        inputs=("raw_images",),
+        code=code,
+    )
+    return listed["raw_images"], stored["image_table"]

@@ -12,27 +12,11 @@ from PIL import Image
 from mm_assets.engines.lance_tables import LakeTables, commits_after
 from mm_assets.engines.object_store import FolderSource
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.ingest.job import list_objects, store_images
-from mm_assets.lineage.refs import BATCH, Record, RefusalError
-from mm_assets.settings import IngestSettings
-from mm_assets_tests.steps import run_step
+from mm_assets.ingest.job import list_objects
+from mm_assets.lineage.refs import BATCH, RefusalError
+from mm_assets_tests.steps import ingest, run_step
 
 pytestmark = pytest.mark.ray
-
-
-def ingest(
-    tables: LakeTables, cluster: Cluster, folder: Path, code: str = "1", **settings: Any
-) -> tuple[Record, Record]:
-    source = FolderSource(str(folder))
-    listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
-    stored = run_step(
-        tables,
-        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings)),
-        "image_table",
-        inputs=("raw_images",),
-        code=code,
-    )
-    return listed["raw_images"], stored["image_table"]
 
 
 def rows(tables: LakeTables) -> dict[str, dict[str, Any]]:

@@ -8,27 +8,13 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables, update_cells
-from mm_assets.engines.object_store import FolderSource
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.refs import Record
 from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
 from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
-from mm_assets.settings import IngestSettings
-from mm_assets_tests.steps import run_step
+from mm_assets_tests.steps import ingest, run_step
 
 pytestmark = pytest.mark.ray
-
-
-def ingest(tables: LakeTables, cluster: Cluster, folder: Path) -> None:
-    source = FolderSource(str(folder))
-    run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
-    run_step(
-        tables,
-        lambda step: store_images(step, tables, cluster, source, IngestSettings()),
-        "image_table",
-        inputs=("raw_images",),
-    )
 
 
 def score(tables: LakeTables, cluster: Cluster, *scorers: Scorer, batch_rows: int = 4096) -> dict[str, Record]:
