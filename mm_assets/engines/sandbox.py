@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any, BinaryIO, Self
 
+from PIL import Image
+
 from mm_assets.images import ImageError, ImageInfo
 
 _LENGTH = struct.Struct("<Q")
@@ -103,6 +105,7 @@ def _receive(stream: BinaryIO | Any) -> bytes:  # noqa: ANN401
 def _serve(function: str, limits: DecodeLimits) -> None:
     module, name = function.split(":")
     inspect = getattr(import_module(module), name)
+    Image.init()  # Pillow's plugins are imported now, not in the time of the first image
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     while True:

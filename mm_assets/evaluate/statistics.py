@@ -34,8 +34,9 @@ def per_class(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dic
 
 
 def confusion(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, int]]:
-    """Counts by true label, then by answered label ("error" for a missing answer)."""
-    matrix: dict[str, dict[str, int]] = {label: {} for label in sorted(set(truth))}
+    """Counts by true label, then by answered label ("error" for a missing answer); a square of all labels."""
+    labels = sorted({*truth, *(answer or "error" for answer in said)})
+    matrix = {label: dict.fromkeys(labels, 0) for label in sorted(set(truth))}
     for (label, answer), count in sorted(Counter(zip(truth, (s or "error" for s in said), strict=True)).items()):
         matrix[label][answer] = count
     return matrix

@@ -12,7 +12,7 @@ SAID = ["a", "b", "b", None]
 def test_a_missing_answer_is_wrong() -> None:
     assert accuracy(TRUTH, SAID) == 0.5
     assert per_class(TRUTH, SAID) == {"a": {"examples": 2, "recall": 0.5}, "b": {"examples": 2, "recall": 0.5}}
-    assert confusion(TRUTH, SAID) == {"a": {"a": 1, "b": 1}, "b": {"b": 1, "error": 1}}
+    assert confusion(TRUTH, SAID) == {"a": {"a": 1, "b": 1, "error": 0}, "b": {"a": 0, "b": 1, "error": 1}}
 
 
 def test_accuracy_of_nothing_is_no_number() -> None:
