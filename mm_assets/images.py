@@ -106,6 +106,7 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+# ImageOps.exif_transpose does the same, but also writes the EXIF block anew, and fails where the rest of it is broken.
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))

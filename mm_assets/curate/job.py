@@ -10,6 +10,7 @@ from mm_assets.curate.selection import Choice, choose
 from mm_assets.curate.splits import SHARES
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.engines.lance_tables import LakeTables, sync_rows
+from mm_assets.engines.model_store import get
 from mm_assets.engines.processors import TokenCounter
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.score.scorers import SCORERS
@@ -31,7 +32,8 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings) -> F
     """
     choices = choose(_joined(step, tables), settings)
     labels = sorted({choice.row["label"] for choice in choices if choice.split})
-    counter = TokenCounter(tables.model_dir(step.inputs["base_model"].metadata["digest"]))
+    base = get(tables, step.inputs["base_model"].metadata["digest"])
+    counter = TokenCounter(tables.model_dir(base.digest))
     rows = [_example(choice, labels, counter, settings) for choice in choices]
     if len({row["label"] for row in rows if not row["left_out"]}) < 2:
         raise RefusalError(_too_few(rows))
@@ -57,8 +59,8 @@ def _joined(step: Step, tables: LakeTables) -> list[dict[str, Any]]:
 def _too_few(rows: list[dict[str, Any]]) -> str:
     labels = {row["label"] for row in rows if not row["left_out"]}
     found = f"one class only ({labels.pop()})" if labels else "no usable example"
-    (reason, example), *_ = [*Counter(row["left_out"] for row in rows if row["left_out"]).most_common(1), ("", 0)]
-    why = f" (most often left out for: {reason}, {example} times)" if reason else ""
+    reasons = Counter(row["left_out"] for row in rows if row["left_out"]).most_common(1)
+    why = "".join(f" (most often left out for: {reason}, {times} times)" for reason, times in reasons)
     return (
         f"source (MM_SOURCE): {found} is left of {len(rows)} images{why}: a classifier needs at least two "
         "sub-folders of usable images, one per label"

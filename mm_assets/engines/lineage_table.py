@@ -13,7 +13,6 @@ from mm_assets.engines.lance_tables import (
     carries,
     commits_after,
     key_field,
-    properties_of,
     table_id,
     tag,
 )
@@ -94,7 +93,7 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
     ref = record.ref if record else None
     for version, properties in commits_after(ds, record.ref.version if record else 0):
         if carries(properties, asset):
-            ref = LanceRef(table, table_id(ds), version)
+            ref = tables.ref(table, version)
             drafts = json.loads(properties[RECORDS])
             for draft in (draft for draft in drafts if draft["asset"] == asset):
                 record = Record.from_commit(draft, ref)
@@ -103,11 +102,8 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
     return OwnCommit(record, ref)
 
 
-def last_commit_of_run(tables: LakeTables, table: str, asset: str, run_id: str) -> LanceRef | None:
-    """The newest commit that a run made for an asset; None where it made none."""
-    ds = tables.open(table)
-    for item in sorted(ds.versions(), key=lambda item: -item["version"]):
-        properties = properties_of(ds, item["version"])
-        if properties.get(RUN) == run_id and carries(properties, asset):
-            return LanceRef(table, table_id(ds), item["version"])
-    return None
+def last_commit_of_run(tables: LakeTables, table: str, asset: str, run_id: str, after: int) -> LanceRef | None:
+    """The newest commit above version `after` that a run made for an asset; None where it made none."""
+    commits = commits_after(tables.open(table), after)
+    mine = [version for version, found in commits if found.get(RUN) == run_id and carries(found, asset)]
+    return tables.ref(table, mine[-1]) if mine else None

@@ -91,7 +91,8 @@ def store_images(
     current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption", "error"])
     listed = objects.select([name for name in current.schema.names if name != "error"])
     wanted, gone = difference(current, listed, "image_id")
-    wanted += [key for key in _newly_judged(step, ds, settings) if key not in {*wanted, *gone}]
+    known = {*wanted, *gone}
+    wanted += [key for key in _newly_judged(step, ds, settings) if key not in known]
     todo = objects.filter(pc.is_in(objects["image_id"], pa.array(wanted, pa.string())))
     replaced = set(current["image_id"].to_pylist()) & set(wanted)
     step.log(f"{todo.num_rows:,} of {objects.num_rows:,} objects to read, {len(gone):,} removed")
@@ -99,8 +100,8 @@ def store_images(
     limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
     progress, rejected = Progress("images", todo.num_rows, step.log), _rejected(current, {*wanted, *gone})
     batches = list(_cut(todo, settings.batch_rows, settings.batch_bytes)) or ([todo] if gone else [])
-    share = -(-settings.batch_rows // max(1, cluster.cpus() if todo.num_rows else 1))
-    cuts = [list(_cut(batch, share, PIECE_BYTES)) for batch in batches]
+    workers = cluster.cpus() if todo.num_rows else 1
+    cuts = [list(_cut(batch, -(-batch.num_rows // workers), PIECE_BYTES)) for batch in batches]
     arguments = (tables, source, limits, settings.max_bytes)
     done = cluster.map_batches(ImageWriter, arguments, cuts, lambda piece: progress.add(piece.rows))
     for number, (batch, pieces) in enumerate(zip(batches, done, strict=True), start=1):

@@ -150,7 +150,8 @@ def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Reco
     mine = [r for r in records(tables).values() if (r.asset, r.run_id) == (asset, step.run_id)]
     if mine and (before.record is None or mine[-1].id != before.record.id) and not mine[-1].reused:
         return mine[-1]
-    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id) or before.ref
+    seen = before.ref.version if before.ref else 0
+    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id, after=seen) or before.ref
     if ref is None:
         raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table_of(asset)}")
     reused = before.record is not None and before.record.ref == ref

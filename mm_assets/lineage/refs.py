@@ -7,7 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -161,9 +161,7 @@ class Step:
 
     def record(self, asset: str, ref: LanceRef, final: Final, *, reused: bool) -> Record:
         """The record of a materialization without a final commit of its own."""
-        draft = self._draft(asset, final)
-        inputs = tuple(record.as_input() for record in self.inputs.values())
-        return Record(**{**draft, "inputs": inputs, "at": datetime.now(UTC), "ref": ref, "reused": reused})
+        return replace(Record.from_commit(self._draft(asset, final), ref), reused=reused)
 
 
 def tag_name(asset: str, version: int) -> str:

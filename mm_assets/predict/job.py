@@ -107,10 +107,11 @@ def _keyed(images: lance.LanceDataset, model_digest: str, prompt_digest: str) ->
         hashlib.sha256(json.dumps([image_id, sha256, model_digest, prompt_digest]).encode()).hexdigest()[:32]
         for image_id, sha256 in zip(rows["image_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
     ]
-    count = rows.num_rows
-    return rows.append_column("id", pa.array(ids, pa.string())).append_column(
-        "model_digest", pa.array([model_digest] * count, pa.string())
-    ).append_column("prompt_digest", pa.array([prompt_digest] * count, pa.string()))  # fmt: skip
+    same = {"model_digest": model_digest, "prompt_digest": prompt_digest}
+    keys = {"id": ids, **{name: [value] * rows.num_rows for name, value in same.items()}}
+    for name, values in keys.items():
+        rows = rows.append_column(name, pa.array(values, pa.string()))
+    return rows
 
 
 def _predictions(batch: list[dict[str, Any]], answers: list[Answer]) -> pa.Table:

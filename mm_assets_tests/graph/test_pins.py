@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def input_version(project: Project, asset: str, of: str) -> str:
     return (project.events(asset)[0].tags or {})[f"dagster/input_data_version/{of}"]
 
 
+@contextmanager
 def race(monkeypatch: pytest.MonkeyPatch, where: str, project: Project) -> Iterator[None]:
     """Make the first call of `pins.<where>` in a step of near_duplicates follow a whole run of its upstream."""
     original = getattr(pins, where)
@@ -62,10 +64,8 @@ def test_an_upstream_that_moves_before_the_pin_is_read_and_recorded_new(
 ) -> None:
     """Dagster took its own snapshot when the step began; what is recorded must be what was read."""
     before = project.data_versions()["scores/phash"]
-    racing = race(monkeypatch, "_begin", project)
-    next(racing)
-    project.materialize("scores/near_duplicates")
-    next(racing, None)
+    with race(monkeypatch, "_begin", project):
+        project.materialize("scores/near_duplicates")
     after = project.newest()["scores/phash"].data_version
     assert after != before
     assert input_version(project, "scores/near_duplicates", "scores/phash") == after
@@ -76,10 +76,8 @@ def test_an_upstream_that_moves_after_the_pin_is_neither_read_nor_recorded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = project.data_versions()["scores/phash"]
-    racing = race(monkeypatch, "Step", project)
-    next(racing)
-    project.materialize("scores/near_duplicates")
-    next(racing, None)
+    with race(monkeypatch, "Step", project):
+        project.materialize("scores/near_duplicates")
     assert project.newest()["scores/phash"].data_version != before
     assert input_version(project, "scores/near_duplicates", "scores/phash") == before
     assert rows_of_groups(project) == 23
