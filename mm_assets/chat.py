@@ -1,5 +1,6 @@
 """The words of an example: templates, chat messages in TRL's format, and the checks that need no model."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,10 +21,13 @@ MISTRAL_TEMPLATE = (
 )
 
 
-def fill(template: str, labels: Sequence[str], label: str | None = None) -> str:
-    """Put `{label}` and `{labels}` (joined by ", ") into a template; any other braces are plain text."""
-    text = template.replace("{labels}", ", ".join(labels))
-    return text if label is None else text.replace("{label}", label)
+def fill(template: str, labels: Sequence[str] = (), **values: str) -> str:
+    """Put `{labels}` (joined by ", ") and other values, such as `{label}` or `{caption}`, into a template.
+
+    All at once, so that braces in a value stay what they are; names that are not given are plain text too.
+    """
+    known = {"labels": ", ".join(labels), **values}
+    return re.sub(r"{(\w+)}", lambda found: known.get(found[1], found[0]), template)
 
 
 def user_message(text: str, images: int = 1) -> Message:

@@ -5,26 +5,16 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import BaseModel
 
-from mm_assets.curate.assets import sft_dataset
+from mm_assets.curate.assets import sft_dataset_asset
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
+from mm_assets.jobs import JOBS
 from mm_assets.predict.assets import batch_predictions
 from mm_assets.resources import ImageSource, Lake, RayCluster
-from mm_assets.score.assets import near_duplicates, scores
+from mm_assets.score.assets import near_duplicates, scores_asset
+from mm_assets.score.own import all_scorers, limited, modules
 from mm_assets.settings import Settings, digest, load_settings
-
-ASSETS = [
-    raw_images,
-    image_table,
-    scores,
-    near_duplicates,
-    base_model,
-    sft_dataset,
-    llava_checkpoint,
-    evaluation,
-    batch_predictions,
-]
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
 READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
@@ -32,10 +22,26 @@ READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
     "scores/near_duplicates": lambda s: [s.duplicates],
     "sft_dataset": lambda s: [s.curate],
     "base_model": lambda s: [s.base],
-    "llava_checkpoint": lambda s: [s.train],
+    "llava_checkpoint": lambda s: [s.train.recipe()],
     "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
     "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model],
 }
+
+
+def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The graph; the profile adds scorers to it."""
+    scorers = all_scorers(settings.score)
+    return [
+        raw_images,
+        image_table,
+        scores_asset(scorers),
+        near_duplicates,
+        base_model,
+        sft_dataset_asset(scorers, limited(settings, scorers)),
+        llava_checkpoint,
+        evaluation,
+        batch_predictions,
+    ]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -46,13 +52,20 @@ def build(settings: Settings) -> dg.Definitions:
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
         return spec.replace_attributes(code_version=version)
 
+    s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
-        assets=list(dg.map_asset_specs(with_code_version, ASSETS)),
+        assets=list(dg.map_asset_specs(with_code_version, assets_in_flow_order(settings))),
+        jobs=JOBS,
         resources={
             "settings": settings,
-            "lake": Lake(root=settings.lake),
-            "ray_cluster": RayCluster(address=settings.ray_address),
-            "image_source": ImageSource(source=settings.source),
+            "lake": Lake(root=settings.lake, s3=s3, single_writer=settings.single_writer),
+            "ray_cluster": RayCluster(
+                address=settings.ray_address,
+                modules=modules(settings.score.own),
+                places=[settings.source, settings.lake],
+                shared_folders=settings.shared_folders,
+            ),
+            "image_source": ImageSource(source=settings.source, s3=s3),
         },
         # Steps share one process, and with it one Ray cluster: starting Ray anew for each costs more than most steps.
         executor=dg.in_process_executor,

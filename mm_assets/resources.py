@@ -1,17 +1,18 @@
 """What the assets are given: the lake, the Ray cluster, the source of the images."""
 
 import hashlib
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from mm_assets.settings import DRAWN
+from mm_assets.settings import DRAWN, S3Settings
 
 if TYPE_CHECKING:
     from mm_assets.engines.lance_tables import LakeTables
-    from mm_assets.engines.object_store import FolderSource
+    from mm_assets.engines.object_store import Source
     from mm_assets.engines.ray_tasks import Cluster
 
 # The project's own pictures are drawn once, here, where the project is run.
@@ -19,31 +20,47 @@ DRAWN_FOLDER = "drawn_photos"
 
 
 class Lake(dg.ConfigurableResource):
-    """The folder of the Lance tables and the models; everything in it is found from this root."""
+    """The folder or bucket of the Lance tables and the models; everything in it is found from this root."""
 
-    root: str = Field(description="Folder of the lake (MM_LAKE).")
+    root: str = Field(description="Folder or s3://bucket/prefix of the lake (MM_LAKE).")
+    s3: dict[str, Any] = Field(
+        default_factory=dict, description="Endpoint, region and addressing of the store (MM_S3)."
+    )
+    single_writer: bool = Field(False, description="Write without atomic conditional PUTs (MM_SINGLE_WRITER).")
 
     def tables(self) -> "LakeTables":
         """The lake as jobs and workers see it."""
         from mm_assets.engines.lance_tables import LakeTables
 
-        return LakeTables(self.root)
+        return LakeTables(self.root, S3Settings(**self.s3))
+
+    def check_writable(self) -> None:
+        """Refuse a store on which two writers could lose each other's commits."""
+        from mm_assets.engines.s3 import is_s3
+        from mm_assets.engines.store_probe import require_atomic_puts
+
+        if is_s3(self.root) and not self.single_writer:
+            require_atomic_puts(self.root, S3Settings(**self.s3))
 
 
 class ImageSource(dg.ConfigurableResource):
     """Where the images come from."""
 
-    source: str = Field(description="Folder of images, or `drawn` (MM_SOURCE).")
+    source: str = Field(description="Folder, s3://bucket/prefix or manifest of images, or `drawn` (MM_SOURCE).")
+    s3: dict[str, Any] = Field(
+        default_factory=dict, description="Endpoint, region and addressing of the store (MM_S3)."
+    )
 
-    def open(self) -> "FolderSource":
+    def open(self) -> "Source":
         """The source, ready to be listed and read; the drawn pictures are drawn where they are missing."""
-        from mm_assets.engines.object_store import FolderSource
-
         if self.source != DRAWN:
-            return FolderSource(self.source)
-        from mm_assets.demo.pictures import draw_folder
+            from mm_assets.engines.object_store import open_source
 
-        return FolderSource(str(draw_folder(Path(DRAWN_FOLDER).resolve())))
+            return open_source(self.source, S3Settings(**self.s3))
+        from mm_assets.demo.pictures import draw_folder
+        from mm_assets.engines.folder_source import FolderSource
+
+        return FolderSource(str(draw_folder(Path(DRAWN_FOLDER).resolve())), DRAWN)
 
     def identity(self) -> str:
         """A digest of what the source is: a lake belongs to one source, and stores no absolute path."""
@@ -54,14 +71,23 @@ class RayCluster(dg.ConfigurableResource):
     """Ray, started in place or joined by address, at its first use in a run: a run with nothing to do starts none."""
 
     address: str | None = Field(None, description="Address of an existing cluster (MM_RAY_ADDRESS).")
+    modules: list[str] = Field(default_factory=list, description="Packages of the user's own that workers need.")
+    places: list[str] = Field(default_factory=list, description="Source and lake, which every node must see.")
+    shared_folders: bool = Field(False, description="Every node sees the folders (MM_SHARED_FOLDERS).")
     _cluster: "Cluster | None" = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Switch token authentication on for a cluster that is joined: Ray reads this when it is imported, and no later."""
+        if self.address is not None:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
 
     def cluster(self) -> "Cluster":
         """The cluster of this run."""
-        from mm_assets.engines.ray_tasks import Cluster
+        from mm_assets.engines.ray_tasks import Cluster, Place
 
         if self._cluster is None:
-            self._cluster = Cluster(self.address)
+            place = Place(self.address, tuple(self.modules), tuple(self.places), self.shared_folders)
+            self._cluster = Cluster(place)
         return self._cluster
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:

@@ -12,6 +12,7 @@ from mm_assets.demo.pictures import draw_area, draw_folder
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets_tests.project import Project
+from mm_assets_tests.stores import bucket, proxy, s3_server  # noqa: F401  (fixtures)
 
 # Nothing here may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"

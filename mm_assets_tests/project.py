@@ -57,14 +57,16 @@ class Project:
             assert result.success != fails, "the run failed" if not fails else "the run did not fail"
             return result
 
-    def command(self, *arguments: str, module: str = "dagster") -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, module: str = "dagster", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as a user does."""
         program = str(Path(sys.executable).with_name(module))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
         return subprocess.run(
             [program, *arguments],
             env={**environment, **self.environment()},
-            cwd=self.home,
+            cwd=cwd or self.home,
             capture_output=True,
             text=True,
             check=False,

@@ -7,12 +7,12 @@ from typing import Any
 
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, own_commit, records
-from mm_assets.engines.object_store import FolderSource
+from mm_assets.engines.object_store import Source, open_source
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.pins import table_of
 from mm_assets.lineage.refs import Final, Record, Step
-from mm_assets.settings import IngestSettings
+from mm_assets.settings import IngestSettings, S3Settings
 
 
 def run_step(
@@ -36,10 +36,10 @@ def run_step(
 
 
 def ingest(
-    tables: LakeTables, cluster: Cluster, folder: Path, code: str = "1", **settings: Any
+    tables: LakeTables, cluster: Cluster, place: Source | Path, code: str = "1", **settings: Any
 ) -> tuple[Record, Record]:
-    """List a folder and store its images."""
-    source = FolderSource(str(folder))
+    """List a source (or a folder, or a manifest of files) and store its images."""
+    source = open_source(str(place), S3Settings()) if isinstance(place, Path) else place
     listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
     stored = run_step(
         tables,

@@ -6,12 +6,21 @@ from mm_assets.chat import Message, assistant_message, fault, fill, user_message
 
 
 def test_a_template_fills_only_what_it_knows() -> None:
-    assert fill("a photo of a {} {label}", ["gym", "pool"], "pool") == "a photo of a {} pool"
+    assert fill("a photo of a {} {label}", ["gym", "pool"], label="pool") == "a photo of a {} pool"
     assert fill("one of {labels}", ["gym", "pool"]) == "one of gym, pool"
+    assert fill("{caption} {other}", caption="Two chairs") == "Two chairs {other}"
 
 
-def test_a_label_may_look_like_a_placeholder() -> None:
-    assert fill("a {label}", ["x"], "{labels}") == "a {labels}"
+def test_braces_in_a_value_are_plain_text() -> None:
+    assert fill("a {label}, not a {labels}", ["{label}"], label="{labels}") == "a {labels}, not a {label}"
+    assert fill("{caption}", ["x"], caption="a sign that says {labels} {caption} \\1") == (
+        "a sign that says {labels} {caption} \\1"
+    )
+
+
+@pytest.mark.parametrize("label", ["Terrace/Patio", "living room", 'the "Blue" bar\'s', "Küche 廚房", "50 % off"])
+def test_a_label_is_any_text(label: str) -> None:
+    assert fill("a {label}, of {labels}", [label, "x"], label=label) == f"a {label}, of {label}, x"
 
 
 def test_a_sound_example_has_no_fault() -> None:

@@ -50,7 +50,7 @@ def test_every_asset_tells_what_it_is() -> None:
         assert spec.description, name
         assert spec.code_version, name
         assert spec.owners, name
-        assert spec.group_name in ("ingest", "score", "curate", "finetune", "evaluate", "predict"), name
+        assert spec.group_name in ("ingest", "score", "curate", "base", "finetune", "evaluate", "predict"), name
         assert table_of(name)
 
 

@@ -1,17 +1,27 @@
 """Settings: profiles are valid, wrong values are refused by name."""
 
+import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mm_assets.settings import PROFILES, SettingsError, digest, load_settings, profile_path
 
 
+def tasks(**values: Any) -> str:
+    """One task as an environment variable says it."""
+    return json.dumps([{"task": "label", "prompt": "what?", "answer": "a {label}", **values}])
+
+
+CAPTION_WITH_LABELS = tasks(task="caption", prompt="one of {labels}?", answer="{caption}")
+
+
 @pytest.mark.parametrize("profile", sorted(path.stem for path in PROFILES.glob("*.yaml")))
 def test_every_profile_of_the_package_is_valid(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MM_PROFILE", profile)
-    assert load_settings().curate.prompt
+    assert [task.task for task in load_settings().curate.tasks] == ["label"]
 
 
 def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +30,7 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
     assert settings.base.model_id == "llava-hf/llava-v1.6-mistral-7b-hf"
     assert settings.base.revision == "52320fb52229c8d942b1dcb8b63b3dc8087bc83b"
     assert (settings.train.precision, settings.train.learning_rate) == ("bf16", 1e-4)
-    assert "{labels}" in settings.curate.prompt
+    assert "{labels}" in settings.curate.tasks[0].prompt
 
 
 @pytest.mark.parametrize(
@@ -29,12 +39,28 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_PROFILE", "lokal", "MM_PROFILE", "known are gpu, local"),
         ("MM_CURATE__MIN_SHARPNESS", "-1", "MM_CURATE__MIN_SHARPNESS", "greater than or equal to 0"),
         ("MM_SOURCE", "no/such/folder", "MM_SOURCE", "there is no folder no/such/folder"),
-        ("MM_SOURCE", "s3://bucket/photos", "MM_SOURCE", "give a folder"),
+        ("MM_SOURCE", "gs://bucket/photos", "MM_SOURCE", "give a folder"),
         ("MM_CURATE__LABELS", '["pool"]', "MM_CURATE__LABELS", "at least 2 items"),
         ("MM_CURATE__LABELS", '["pool", "pool"]', "MM_CURATE", "one class only"),
-        ("MM_CURATE__PROMPT", "is this a {lable}?", "MM_CURATE__PROMPT", "{lable} is not known"),
-        ("MM_CURATE__PROMPT", "is this a {label}?", "MM_CURATE__PROMPT", "may use {labels}"),
-        ("MM_CURATE__ANSWER", "a photo", "MM_CURATE__ANSWER", "must contain {label}"),
+        ("MM_CURATE__TASKS", tasks(prompt="is this a {lable}?"), "MM_CURATE__TASKS__0__PROMPT", "{lable} is not known"),
+        ("MM_CURATE__TASKS", tasks(prompt="is this a {label}?"), "MM_CURATE__TASKS__0__PROMPT", "may use {labels}"),
+        ("MM_CURATE__TASKS", tasks(answer="a photo"), "MM_CURATE__TASKS__0__ANSWER", "must contain {label}"),
+        ("MM_CURATE__TASKS", tasks(answer="{label}: {caption}"), "ANSWER", "{caption} is not known here"),
+        ("MM_CURATE__TASKS", tasks(task="caption"), "MM_CURATE__TASKS__0__ANSWER", "must contain {caption}"),
+        ("MM_CURATE__TASKS", tasks(task="caption", answer="{caption} {labels}"), "ANSWER", "may use {caption}"),
+        ("MM_CURATE__TASKS", CAPTION_WITH_LABELS, "MM_CURATE__TASKS", "{labels} stands for nothing"),
+        ("MM_CURATE__TASKS", tasks(task="describe"), "MM_CURATE__TASKS__0__TASK", "'label' or 'caption'"),
+        ("MM_CURATE__TASKS", tasks(weight=0), "MM_CURATE__TASKS__0__WEIGHT", "greater than 0"),
+        ("MM_CURATE__TASKS", tasks(words=1), "MM_CURATE__TASKS__0__WORDS", "Extra inputs are not permitted"),
+        ("MM_CURATE__TASKS", json.dumps(json.loads(tasks()) * 2), "MM_CURATE__TASKS", "label is there twice"),
+        ("MM_CURATE__TASKS", "[]", "MM_CURATE__TASKS", "at least 1 item"),
+        ("MM_CURATE__TASKS", "a {label}", "MM_CURATE__TASKS", "takes JSON"),
+        ("MM_CURATE__LIMITS", '{"watermark": {}}', "MM_CURATE__LIMITS__WATERMARK", "give min, max or both"),
+        ("MM_CURATE__LIMITS", '{"w": {"min": 2, "max": 1}}', "MM_CURATE__LIMITS__W", "min 2.0 is above max 1.0"),
+        ("MM_CURATE__LIMITS", '{"w": {"least": 2}}', "MM_CURATE__LIMITS__W__LEAST", "Extra inputs"),
+        ("MM_PREDICT__TASK", "describe", "MM_PREDICT__TASK", "'label' or 'caption'"),
+        ("MM_PREDICT__PROMPT", "say {caption}", "MM_PREDICT__PROMPT", "{caption} is not known here"),
+        ("MM_PREDICT__MAX_NEW_TOKENS", "0", "MM_PREDICT__MAX_NEW_TOKENS", "greater than 0"),
         ("MM_TRAIN__EPOCHS", "many", "MM_TRAIN__EPOCHS", "valid integer"),
         ("MM_PREDICT__MODEL", "newest", "MM_PREDICT__MODEL", "'latest' or 'production'"),
         ("MM_BASE__KIND", "huggingface", "MM_BASE", "needs model_id and revision"),
@@ -88,6 +114,18 @@ def test_the_environment_overrides_the_profile(monkeypatch: pytest.MonkeyPatch) 
     settings = load_settings()
     assert settings.train.learning_rate == 0.5
     assert settings.curate.labels == ["pool", "gym"]
+
+
+def test_tasks_and_limits_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    caption = {"task": "caption", "prompt": "Describe, one of {labels}.", "answer": "{caption}", "weight": 0.5}
+    monkeypatch.setenv("MM_CURATE__TASKS", json.dumps([*json.loads(tasks(answer="{label} of {labels}")), caption]))
+    monkeypatch.setenv("MM_CURATE__LIMITS", '{"watermark": {"max": 0.5}, "faces": {"min": 1, "max": 1}}')
+    curate = load_settings().curate
+    assert [(task.task, task.weight) for task in curate.tasks] == [("label", 1), ("caption", 0.5)]
+    assert {name: (limit.min, limit.max) for name, limit in curate.limits.items()} == {
+        "watermark": (None, 0.5),
+        "faces": (1, 1),
+    }
 
 
 def test_a_digest_changes_with_any_value(monkeypatch: pytest.MonkeyPatch) -> None:

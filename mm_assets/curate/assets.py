@@ -1,5 +1,7 @@
 """From scored images to chat examples."""
 
+from collections.abc import Iterable, Mapping
+
 import dagster as dg
 
 from mm_assets.finetune.assets import base_model
@@ -7,33 +9,44 @@ from mm_assets.ingest.assets import image_table
 from mm_assets.lineage.pins import materialize
 from mm_assets.resources import Lake
 from mm_assets.score.assets import near_duplicates
+from mm_assets.score.scorers import Scorer
 from mm_assets.settings import Settings
 
 
-@dg.asset(
-    group_name="curate",
-    deps=[
-        image_table,
-        dg.AssetKey(["scores", "sharpness"]),
-        dg.AssetKey(["scores", "exposure"]),
-        dg.AssetKey(["scores", "entropy"]),
-        near_duplicates,
-        base_model,
-    ],
-    code_version="1",
-    kinds={"lance"},
-    owners=["team:ml"],
-    pool="sft",
-)
-def sft_dataset(
-    context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    """One row per image: a chat example in TRL's format with its split, or the reason why it was left out.
+# What the named limits of the settings (curate.min_sharpness, ...) read.
+ALWAYS = ("sharpness", "exposure", "entropy")
 
-    Thresholds come from the profile; of each near-duplicate group one image is taken, and groups with conflicting
-    labels are left out; the split (65 / 10 / 25) is decided once, by a hash. Every example passes a pre-flight:
-    placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit.
-    """
-    from mm_assets.curate.job import build_dataset
 
-    return materialize(context, lake, lambda step: build_dataset(step, lake.tables(), settings.curate))
+def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
+    """The dataset, made from the built-in scores and from those of one's own scorers that the profile limits."""
+    keys = [["scores", name] for name in dict.fromkeys([*ALWAYS, *(scorer.name for scorer in limited)])]
+
+    @dg.asset(
+        group_name="curate",
+        deps=[image_table, *(dg.AssetKey(key) for key in keys), near_duplicates, base_model],
+        code_version="1",
+        kinds={"lance"},
+        owners=["team:ml"],
+        pool="sft",
+    )
+    def sft_dataset(
+        context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    ) -> dg.MaterializeResult:
+        """One row per image and task: a chat example in TRL's format with its split, or why it was left out.
+
+        The tasks (to name the label, to write the caption), their words and weights, and the thresholds come from the
+        profile. Of each near-duplicate group one image is taken, and groups with conflicting labels are left out; the
+        split (65 / 10 / 25) is decided once, by a hash, the same for both tasks. Every example passes a pre-flight:
+        placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit.
+        """
+        from mm_assets.curate.job import build_dataset
+        from mm_assets.curate.previews import previews
+
+        return materialize(
+            context,
+            lake,
+            lambda step: build_dataset(step, lake.tables(), settings.curate, list(scorers.values())),
+            previews,
+        )
+
+    return sft_dataset

@@ -1,4 +1,4 @@
-"""The columns of `sft.lance`: one row per image, an example or the reason why it is none."""
+"""The columns of `sft.lance`: one row per image and task, an example or the reason why it is none."""
 
 import pyarrow as pa
 
@@ -11,10 +11,12 @@ _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(_PART))])
 
 SFT_SCHEMA = pa.schema(
     [
-        key_field("example_id"),  # the image's id
+        key_field("example_id"),  # `<task>:<image_id>`
+        pa.field("task", pa.string()),  # label | caption
         pa.field("images", pa.list_(pa.struct([("image_id", pa.string()), ("sha256", pa.string())]))),
         pa.field("messages", pa.list_(_MESSAGE)),  # TRL's format; null where left out
-        pa.field("label", pa.string()),
+        pa.field("label", pa.string()),  # of the image, in both tasks
+        pa.field("caption", pa.string()),
         pa.field("group_id", pa.string()),  # near-duplicates share it, and never straddle splits
         pa.field("split", pa.string()),  # train | validation | test; null where left out
         pa.field("num_tokens", pa.int32()),  # image tokens included

@@ -1,137 +1,79 @@
-"""Answers held to the labels: one small interface, and its first engine, log-likelihoods by transformers."""
+"""Answers by transformers: one small interface, and an engine for each kind of question."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
 
-from mm_assets.chat import assistant_message, fill, user_message
-from mm_assets.engines.lance_images import LanceImages
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_store import Model
-from mm_assets.engines.processors import load_processor
-from mm_assets.engines.ray_tasks import Cluster, Progress
-from mm_assets.lineage.refs import LanceRef
+from mm_assets.engines.loaded_model import LoadedModel
+from mm_assets.engines.questions import Answer, Question
 from mm_assets.settings import PredictSettings
 
-# A batch of this size in which every image fails speaks against the engine.
-SUSPICIOUS = 4
-
 
 @dataclass(frozen=True)
-class Question:
-    """A prompt and the answers that it may get, label by label."""
-
-    prompt: str
-    answers: dict[str, str]
-
-    @classmethod
-    def of(cls, model: Model, prompt: str | None = None) -> Self:
-        """What a checkpoint was trained to be asked and to answer; another prompt can take the place of its own."""
-        labels, recipe = model.recipe["labels"], model.recipe
-        answers = {label: fill(recipe["answer"], labels, label) for label in labels}
-        return cls(fill(prompt or recipe["prompt"], labels), answers)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The likeliest answer to a question about one image; `confidence` is its share of all answers' likelihood.
-
-    Where the image could not be answered, `error` says why and the rest is None.
-    """
+class Picture:
+    """An image that a question is asked about, and the id that its answer is known by."""
 
     image_id: str
-    label: str | None = None
-    text: str | None = None
-    confidence: float | None = None
-    error: str | None = None
+    image: Image.Image
 
 
 class Generator(Protocol):
     """An engine that answers a question about images."""
 
-    def answer(self, images: Sequence[Image.Image]) -> list[tuple[str, float]]:
-        """Label and confidence of each image, in order."""
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The answers, in order."""
         ...
+
+
+def generator_for(question: Question, loaded: LoadedModel, settings: PredictSettings) -> Generator:
+    """The engine that a question needs."""
+    if question.references:
+        return CaptionScorer(loaded, question)
+    if question.answers:
+        return LabelScorer(loaded, question, settings.answers_at_once)
+    return CaptionWriter(loaded, question, settings.max_new_tokens)
 
 
 class LabelScorer:
     """Scores every allowed answer by its log-likelihood; the prompt and the image are computed once for all answers.
 
     Args:
-        model_dir: folder of the merged weights and the processor.
-        question: prompt and answers.
-        settings: precision, device and threads.
+        loaded: the model.
+        question: with answers.
+        answers_at_once: answers per image in one forward pass.
     """
 
-    def __init__(self, model_dir: Path, question: Question, settings: PredictSettings) -> None:
-        torch.set_num_threads(settings.threads)
-        self._device = "cuda" if settings.use_gpu else "cpu"
-        dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        self._processor = load_processor(model_dir)
-        self._processor.tokenizer.padding_side = "left"
-        model = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=dtype, local_files_only=True)
-        self._model = model.to(self._device).eval()
+    def __init__(self, loaded: LoadedModel, question: Question, answers_at_once: int) -> None:
+        self._loaded, self._question, self._answers_at_once = loaded, question, answers_at_once
         self._labels = list(question.answers)
-        self._answers_at_once = settings.answers_at_once
-        self._prompt, self._tokens, self._known = self._prepare(question)
-
-    def _prepare(self, question: Question) -> tuple[str, torch.Tensor, torch.Tensor]:
-        """The prompt as the template renders it, the answers' tokens (labels, length), and which are no padding.
-
-        Prompt and answer are tokenized together, as training saw them: a SentencePiece tokenizer would begin an answer
-        that stands alone with another token.
-
-        Raises:
-            ValueError: the chat template or the tokenizer changes the prompt when an answer follows.
-        """
-        asked = self._processor.apply_chat_template([user_message(question.prompt)], tokenize=False)
-        prompt = self._ids(asked)
-        rows = []
-        for text in question.answers.values():
-            told = [user_message(question.prompt), assistant_message(text)]
-            whole = self._ids(self._processor.apply_chat_template(told, tokenize=False))
-            if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
-                raise ValueError(
-                    f"the prompt's tokens change when the answer {text!r} follows: labels cannot be scored"
-                )
-            rows.append(whole[len(prompt) :])
+        self._prompt = loaded.asked(question.prompt)
+        rows = [loaded.answer_tokens(question.prompt, text) for text in question.answers.values()]
         length = max(map(len, rows))
-        tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=self._device)
-        known = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self._device)
-        return asked, tokens, known
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+        padded = [row + [0] * (length - len(row)) for row in rows]
+        known = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
+        # Of shape (labels, length): the answers' tokens, and which are no padding.
+        self._tokens, self._known = (torch.tensor(values, device=loaded.device) for values in (padded, known))
 
     @torch.inference_mode()
-    def answer(self, images: Sequence[Image.Image]) -> list[tuple[str, float]]:
-        """Label and confidence of each image, in order."""
-        shares = self._log_likelihoods(images).softmax(dim=-1)
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The likeliest of the allowed answers; the confidence is its share of all answers' likelihood."""
+        shares = self.log_likelihoods([picture.image for picture in pictures]).softmax(dim=-1)
         best = shares.max(dim=-1)
+        labels = [self._labels[index] for index in best.indices.tolist()]
         return [
-            (self._labels[index], float(share))
-            for index, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            Answer(picture.image_id, label, self._question.answers[label], confidence)
+            for picture, label, confidence in zip(pictures, labels, best.values.tolist(), strict=True)
         ]
 
-    def _log_likelihoods(self, images: Sequence[Image.Image]) -> torch.Tensor:
+    @torch.inference_mode()
+    def log_likelihoods(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Shape (images, labels): natural log of each answer's likelihood."""
-        inputs = self._processor(
-            text=[self._prompt] * len(images),
-            images=list(images),
-            padding=True,
-            return_tensors="pt",
-            add_special_tokens=False,
-        ).to(self._device)
-        inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
-        # Positions count from the first real token of each row; left to itself, the model counts the padding too.
-        places = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
-        prompt = self._model(**inputs, position_ids=places, use_cache=True, logits_to_keep=1)
+        inputs = self._loaded.inputs([self._prompt] * len(images), images)
+        prompt = self._loaded.model(**inputs, use_cache=True, logits_to_keep=1)
         chunks = range(0, len(self._labels), self._answers_at_once)
         found = [
             self._score(prompt, inputs["attention_mask"], slice(start, start + self._answers_at_once))
@@ -146,10 +88,10 @@ class LabelScorer:
         cache.batch_repeat_interleave(labels)
         tokens, known = self._tokens[chosen].repeat(count, 1), self._known[chosen].repeat(count, 1)
         seen = seen.repeat_interleave(labels, dim=0)
-        logits = self._model(
+        logits = self._loaded.model(
             input_ids=tokens,
             attention_mask=torch.cat([seen, known], dim=1),
-            position_ids=seen.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=self._device),
+            position_ids=seen.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
             past_key_values=cache,
             use_cache=True,
         ).logits
@@ -159,69 +101,73 @@ class LabelScorer:
         return (picked * known).sum(dim=1).view(count, labels)
 
 
-class Answerer:
-    """Reads images by id and has them answered; runs as a Ray actor. One bad image costs one row, not a batch."""
+class CaptionWriter:
+    """Writes an answer token by token, always the likeliest; the same image gets the same words.
 
-    def __init__(
-        self, tables: LakeTables, images: LanceRef, model_dir: Path, question: Question, settings: PredictSettings
-    ) -> None:
-        self._images = LanceImages(tables, images)
-        self._question = question
-        self._generator: Generator = LabelScorer(model_dir, question, settings)
+    Args:
+        loaded: the model.
+        question: its prompt.
+        max_new_tokens: longest answer, in tokens.
+    """
 
-    def __call__(self, image_ids: list[str]) -> list[Answer]:
-        """An answer, or an error, for each image.
+    def __init__(self, loaded: LoadedModel, question: Question, max_new_tokens: int) -> None:
+        self._loaded, self._max_new_tokens = loaded, max_new_tokens
+        self._prompt = loaded.asked(question.prompt)
+        # Training teaches the tokenizer's end; a model may know others, such as that of a chat's turn.
+        own, taught = loaded.model.generation_config.eos_token_id, loaded.processor.tokenizer.eos_token_id
+        self._ends = sorted({*(own if isinstance(own, list) else [own]), taught} - {None})
 
-        Raises:
-            RuntimeError: no image of a whole batch could be answered, so it is not the images' fault.
-        """
-        answers = self._halving(image_ids)
-        if len(answers) >= SUSPICIOUS and all(answer.error for answer in answers):
-            raise RuntimeError(f"none of {len(answers)} images could be answered: {answers[0].error}")
-        return answers
-
-    def _halving(self, image_ids: list[str]) -> list[Answer]:
-        try:
-            return self._answers(image_ids)
-        except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
-            reason = f"{type(error).__name__}: {error}"
-        # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
-        if len(image_ids) == 1:
-            return [Answer(image_ids[0], error=reason)]
-        half = len(image_ids) // 2
-        return [*self._halving(image_ids[:half]), *self._halving(image_ids[half:])]
-
-    def _answers(self, image_ids: list[str]) -> list[Answer]:
-        found = self._generator.answer(self._images.read(image_ids))
+    @torch.inference_mode()
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """Free text; the confidence is the geometric mean of its tokens' probabilities, the end included."""
+        inputs = self._loaded.inputs([self._prompt] * len(pictures), [picture.image for picture in pictures])
+        tokenizer = self._loaded.processor.tokenizer
+        made = self._loaded.model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self._max_new_tokens,
+            eos_token_id=self._ends,
+            pad_token_id=tokenizer.pad_token_id,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        tokens = made.sequences[:, inputs["input_ids"].shape[1] :]
+        ends = torch.isin(tokens, torch.tensor(self._ends, device=tokens.device)).int()
+        known = ends.cumsum(dim=1) - ends == 0  # up to the first end; what follows it is padding
+        steps = [logits.float().log_softmax(dim=-1) for logits in made.logits]
+        picked = torch.stack([step.gather(-1, tokens[:, [i]])[:, 0] for i, step in enumerate(steps)], dim=1)
+        confidences = ((picked * known).sum(dim=1) / known.sum(dim=1)).exp()
+        texts = [tokenizer.decode(row[mask], skip_special_tokens=True) for row, mask in zip(tokens, known, strict=True)]
         return [
-            Answer(image_id, label, self._question.answers[label], confidence)
-            for image_id, (label, confidence) in zip(image_ids, found, strict=True)
+            Answer(picture.image_id, text=text.strip(), confidence=confidence)
+            for picture, text, confidence in zip(pictures, texts, confidences.tolist(), strict=True)
         ]
 
 
-@dataclass(frozen=True)
-class AnswerJob:
-    """Everything that answering images takes but the images."""
+class CaptionScorer:
+    """Measures how well a model foretells the right answers: TRL's `mean_token_accuracy`, example by example.
 
-    tables: LakeTables
-    cluster: Cluster
-    images: LanceRef
-    model_dir: Path
-    question: Question
-    settings: PredictSettings
+    Args:
+        loaded: the model.
+        question: with references.
+    """
 
-    def run(self, batches: Sequence[Sequence[str]], progress: Progress) -> Iterator[list[Answer]]:
-        """Answer batches of image ids with one pool of actors; gives the answers of each batch, all in order."""
-        size = self.settings.batch_size
-        parts = [[list(batch[start : start + size]) for start in range(0, len(batch), size)] for batch in batches]
-        results = self.cluster.map_batches(
-            Answerer,
-            (self.tables, self.images, self.model_dir, self.question, self.settings),
-            parts,
-            lambda answers: progress.add(len(answers)),
-            actors=self.settings.actors,
-            num_cpus=self.settings.threads,
-            num_gpus=1 if self.settings.use_gpu else 0,
-        )
-        for answers in results:
-            yield [answer for part in answers for answer in part]
+    def __init__(self, loaded: LoadedModel, question: Question) -> None:
+        self._loaded, self._question = loaded, question
+
+    @torch.inference_mode()
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The references, each with the share of its tokens that are the model's likeliest after those before them."""
+        prompt = self._question.prompt
+        references = [self._question.references[picture.image_id] for picture in pictures]
+        lengths = [len(self._loaded.answer_tokens(prompt, text)) for text in references]
+        told = [self._loaded.told(prompt, text) for text in references]
+        inputs = self._loaded.inputs(told, [picture.image for picture in pictures])
+        longest = max(lengths)
+        logits = self._loaded.model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
+        right = (logits.argmax(dim=-1) == inputs["input_ids"][:, -longest:]).float()
+        return [
+            Answer(picture.image_id, text=text, score=float(row[-length:].mean()))
+            for picture, text, row, length in zip(pictures, references, right, lengths, strict=True)
+        ]

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import lance
@@ -10,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.engines.s3 import is_s3, split, storage_options
 from mm_assets.lineage.refs import ASSETS, LanceRef, RefusalError
+from mm_assets.settings import S3Settings
 
 TABLE_ID = b"mm.table_id"
 # Blob v2 needs file version 2.2; stable row ids cannot be switched on later.
@@ -25,21 +28,33 @@ def key_field(name: str) -> pa.Field:
 
 @dataclass(frozen=True)
 class LakeTables:
-    """The tables and the model folders under one root; small enough to travel to every worker."""
+    """The tables and the models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
 
     root: str
+    s3: S3Settings = S3Settings()
 
     def uri(self, table: str) -> str:
         """Where a table lies."""
-        return str(Path(self.root) / f"{table}.lance")
+        return f"{self.root}/{table}.lance"
 
-    def model_dir(self, digest: str) -> Path:
-        """Where the files of a registered model lie."""
-        return Path(self.root) / "models" / digest
+    @cached_property
+    def options(self) -> dict[str, str] | None:
+        """What Lance is told about the store; None for a folder."""
+        return storage_options(self.s3, split(self.root)[0]) if is_s3(self.root) else None
 
     def exists(self, table: str) -> bool:
         """Whether the table was ever created here."""
-        return Path(self.uri(table), "_versions").is_dir()
+        return self._find(table, None) is not None
+
+    def _find(self, table: str, version: int | None) -> lance.LanceDataset | None:
+        if self.options is None and not Path(self.uri(table), "_versions").is_dir():
+            return None
+        try:
+            return lance.dataset(self.uri(table), version=version, storage_options=self.options)
+        except ValueError as error:
+            if version is None and "not found" in str(error).lower():
+                return None
+            raise
 
     def open(self, table: str, version: int | None = None) -> lance.LanceDataset:
         """A table at a version (its newest where none is given).
@@ -47,9 +62,10 @@ class LakeTables:
         Raises:
             RefusalError: the lake has no such table.
         """
-        if not self.exists(table):
+        ds = self._find(table, version)
+        if ds is None:
             raise RefusalError(f"the lake {self.root} has no table {table}")
-        return lance.dataset(self.uri(table), version=version)
+        return ds
 
     def open_at(self, ref: LanceRef) -> lance.LanceDataset:
         """A pinned version.
@@ -68,9 +84,11 @@ class LakeTables:
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> lance.LanceDataset:
         """The newest version of a table, created empty (with a random id in its schema) where it is missing."""
-        if self.exists(table):
-            return self.open(table)
-        Path(self.root).mkdir(parents=True, exist_ok=True)
+        known = self._find(table, None)
+        if known is not None:
+            return known
+        if self.options is None:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
         metadata = {TABLE_ID.decode(): uuid.uuid4().hex, **(extra or {})}
         return lance.write_dataset(
             schema.with_metadata(metadata).empty_table(),
@@ -78,6 +96,7 @@ class LakeTables:
             data_storage_version=STORAGE_VERSION,
             enable_stable_row_ids=True,
             transaction_properties=dict(properties),
+            storage_options=self.options,
         )
 
     def ref(self, table: str, version: int) -> LanceRef:
@@ -130,6 +149,7 @@ def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lanc
         mode="append",
         enable_stable_row_ids=True,
         data_storage_version=STORAGE_VERSION,
+        storage_options=tables.options,
     )
 
 

@@ -1,20 +1,17 @@
-"""`models.lance` and the folders beside it: every model under the digest of its files."""
+"""`models.lance`: a row for every model that was made, and where its files are."""
 
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import lance
 import pyarrow as pa
 
 from mm_assets.engines.lance_tables import LakeTables, key_field, replace_rows, write_fragments
+from mm_assets.engines.model_files import is_there
 from mm_assets.lineage.refs import RefusalError
 
 TABLE = "models"
@@ -53,22 +50,11 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def files_digest(folder: Path) -> tuple[str, int]:
-    """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and their bytes together."""
-    whole, size = hashlib.sha256(), 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-        size += path.stat().st_size
-    return whole.hexdigest()[:16], size
-
-
 def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | None:
     """The newest model whose columns equal `wanted` and whose files are there."""
     condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
-    rows = [row for row in rows if tables.model_dir(row["digest"]).is_dir()]
+    rows = [row for row in rows if is_there(tables, row["digest"])]
     return _model(rows[-1]) if rows else None
 
 
@@ -88,26 +74,6 @@ def _model(row: dict[str, Any]) -> Model:
     names = ("digest", "kind", "name", "num_bytes")
     parsed = {name: json.loads(row[name]) for name in ("inputs", "recipe", "metrics")}
     return Model(**{name: row[name] for name in names}, **parsed)
-
-
-@contextmanager
-def staging(tables: LakeTables) -> Iterator[Path]:
-    """A folder in the lake to build a model in; what is left of it afterwards is removed."""
-    folder = tables.model_dir(f".building-{uuid.uuid4().hex[:8]}")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def keep(tables: LakeTables, folder: Path, **described: Any) -> Model:  # noqa: ANN401  (the other fields of Model)
-    """Move a staged folder to the place of its digest (the files come before the row that names them)."""
-    digest, num_bytes = files_digest(folder)
-    place = tables.model_dir(digest)
-    if not place.exists():
-        folder.rename(place)
-    return Model(digest=digest, num_bytes=num_bytes, **described)
 
 
 def register(

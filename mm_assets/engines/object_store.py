@@ -1,104 +1,120 @@
 """The one seam to the places where images come from: list everything, read one object under a limit."""
 
-import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 
+from mm_assets.engines.s3 import is_s3, split
 from mm_assets.images import ImageError
+from mm_assets.settings import S3Settings
+from mm_assets.settings.root import MANIFESTS
 
 LISTING = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("source_uri", pa.string()),
         pa.field("etag", pa.string()),
-        pa.field("size", pa.int64()),
+        pa.field("size", pa.int64()),  # bytes
         pa.field("label", pa.string()),
         pa.field("caption", pa.string()),
+        pa.field("error", pa.string()),  # `<reason>: <detail>` of an entry that the listing itself refuses
     ]
 )
+# Reasons that only a listing gives (a line's number may follow): reading the object again would not change them.
+BAD_LINE, REPEATED, UNSUPPORTED = "bad manifest line", "repeated id", "unsupported uri"
+REFUSALS = (BAD_LINE, REPEATED, UNSUPPORTED)
+# Rows that are Python objects at once, while a listing of any length becomes a table.
+BATCH_ROWS = 10_000
+SAY_EVERY_S = 5.0
+
+Row = dict[str, Any]
+# What tells a new version of an object (None: it cannot be found), and its size in bytes.
+Stat = tuple[str | None, int | None]
 
 
-@dataclass(frozen=True)
-class FolderSource:
-    """A folder of images: the label of a file is the first folder below the root, and every file is listed.
+class Source(Protocol):
+    """A place of images; small, and travels to every worker."""
 
-    `source_uri` is relative to the root and percent-encoded, so that any name survives and no absolute path is stored.
-    """
+    @property
+    def place(self) -> str:
+        """The place as its user wrote it."""
 
-    root: str
+    def list(self, say: Callable[[str], None]) -> pa.Table:
+        """All entries in a stable order, with the schema LISTING, those that are no images too.
 
-    def list(self) -> pa.Table:
-        """All files in a stable order, hidden ones and those that are no images too.
-
-        Returns:
-            One row a file, with the schema LISTING. The etag is made of size and modification time.
+        Args:
+            say: where progress goes.
 
         Raises:
-            OSError: a folder cannot be listed (an unseen folder would look like removed images).
+            RefusalError, OSError: a part cannot be listed (what is not seen would look like removed images).
         """
-        rows = [self._row(path) for path in sorted(self._paths())]
-        return pa.Table.from_pylist(rows, schema=LISTING)
-
-    def _paths(self) -> Iterator[bytes]:
-        root = os.fsencode(self.root)
-        return (os.path.relpath(path, root) for path in _files(root, ()))
-
-    def _row(self, path: bytes) -> dict[str, object]:
-        uri = quote(path)
-        etag, size = self._etag(path)
-        folder = path.split(b"/")[0] if b"/" in path else None
-        return {
-            "image_id": _text(path),
-            "source_uri": uri,
-            "etag": etag,
-            "size": size,
-            "label": folder and _text(folder),
-            "caption": None,
-        }
-
-    def _etag(self, path: bytes) -> tuple[str | None, int | None]:
-        try:
-            status = os.stat(os.path.join(os.fsencode(self.root), path))  # noqa: PTH116, PTH118
-        except OSError:  # a dangling link, or a file that went away: reading it will name the reason
-            return None, None
-        return f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size
 
     def read(self, source_uri: str, max_bytes: int) -> bytes:
-        """The bytes of one object.
+        """The bytes of one listed object.
 
         Raises:
-            ImageError: it is no regular file, too large, or cannot be read.
+            ImageError: something is wrong with this object alone.
+            Exception: something is wrong with the place as a whole.
         """
-        path = os.path.join(os.fsencode(self.root), unquote_to_bytes(source_uri))  # noqa: PTH118
-        try:
-            status = os.stat(path)  # noqa: PTH116
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("unreadable: not a regular file")
-            if status.st_size > max_bytes:
-                raise ImageError(f"too many bytes: {status.st_size}, the limit is {max_bytes}")
-            return Path(os.fsdecode(path)).read_bytes()
-        except OSError as error:
-            raise ImageError(f"unreadable: {type(error).__name__}: {error.strerror}") from error
 
 
-def _files(folder: bytes, above: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
-    """Files below a folder; linked folders too, but for a link to a folder that it lies in, which would never end."""
-    status = os.stat(folder)  # noqa: PTH116  (pathlib takes no bytes, and a name may be any bytes)
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in os.scandir(folder):
-        if entry.is_dir():
-            yield from _files(entry.path, (*above, here))
-        else:
-            yield entry.path
+def open_source(source: str, s3: S3Settings) -> Source:
+    """The source that a setting names: a manifest by its ending, a bucket by `s3://`, or a folder."""
+    # Only here, for each kind builds on this module.
+    from mm_assets.engines.folder_source import FolderSource
+    from mm_assets.engines.manifest_source import ManifestSource
+    from mm_assets.engines.s3_source import S3Source
+
+    if _is_manifest(source):
+        return ManifestSource(source, s3)
+    return S3Source(source, s3) if is_s3(source) else FolderSource(source)
+
+
+def _is_manifest(source: str) -> bool:
+    if is_s3(source):
+        return split(source)[1].lower().endswith(MANIFESTS)
+    return source.lower().endswith(MANIFESTS) and not Path(source).is_dir()
+
+
+def row_of(path: bytes, stat: Stat) -> Row:
+    """The row of an object below a folder or a prefix: its label is the first folder.
+
+    `source_uri` is relative and percent-encoded, so that any name survives and no absolute path is stored.
+    """
+    etag, size = stat
+    folder, below, _ = path.partition(b"/")
+    label = _text(folder) if below and folder else None
+    return {"image_id": _text(path), "source_uri": quote(path), "etag": etag, "size": size, "label": label}
 
 
 def _text(name: bytes) -> str:
     # A byte that is not UTF-8 becomes \xNN, and a backslash two, so that no two names meet.
     return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def too_large(size: int, max_bytes: int) -> ImageError:
+    """What is wrong with an object of so many bytes."""
+    return ImageError(f"too many bytes: {size}, the limit is {max_bytes}")
+
+
+def table_of(rows: Iterable[Row], schema: pa.Schema = LISTING) -> pa.Table:
+    """Rows as a table; ten million dictionaries at once would not fit into the memory that their table takes."""
+    remaining = iter(rows)
+    batches = iter(lambda: list(islice(remaining, BATCH_ROWS)), [])
+    return pa.Table.from_batches([pa.RecordBatch.from_pylist(batch, schema) for batch in batches], schema)
+
+
+def counted(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
+    """The same rows; every few seconds it says how many came by, and how fast."""
+    started = said = time.monotonic()
+    for number, row in enumerate(rows, start=1):
+        now = time.monotonic()
+        if now - said >= SAY_EVERY_S:
+            said = now
+            say(f"{number:,} objects listed, {number / (now - started):,.0f}/s")
+        yield row

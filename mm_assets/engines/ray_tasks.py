@@ -7,54 +7,109 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from mm_assets.engines.s3 import Secrets, is_s3
+from mm_assets.engines.worker_pool import distribute
 from mm_assets.lineage.refs import RefusalError
+from mm_assets.settings import Resources
 
 T = TypeVar("T")
 
-# Where a node is lost, Ray starts the actor elsewhere and gives it the item again.
-RESTARTS = 3
 FETCH_EVERY_S = 2.0
 EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where Ray is, what it must be given, and what its nodes must be able to see.
+
+    Args:
+        address: of an existing cluster; None starts one on this machine.
+        modules: folders (or files) of the user's own Python packages, which the workers need.
+        places: source and lake; folders among them must be seen by every node,
+        shared: which they are only where this says so.
+    """
+
+    address: str | None = None
+    modules: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    shared: bool = False
 
 
 class Cluster:
     """A Ray cluster that is joined, or started in place, at the first use; one that this process has is used as it is.
 
     Args:
-        address: of an existing cluster; None starts one on this machine.
+        place: see `Place`.
     """
 
-    def __init__(self, address: str | None = None) -> None:
-        self._address = address
+    def __init__(self, place: Place = Place()) -> None:  # noqa: B008  (frozen)
+        self._place = place
         self._owned = False
 
     def connect(self) -> None:
-        """Connect once; later calls return at once."""
-        if ray.is_initialized():
-            return
-        os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        """Connect once; later calls return at once.
+
+        Raises:
+            RefusalError: no cluster at that address, a token that it does not take, or folders that its nodes do not see.
+        """
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
+            os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            if self._place.address is None:
+                # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
+                self._init(address="local", include_dashboard=False, object_store_memory=EMBEDDED_OBJECT_STORE)
+            else:
+                self._join(self._place.address)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():  # ray.init replaces them, and Dagster's cancel would be lost
+                    signal.signal(number, handler)
+            self._owned = True
+        self._check_folders()
+
+    def _init(self, modules: tuple[str, ...] = (), **options: Any) -> None:  # noqa: ANN401  (what ray.init takes)
+        shipped = [*modules, *self._place.modules]
         # Workers' progress comes back as data, into Dagster's log; what else they print stays in Ray's session folder.
-        options: dict[str, Any] = {
-            "address": self._address,
-            "logging_level": logging.WARNING,
-            "log_to_driver": False,
-        }
-        if self._address is None:
-            # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
-            options |= {"address": "local", "include_dashboard": False, "object_store_memory": EMBEDDED_OBJECT_STORE}
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        ray.init(**options)
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # ray.init replaces them, and Dagster's cancel would be lost
-                signal.signal(number, handler)
-        self._owned = True
+        ray.init(
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+            runtime_env={"py_modules": shipped} if shipped else None,
+            **options,
+        )
+
+    def _join(self, address: str) -> None:
+        if not _has_token():
+            raise RefusalError(
+                "ray_address (MM_RAY_ADDRESS): a Ray cluster without a token runs anybody's code (CVE-2023-48022): set "
+                "RAY_AUTH_TOKEN to the cluster's, or RAY_AUTH_MODE=disabled for one that is protected otherwise"
+            )
+        try:
+            self._init((str(PACKAGE),), address=address)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise RefusalError(
+                f"ray_address (MM_RAY_ADDRESS): {address} could not be joined ({type(error).__name__}: {reason}): check "
+                "that the cluster runs, that this machine is a node of it, and that RAY_AUTH_TOKEN is the cluster's"
+            ) from None
+
+    def _check_folders(self) -> None:
+        folders = [place for place in self._place.places if not is_s3(place)]
+        nodes = len(_nodes())
+        if nodes > 1 and folders and not self._place.shared:
+            raise RefusalError(
+                f"the Ray cluster has {nodes} nodes, and {', '.join(folders)} is a folder of this machine: put source and "
+                "lake into a bucket (s3://...), or mount the folders on every node and set MM_SHARED_FOLDERS=true"
+            )
 
     def shutdown(self) -> None:
         """Leave a cluster that was joined here, and end one that was started here."""
@@ -67,21 +122,21 @@ class Cluster:
         self.connect()
         return int(ray.cluster_resources().get("CPU", 1))
 
-    def require(self, workers: int, num_cpus: float, num_gpus: float) -> int:
+    def require(self, workers: int, needs: Resources) -> int:
         """How many workers with these needs the cluster can hold at once.
 
         Raises:
             RefusalError: fewer than `workers`; Ray would wait for more without a word.
         """
         self.connect()
-        has = ray.cluster_resources()
-        places = [has.get(name, 0) // need for name, need in (("CPU", num_cpus), ("GPU", num_gpus)) if need]
-        capacity = int(min(places))
+        wanted = _amounts(needs)
+        capacity = sum(int(min(node.get(name, 0) // amount for name, amount in wanted.items())) for node in _nodes())
         if capacity < workers:
+            asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+            has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in _nodes())
             raise RefusalError(
-                f"{workers} workers of {num_cpus:g} CPUs and {num_gpus:g} GPUs do not fit into the Ray cluster "
-                f"({has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs): ask for fewer (train.workers, "
-                "predict.threads, use_gpu), or join a larger cluster (MM_RAY_ADDRESS)"
+                f"{workers} workers of {asked} each do not fit into the Ray cluster (its nodes have: {has}): ask for less "
+                "(train.workers, and resources of train, predict or the scorer), or join a larger cluster (MM_RAY_ADDRESS)"
             )
         return capacity
 
@@ -92,35 +147,33 @@ class Cluster:
         items: Sequence[Any],
         *,
         actors: int | None = None,
-        num_cpus: float = 1,
-        num_gpus: float = 0,
+        needs: Resources = Resources(),  # noqa: B008  (frozen)
     ) -> Iterator[tuple[int, Any]]:
         """Call `worker(*arguments)(item)` for every item on a pool of actors.
 
         Args:
             worker: a class whose instances are called with one item; it must return a row's error as data.
             arguments: of its constructor.
-            items: what to map over; an item waits in the driver until an actor is free.
+            items: what to map over; an item waits in the driver until an actor is free, and is given to another one
+                where its actor, or the node that it ran on, is lost.
             actors: size of the pool, at most as many as fit; as many as fit where it is not given.
-            num_cpus: that each actor takes.
-            num_gpus: that each actor takes.
+            needs: what each actor takes.
 
         Yields:
             (position of the item, result), in the order in which they end.
         """
         if not items:
             return
-        capacity = self.require(1, num_cpus, num_gpus)
+        capacity = self.require(1, needs)
         count = min(len(items), actors or capacity, capacity)
-        remote = ray.remote(_Holder).options(
-            num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS
-        )
-        pool = [remote.remote(worker, arguments) for _ in range(count)]
-        try:
-            yield from _distribute(pool, items)
-        finally:
-            for actor in pool:
-                ray.kill(actor)
+        remote = ray.remote(_Holder).options(**options(needs))
+        secrets = Secrets.of_environment()
+
+        def start() -> Any:  # noqa: ANN401  (a Ray actor handle)
+            self.require(1, needs)
+            return remote.remote(worker, arguments, secrets)
+
+        yield from distribute(start, count, items)
 
     def map_batches(
         self,
@@ -128,7 +181,9 @@ class Cluster:
         arguments: tuple[Any, ...],
         batches: Sequence[Sequence[Any]],
         each: Callable[[Any], None],
-        **resources: float | None,
+        *,
+        actors: int | None = None,
+        needs: Resources = Resources(),  # noqa: B008  (frozen)
     ) -> Iterator[list[Any]]:
         """Like `map` over the items of all batches, with one pool; gives the batches in their order.
 
@@ -139,13 +194,15 @@ class Cluster:
             arguments: of its constructor.
             batches: of items.
             each: called with every result as it comes (to report progress).
-            resources: `actors`, `num_cpus`, `num_gpus` of `map`.
+            actors: size of the pool.
+            needs: what each actor takes.
 
         Yields:
             results of the items of each batch, in order.
         """
         ends = list(accumulate(map(len, batches)))
-        results = self.map(worker, arguments, [item for batch in batches for item in batch], **resources)  # type: ignore[arg-type]
+        items = [item for batch in batches for item in batch]
+        results = self.map(worker, arguments, items, actors=actors, needs=needs)
         found: dict[int, Any] = {}
         for end, batch in zip(ends, batches, strict=True):
             wanted = range(end - len(batch), end)
@@ -156,42 +213,56 @@ class Cluster:
             yield [found.pop(position) for position in wanted]
 
 
+def _has_token() -> bool:
+    """Whether Ray will find a token (it then uses it by itself), or was told to do without."""
+    disabled = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return disabled or given or Path.home().joinpath(".ray", "auth_token").is_file()
+
+
+def options(needs: Resources) -> dict[str, Any]:
+    """What Ray is told about a worker's needs."""
+    return {
+        "num_cpus": needs.cpus,
+        "num_gpus": needs.gpus,
+        "memory": needs.memory_bytes,
+        "resources": needs.other or None,
+    }
+
+
+def _amounts(needs: Resources) -> dict[str, float]:
+    """What a worker takes, by Ray's names of resources; only what it takes any of."""
+    amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0), **needs.other}
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of every living node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 class _Holder:
     """A Ray actor around one instance of a plain callable class."""
 
-    def __init__(self, worker: type[Any], arguments: tuple[Any, ...]) -> None:
-        self._call = worker(*arguments)
+    def __init__(self, worker: type[Any], arguments: tuple[Any, ...], secrets: Secrets) -> None:
+        self._worker, self._arguments, self._secrets = worker, arguments, secrets
+
+    def prepare(self) -> None:
+        """Make the instance; not in the constructor, so that its error comes back as it is."""
+        self._secrets.restore()
+        self._call = self._worker(*self._arguments)
 
     def run(self, item: Any) -> Any:  # noqa: ANN401  (whatever the worker takes and gives)
+        """Call the instance."""
         return self._call(item)
 
 
-def _distribute(pool: list[Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    waiting = iter(enumerate(items))
-    busy: dict[concurrent.futures.Future, tuple[int, Any]] = {}
-
-    def give(actor: Any) -> None:  # noqa: ANN401  (a Ray actor handle)
-        for position, item in waiting:
-            busy[actor.run.remote(item).future()] = (position, actor)
-            return
-
-    for actor in pool:
-        give(actor)
-    while busy:
-        # Waiting on futures can be interrupted by Dagster's cancel; a blocking ray.get cannot.
-        done, _ = concurrent.futures.wait(busy, return_when=concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            position, actor = busy.pop(future)
-            result = future.result()
-            give(actor)
-            yield position, result
-
-
 class _Mailbox:
-    """A Ray actor that keeps lines until the driver fetches them."""
+    """A Ray actor that keeps lines, and a result, until the driver fetches them."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self._result: Any = None
 
     def put(self, line: str) -> None:
         """Keep a line."""
@@ -202,16 +273,34 @@ class _Mailbox:
         lines, self._lines = self._lines, []
         return lines
 
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Keep the result."""
+        self._result = result
+
+    def result(self) -> Any:  # noqa: ANN401
+        """The result; None where nothing was handed over."""
+        return self._result
+
 
 class ProgressLine:
     """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
 
     def __init__(self) -> None:
-        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # On the driver's node: another one may be lost.
+        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def say(self, line: str) -> None:
         """Send a line to the driver, without waiting for it."""
         self._mailbox.put.remote(line)
+
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Give the driver the result, and wait until it has it."""
+        ray.get(self._mailbox.hand_over.remote(result))
+
+    def result(self) -> Any:  # noqa: ANN401
+        """What was handed over."""
+        return self._mailbox.result.remote().future().result()
 
     def fetch(self) -> list[str]:
         """Lines that came since the last call."""

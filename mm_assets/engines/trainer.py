@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from trl import SFTConfig, SFTTrainer
 
 from mm_assets.chat import Message
 from mm_assets.engines.lance_images import LanceImages
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_files import keep, local_folder, staging, training_storage
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster, ProgressLine, interruptible
+from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.weights import name_keys_for_vllm
 from mm_assets.settings import TrainSettings
 
 RETRIES = 2  # of a worker group that died; it goes on from the last epoch's checkpoint
 CHECKPOINT = "trainer"
-TRAINING = "training.json"
 LOG_EVERY_S = 5.0
 
 
@@ -55,37 +57,67 @@ class Examples:
         }
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave: the digest and bytes of the files that it put into the lake, and its metrics."""
+
+    digest: str
+    num_bytes: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that a worker is told: where the base is, what to learn, how, and whom to tell."""
+
+    tables: LakeTables
+    base: str
+    train: Examples
+    validation: Examples
+    settings: TrainSettings
+    lines: ProgressLine
+    secrets: Secrets
+
+
 def fine_tune(
     cluster: Cluster,
-    base_dir: Path,
-    output_dir: Path,
+    tables: LakeTables,
+    base: str,
     train: Examples,
     validation: Examples,
     settings: TrainSettings,
     log: Callable[[str], None],
-) -> dict[str, Any]:
-    """Fine-tune a base model and write merged weights, processor and adapter into `output_dir`.
+) -> Trained:
+    """Fine-tune a base model and put merged weights, processor and adapter into the lake, by the digest of the files.
+
+    Args:
+        cluster: where.
+        tables: the lake.
+        base: digest of the base model.
+        train: examples to learn.
+        validation: examples to measure the loss on; may be empty.
+        settings: recipe and resources.
+        log: told about progress.
 
     Returns:
-        Metrics: loss by step, validation loss, examples, seconds.
+        Digest, bytes, and metrics: loss by step, validation loss, examples, seconds.
     """
-    cluster.require(settings.workers, 1, 1 if settings.use_gpu else 0)
-    lines = ProgressLine()
-    # Beside the result, so that every node that sees the lake sees the checkpoints to go on from.
-    with tempfile.TemporaryDirectory(prefix=".ray-train-", dir=output_dir) as scratch:
+    cluster.require(settings.workers, settings.resources)
+    training = Training(tables, base, train, validation, settings, ProgressLine(), Secrets.of_environment())
+    needs = settings.resources
+    amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes, **needs.other}
+    with training_storage(tables) as (path, filesystem):
         trainer = TorchTrainer(
             _train_worker,
-            train_loop_config={
-                "base_dir": str(base_dir),
-                "output_dir": str(output_dir),
-                "train": train,
-                "validation": validation,
-                "settings": settings,
-                "lines": lines,
-            },
-            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.use_gpu),
+            train_loop_config={"training": training},
+            scaling_config=ScalingConfig(
+                num_workers=settings.workers,
+                use_gpu=needs.gpus > 0,
+                resources_per_worker={name: amount for name, amount in amounts.items() if amount},
+            ),
             run_config=RunConfig(
-                storage_path=scratch,
+                storage_path=path,
+                storage_filesystem=filesystem,
                 name="sft",
                 failure_config=FailureConfig(max_failures=RETRIES),
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
@@ -93,33 +125,31 @@ def fine_tune(
                 worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "HF_HUB_OFFLINE": "1"}},
             ),
         )
-        interruptible(trainer.fit, lines, log)
-    told = output_dir / TRAINING
-    metrics: dict[str, Any] = json.loads(told.read_text())
-    told.unlink()  # its seconds would make two equal trainings differ in digest
-    return metrics
+        interruptible(trainer.fit, training.lines, log)
+    return Trained(**training.lines.result())
 
 
 def _train_worker(config: dict[str, Any]) -> None:
-    """What every Ray Train worker does; rank 0 writes the result."""
-    settings: TrainSettings = config["settings"]
+    """What every Ray Train worker does; rank 0 writes the result, on whatever node it is."""
+    training: Training = config["training"]
+    training.secrets.restore()
+    settings, train, validation = training.settings, training.train, training.validation
     started = time.monotonic()
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(max(1, int(settings.resources.cpus)))
     set_seed(settings.seed)
-    base_dir, output_dir = Path(config["base_dir"]), Path(config["output_dir"])
+    base_dir = local_folder(training.tables, training.base)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     processor = load_processor(base_dir)
     model = AutoModelForImageTextToText.from_pretrained(base_dir, dtype=dtype, local_files_only=True)
-    train: Examples = config["train"]
     with tempfile.TemporaryDirectory(prefix="mm-sft-") as scratch:
         trainer = SFTTrainer(
             model=model,
             args=_arguments(settings, scratch),
             processing_class=processor,
             train_dataset=train.as_dataset(),
-            eval_dataset=config["validation"].as_dataset() if len(config["validation"]) else None,
+            eval_dataset=validation.as_dataset() if len(validation) else None,
             peft_config=_adapter(settings),
-            callbacks=[_Reporter(config["lines"])],
+            callbacks=[_Reporter(training.lines)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer = prepare_trainer(trainer)
@@ -128,12 +158,14 @@ def _train_worker(config: dict[str, Any]) -> None:
         steps = [entry for entry in trainer.state.log_history if "loss" in entry]  # of a resumed run, all of it
         losses = [{"step": entry["step"], "loss": round(float(entry["loss"]), 5)} for entry in steps]
         metrics: dict[str, Any] = {"examples": len(train), "loss": losses}
-        if len(config["validation"]):
+        if len(validation):
             metrics["validation_loss"] = round(trainer.evaluate()["eval_loss"], 5)
     if ray.train.get_context().get_world_rank() == 0:
-        _save(trainer.accelerator.unwrap_model(trainer.model), processor, base_dir.name, output_dir)
+        with staging(training.tables) as folder:
+            _save(trainer.accelerator.unwrap_model(trainer.model), processor, training.base, folder)
+            digest, num_bytes = keep(training.tables, folder)
         metrics["train_seconds"] = round(time.monotonic() - started, 2)
-        (output_dir / TRAINING).write_text(json.dumps(metrics))
+        training.lines.hand_over(asdict(Trained(digest, num_bytes, metrics)))
     ray.train.report({"epoch": settings.epochs})  # a barrier: nobody leaves before rank 0 has written
 
 
@@ -151,7 +183,7 @@ def _arguments(settings: TrainSettings, scratch: str) -> SFTConfig:
         seed=settings.seed,
         data_seed=settings.seed,
         bf16=settings.precision == "bf16",
-        use_cpu=not settings.use_gpu,
+        use_cpu=not settings.resources.gpus,
         max_length=None,  # truncation would cut image tokens; the pre-flight held every example to the limit
         assistant_only_loss=True,
         gradient_checkpointing=False,

@@ -21,10 +21,13 @@ def evaluation(
 ) -> dg.MaterializeResult:
     """The checkpoint and the production model (the base where there is none) on the held-out split, row by row.
 
-    The checkpoint is promoted only when the paired bootstrap interval of the difference lies above zero and its
-    accuracy reaches the profile's minimum. Not being promoted is a result, not a failure.
+    Labels are judged by accuracy. A checkpoint that was trained on captions alone is judged by TRL's
+    `mean_token_accuracy`: the share of the right caption's tokens that the model foretells, example by example. The
+    checkpoint is promoted only when the paired bootstrap interval of the difference lies above zero and its own figure
+    reaches the profile's minimum. Not being promoted is a result, not a failure.
     """
     from mm_assets.evaluate.job import evaluate_checkpoint
+    from mm_assets.evaluate.previews import previews
 
     return materialize(
         context,
@@ -32,4 +35,5 @@ def evaluation(
         lambda step: evaluate_checkpoint(
             step, lake.tables(), ray_cluster.cluster(), settings.evaluate, settings.predict
         ),
+        previews,
     )

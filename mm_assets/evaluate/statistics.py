@@ -1,4 +1,4 @@
-"""Accuracy, confusion, and the paired interval of a difference: pure functions on labels."""
+"""Scores, confusion, and the paired interval of a difference: pure functions on labels and numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,22 +9,27 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference of two accuracies, and the ends of its confidence interval."""
+    """A difference of two mean scores, and the ends of its confidence interval."""
 
     difference: float
     low: float
     high: float
 
 
-def accuracy(truth: Sequence[str], said: Sequence[str | None]) -> float:
-    """Share of answers that are right; a missing answer is wrong.
+def hits(truth: Sequence[str], said: Sequence[str | None]) -> list[float]:
+    """1 for each answer that is right, else 0; a missing answer is wrong."""
+    return [float(a == b) for a, b in zip(truth, said, strict=True)]
+
+
+def mean(scores: Sequence[float]) -> float:
+    """The mean of all examples' scores.
 
     Raises:
         ValueError: there is nothing to judge.
     """
-    if not truth:
-        raise ValueError("accuracy of no examples")
-    return float(np.mean([a == b for a, b in zip(truth, said, strict=True)]))
+    if not scores:
+        raise ValueError("the mean score of no examples")
+    return float(np.mean(scores))
 
 
 def per_class(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, float | int]]:
@@ -43,26 +48,27 @@ def confusion(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dic
 
 
 def paired_bootstrap(
-    challenger: Sequence[bool], champion: Sequence[bool], *, confidence: float, samples: int, seed: int = 0
+    challenger: Sequence[float], champion: Sequence[float], *, confidence: float, samples: int, seed: int = 0
 ) -> Interval:
-    """Percentile interval of the difference of two accuracies on the same examples.
+    """Percentile interval of the difference of two mean scores on the same examples.
 
-    The examples are resampled, each with both models' answers, so what is hard for both does not widen the interval
+    The examples are resampled, each with both models' scores, so what is hard for both does not widen the interval
     (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
 
     Args:
-        challenger: whether its answer was right, shape (n,).
+        challenger: its score of each example, shape (n,).
         champion: the same of the other model.
         confidence: of the interval, e.g. 0.95.
         samples: number of resamples.
         seed: of the resampling.
     """
-    gains = np.asarray(challenger, dtype=np.int8) - np.asarray(champion, dtype=np.int8)
+    gains = np.asarray(challenger, dtype=np.float64) - np.asarray(champion, dtype=np.float64)
+    values, counts = np.unique(gains, return_counts=True)
     rng = np.random.default_rng(seed)
-    # Resampling n examples with replacement draws the counts of +1, 0 and -1 from a multinomial.
-    shares = [(gains == value).mean() for value in (1, 0, -1)]
-    draws = rng.multinomial(len(gains), shares, size=samples)
-    means = (draws[:, 0] - draws[:, 2]) / len(gains)
+    # How often each value is drawn, of n draws with replacement, is multinomial; there are few values (three, of right
+    # and wrong answers), so this is much faster than to draw the examples themselves.
+    draws = (rng.multinomial(len(gains), counts / len(gains)) for _ in range(samples))
+    means = [float(draw @ values) / len(gains) for draw in draws]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(gains.mean()), float(low), float(high))
 

@@ -15,11 +15,15 @@ EVALUATIONS_SCHEMA = pa.schema(
         pa.field("champion", pa.string()),  # digest of the production model before (the base where there was none)
         pa.field("promoted", pa.bool_()),
         pa.field("production", pa.string()),  # digest of the production model after; null where there is none
+        pa.field("task", pa.string()),  # label | caption: what both were asked
         pa.field("image_id", pa.string()),
         pa.field("sha256", pa.string()),
         pa.field("label", pa.string()),
-        pa.field("challenger_label", pa.string()),
+        pa.field("caption", pa.string()),
+        pa.field("challenger_score", pa.float32()),  # 1 for the right label, else 0; of a caption, its token accuracy
+        pa.field("challenger_label", pa.string()),  # null for a caption, as the confidence
         pa.field("challenger_confidence", pa.float32()),
+        pa.field("champion_score", pa.float32()),
         pa.field("champion_label", pa.string()),
         pa.field("champion_confidence", pa.float32()),
         pa.field("error", pa.string()),

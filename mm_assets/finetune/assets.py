@@ -8,7 +8,7 @@ from mm_assets.resources import Lake, RayCluster
 from mm_assets.settings import Settings
 
 
-@dg.asset(group_name="finetune", code_version="1", kinds={"huggingface"}, owners=["team:ml"], pool="models")
+@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"], pool="models")
 def base_model(
     context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
@@ -50,9 +50,11 @@ def llava_checkpoint(
     twice, unless `force` asks.
     """
     from mm_assets.finetune.job import train_checkpoint
+    from mm_assets.finetune.previews import previews
 
     return materialize(
         context,
         lake,
         lambda step: train_checkpoint(step, lake.tables(), ray_cluster.cluster(), settings.train, force=config.force),
+        previews,
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from mm_assets.chat import MISTRAL_TEMPLATE, without_gaps
 from mm_assets.curate.splits import TRAIN, VALIDATION
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, get, keep, recipe_digest, register, staging
+from mm_assets.engines.model_files import keep, staging
+from mm_assets.engines.model_store import SCHEMA, TABLE, Model, find, get, recipe_digest, register
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.settings import BaseModelSettings, TrainSettings
+
+TINY = "mm_assets.demo.tiny_llava:build"
 
 
 def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) -> Final:
@@ -29,10 +33,11 @@ def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) ->
     ds = tables.open_or_create(TABLE, SCHEMA, step.properties(["base_model"], 0))
     model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
     if model is None:
-        name = settings.model_id or "tiny-llava-next"
+        name = settings.model_id or settings.builder or "tiny-llava-next"
         with staging(tables) as folder:
             _fetch_or_build(folder, settings)
-            model = keep(tables, folder, kind="base", name=name, inputs={}, recipe=recipe, metrics={})
+            digest, num_bytes = keep(tables, folder)
+        model = Model(digest, "base", name, num_bytes, inputs={}, recipe=recipe, metrics={})
     return _registered(step, tables, "base_model", model)
 
 
@@ -48,10 +53,9 @@ def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Fin
 
 
 def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
-    if settings.kind == "tiny":
-        from mm_assets.demo.tiny_llava import build
-
-        build(folder, settings.seed)
+    if settings.kind != "huggingface":
+        module, name = (settings.builder or TINY).split(":")
+        getattr(import_module(module), name)(folder, settings.seed)
     else:
         from huggingface_hub import snapshot_download
 
@@ -94,9 +98,9 @@ def train_checkpoint(
         "sft_dataset": dataset.data_version,
         "base_model": base.metadata["digest"],
         "labels": dataset.metadata["labels"],
-        "prompt": dataset.metadata["prompt"],
-        "answer": dataset.metadata["answer"],
-        **settings.model_dump(mode="json"),
+        # How many examples there are is the dataset's business: its data version is named above.
+        "tasks": [{k: v for k, v in task.items() if k != "examples"} for task in dataset.metadata["tasks"]],
+        **settings.recipe().model_dump(mode="json"),
     }
     model = find(tables, tables.open(TABLE), kind="checkpoint", recipe_digest=recipe_digest(recipe))
     if model is not None and not force:
@@ -117,18 +121,17 @@ def _trained(
     if not len(train):
         raise RefusalError("sft_dataset has no example in the training split: add images and materialize it again")
     step.log(f"training on {len(train):,} examples for {settings.epochs} epochs, {len(validation):,} to validate")
-    with staging(tables) as folder:
-        base_dir = tables.model_dir(base.digest)
-        found = fine_tune(cluster, base_dir, folder, train, validation, settings, step.log)
-        return keep(
-            tables,
-            folder,
-            kind="checkpoint",
-            name=f"{base.name}-lora",
-            inputs={**{name: item.data_version for name, item in step.inputs.items()}, "image_table": str(image_ref)},
-            recipe=recipe,
-            metrics={"train_examples": found.pop("examples"), **found},
-        )
+    found = fine_tune(cluster, tables, base.digest, train, validation, settings, step.log)
+    metrics = dict(found.metrics)
+    return Model(
+        digest=found.digest,
+        kind="checkpoint",
+        name=f"{base.name}-lora",
+        num_bytes=found.num_bytes,
+        inputs={**{name: item.data_version for name, item in step.inputs.items()}, "image_table": str(image_ref)},
+        recipe=recipe,
+        metrics={"train_examples": metrics.pop("examples"), **metrics},
+    )
 
 
 def _split(examples: lance.LanceDataset, split: str, images: LanceImages) -> Examples:

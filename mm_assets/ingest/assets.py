@@ -7,9 +7,12 @@ from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.settings import Settings
 
 
-@dg.asset(group_name="ingest", code_version="1", kinds={"lance"}, owners=["team:data"], pool="objects")
+@dg.asset(group_name="ingest", code_version="2", kinds={"lance"}, owners=["team:data"], pool="objects")
 def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource) -> dg.MaterializeResult:
-    """The listing of the source: every file with its uri, etag, size and label, whatever its name; never the bytes."""
+    """The listing of the source: every object with its uri, etag, size and label, whatever its name; never the bytes.
+
+    A line of a manifest that cannot be used is listed with an `error`.
+    """
     from mm_assets.ingest.job import list_objects
 
     source = image_source.open()

@@ -1,8 +1,10 @@
 """List the source; read, decode, hash and store what changed, on Ray, one commit per batch."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lance_tables import LakeTables, difference, replace_rows, sync_rows, write_fragments
-from mm_assets.engines.object_store import FolderSource
+from mm_assets.engines.object_store import REFUSALS, Source
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.engines.sandbox import DecodeLimits, DecodeSandbox
 from mm_assets.images import ImageError, ImageInfo
@@ -22,27 +24,38 @@ from mm_assets.settings import IngestSettings
 SOURCE = "mm.source"
 # What a worker holds in memory at once; a batch is cut into pieces of this size.
 PIECE_BYTES = 64 * 2**20
+# Objects that a worker reads at once: a bucket answers after tens of milliseconds, a decoder should not wait for it.
+READ_AHEAD = 16
 
 
-def list_objects(step: Step, tables: LakeTables, source: FolderSource, identity: str) -> Final:
+def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) -> Final:
     """Make `objects.lance` equal to the listing of the source.
 
     Raises:
-        RefusalError: the lake belongs to another source, or the source has no files.
+        RefusalError: the lake belongs to another source, or the source is empty or cannot be listed.
     """
-    listing = source.list()
+    listing = source.list(step.log)
     if not listing.num_rows:
-        raise RefusalError(f"source (MM_SOURCE): there are no files in {source.root}")
+        raise RefusalError(f"source (MM_SOURCE): there are no objects in {source.place}")
     ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties(["raw_images"], 0), {SOURCE: identity})
     if ds.schema.metadata[SOURCE.encode()].decode() != identity:
         raise RefusalError(
             f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
         )
-    labels = Counter(listing["label"].to_pylist())
-    final = Final({"rows": listing.num_rows, "bytes": pc.sum(listing["size"]).as_py(), "labels": _sorted(labels)})
+    final = Final({"source": source.place, **_described(listing)})
     properties = step.properties(["raw_images"], 1, {"raw_images": final})
     sync_rows(tables, ds, OBJECTS, "image_id", listing, properties)
     return final
+
+
+def _described(listing: pa.Table) -> dict[str, Any]:
+    fine = listing.filter(pc.is_null(listing["error"]))
+    return {
+        "rows": listing.num_rows,
+        "rows_refused": listing.num_rows - fine.num_rows,
+        "bytes": pc.sum(fine["size"]).as_py() or 0,
+        "labels": _sorted(Counter(fine["label"].to_pylist())),
+    }
 
 
 @dataclass(frozen=True)
@@ -57,40 +70,50 @@ class Piece:
 class ImageWriter:
     """Reads objects, decodes them in a sandbox and writes their rows as fragments; runs as a Ray actor."""
 
-    def __init__(self, tables: LakeTables, source: FolderSource, limits: DecodeLimits, max_bytes: int) -> None:
+    def __init__(self, tables: LakeTables, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
         self._tables, self._source, self._max_bytes = tables, source, max_bytes
         self._sandbox = DecodeSandbox(limits)
+        self._readers = ThreadPoolExecutor(READ_AHEAD)
 
     def __call__(self, objects: pa.Table) -> Piece:
         """Store one piece of the listing; every object becomes a row, whatever is wrong with it."""
-        rows = [self._row(item) for item in objects.to_pylist()]
+        items = objects.to_pylist()
+        rows = [self._row(item, data) for item, data in zip(items, self._readers.map(self._read, items), strict=True)]
         columns = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
         arrays = {**columns, "image": lance.blob_array(columns["image"])}
         fragments = write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
-        rejected = Counter(row["error"].split(":")[0] for row in rows if "error" in row)
+        rejected = Counter(_reason(row["error"]) for row in rows if "error" in row)
         return Piece(fragments, len(rows), rejected)
 
-    def _row(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, item: dict[str, Any]) -> bytes | ImageError:
+        """The bytes of an object, or what is wrong with it; anything that is not its own fault ends the job."""
+        if item["error"] is not None:
+            return ImageError(item["error"])
+        try:
+            return self._source.read(item["source_uri"], self._max_bytes)
+        except ImageError as error:
+            return error
+
+    def _row(self, item: dict[str, Any], data: bytes | ImageError) -> dict[str, Any]:
         row = {name: item[name] for name in ("image_id", "source_uri", "etag", "label", "caption")}
         row["num_bytes"] = item["size"]
+        if isinstance(data, ImageError):
+            return row | {"error": str(data)}
+        row |= {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         try:
-            data = self._source.read(item["source_uri"], self._max_bytes)
-            row |= {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             info: ImageInfo = self._sandbox.inspect(data)
         except ImageError as error:
             return row | {"error": str(error)}
         return row | {"image": data, "format": info.format, "width": info.width, "height": info.height}
 
 
-def store_images(
-    step: Step, tables: LakeTables, cluster: Cluster, source: FolderSource, settings: IngestSettings
-) -> Final:
+def store_images(step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings) -> Final:
     """Bring `images.lance` up to the pinned listing: new and changed objects are read, removed ones taken out."""
     ds = tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties(["image_table"], 0))
     objects = tables.open_at(step.ref("raw_images")).to_table()
     current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption", "error"])
-    listed = objects.select([name for name in current.schema.names if name != "error"])
-    wanted, gone = difference(current, listed, "image_id")
+    listed = objects.select(current.schema.names)
+    wanted, gone = difference(_with_refusals_only(current), listed, "image_id")
     known = {*wanted, *gone}
     wanted += [key for key in _newly_judged(step, ds, settings) if key not in known]
     todo = objects.filter(pc.is_in(objects["image_id"], pa.array(wanted, pa.string())))
@@ -115,10 +138,22 @@ def store_images(
     return _final(objects.num_rows, todo.num_rows, len(gone), rejected)
 
 
+def _with_refusals_only(current: pa.Table) -> pa.Table:
+    """Rows with the errors that the listing gave them; those that reading or decoding gave are left out."""
+    refused = pc.match_substring_regex(current["error"], f"^({'|'.join(REFUSALS)})")
+    errors = pc.if_else(refused, current["error"], pa.scalar(None, pa.string()))
+    return current.set_column(current.schema.get_field_index("error"), "error", errors)
+
+
+def _reason(error: str) -> str:
+    """What an error says before its detail, without the number of a line."""
+    return re.sub(r" \d+$", "", error.split(":")[0])
+
+
 def _rejected(current: pa.Table, except_for: set[str]) -> Counter[str]:
     """How many rows that stay as they are were rejected, by reason."""
     pairs = zip(current["image_id"].to_pylist(), current["error"].to_pylist(), strict=True)
-    return Counter(error.split(":")[0] for key, error in pairs if error is not None and key not in except_for)
+    return Counter(_reason(error) for key, error in pairs if error is not None and key not in except_for)
 
 
 def _final(rows: int, read: int, removed: int, rejected: Counter[str]) -> Final:

@@ -1,39 +1,51 @@
-"""How the metadata of a materialization is shown in Dagster's UI: tables where a value has rows."""
+"""How the metadata of a materialization is shown in Dagster's UI: tables where a value has rows, none of them long."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-# A loss curve of thousands of steps belongs into the registry, not into the event log.
+from mm_assets.previews.markdown import one_line, table
+
+# The event log is read in full with every page that shows it; all rows are in the lake.
 MAX_ROWS = 40
+# A wider matrix cannot be read as a table: the preview draws it.
+MAX_COLUMNS = 12
+MAX_NAMES = 40
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
     """A JSON value as Dagster metadata: mappings and lists of mappings become Markdown tables, the rest stays."""
     if isinstance(value, Mapping):
         nested = any(isinstance(item, Mapping) for item in value.values())
-        return dg.MetadataValue.md(_matrix(value) if nested else _table(["", ""], list(value.items())))
+        return dg.MetadataValue.md(_matrix(value) if nested else _capped(["", ""], list(value.items())))
     if isinstance(value, Sequence) and not isinstance(value, str):
         if value and isinstance(value[0], Mapping):
-            rows = value[:: -(-len(value) // MAX_ROWS)]
-            return dg.MetadataValue.md(_table(list(value[0]), [list(row.values()) for row in rows]))
-        return ", ".join(_cell(item) for item in value)
+            return dg.MetadataValue.md(_thinned(value))
+        return _listed(value)
     return round(value, 6) if isinstance(value, float) else value
 
 
 def _matrix(value: Mapping[str, Mapping[str, Any]]) -> str:
     """Rows and columns of a mapping of mappings; what is missing is 0."""
     columns = sorted({name for row in value.values() for name in row})
-    rows = [[name, *(row.get(column, 0) for column in columns)] for name, row in value.items()]
-    return _table(["", *columns], rows)
+    if len(columns) > MAX_COLUMNS:
+        return f"{len(value):,} x {len(columns):,} values: see the picture."
+    return _capped(["", *columns], [[name, *(row.get(column, 0) for column in columns)] for name, row in value.items()])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+def _capped(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    return table(head, rows[:MAX_ROWS], more=max(0, len(rows) - MAX_ROWS))
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401  (any JSON scalar)
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+def _thinned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of a curve: of a long one, every n-th row from the first."""
+    every = -(-len(rows) // MAX_ROWS)
+    chosen = rows[::every]
+    return table(list(rows[0]), [list(row.values()) for row in chosen], more=len(rows) - len(chosen))
+
+
+def _listed(values: Sequence[Any]) -> str:
+    words = [f"{item:.4g}" if isinstance(item, float) else one_line(item) for item in values[:MAX_NAMES]]
+    more = [f"... and {len(values) - MAX_NAMES:,} more"] if len(values) > MAX_NAMES else []
+    return ", ".join(words + more)

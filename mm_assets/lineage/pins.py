@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
     Final,
@@ -25,6 +26,9 @@ from mm_assets.lineage.refs import (
 if TYPE_CHECKING:
     from mm_assets.engines.lance_tables import LakeTables
     from mm_assets.resources import Lake
+
+# Draws what the UI shows of a materialization: Markdown by name.
+Previews = Callable[["LakeTables", Record], dict[str, str]]
 
 RECORD = "lineage_record"
 # The one asset that may see newer images than its other input did (the model that was trained on older ones).
@@ -46,23 +50,29 @@ def table_of(asset: str) -> str:
     return "images" if asset.startswith("scores/") else TABLES[asset]
 
 
-def materialize(context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final]) -> dg.MaterializeResult:
-    """Run the job of a step with one asset.
+def materialize(
+    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final], previews: Previews | None = None
+) -> dg.MaterializeResult:
+    """Run the job of a step with one asset; `previews` draws what the UI shows of it.
 
     Raises:
         dagster.Failure: the step is refused; the message says what to do.
     """
     asset = context.asset_key.to_user_string()
-    return next(materialize_each(context, lake, lambda step: {asset: job(step)}))
+    return next(materialize_each(context, lake, lambda step: {asset: job(step)}, previews))
 
 
 def materialize_each(
-    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], dict[str, Final]]
+    context: dg.AssetExecutionContext,
+    lake: "Lake",
+    job: Callable[[Step], dict[str, Final]],
+    previews: Previews | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself."""
     tables = lake.tables()
     started = time.monotonic()
     try:
+        lake.check_writable()
         step, pointers = _begin(context, tables)
         finals = job(step)
     except RefusalError as refusal:
@@ -72,7 +82,21 @@ def materialize_each(
         record = _publish(tables, step, asset, final)
         how = "as before" if record.reused else "new"
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
-        yield _result(tables, record, pointers, seconds)
+        pictures = _drawn(context, tables, record, previews)
+        yield _result(tables, record, pointers, seconds, pictures)
+
+
+def _drawn(
+    context: dg.AssetExecutionContext, tables: "LakeTables", record: Record, previews: Previews | None
+) -> dict[str, Any]:
+    """The pictures of a materialization; one that cannot be drawn says so, for what they show is published already."""
+    if previews is None:
+        return {}
+    try:
+        return {name: dg.MetadataValue.md(text) for name, text in previews(tables, record).items()}
+    except Exception as error:
+        context.log.warning(f"no preview of {record.asset}: {type(error).__name__}: {error}", exc_info=True)
+        return {"preview_error": f"{type(error).__name__}: {error}"}
 
 
 def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Step, dict[str, int | None]]:
@@ -162,7 +186,11 @@ def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Reco
 
 
 def _result(
-    tables: "LakeTables", record: Record, pointers: dict[str, int | None], seconds: float
+    tables: "LakeTables",
+    record: Record,
+    pointers: dict[str, int | None],
+    seconds: float,
+    pictures: dict[str, Any],
 ) -> dg.MaterializeResult:
     ds = tables.open(record.ref.table, record.ref.version)
     rows = record.metadata.get("rows_computed", record.metadata.get("rows_read", record.metadata["rows"]))
@@ -171,6 +199,7 @@ def _result(
         if pointer is not None:
             tags[f"dagster/input_event_pointer/{name}"] = str(pointer)
     metadata: dict[str, Any] = {
+        **pictures,
         **{name: shown(value) for name, value in record.metadata.items()},
         RECORD: record.id,
         "lance_version": record.ref.version,
@@ -182,6 +211,12 @@ def _result(
         "dagster/row_count": record.metadata["rows"],
         "dagster/column_schema": dg.TableSchema(
             [dg.TableColumn(f.name, str(f.type), constraints=dg.TableColumnConstraints(f.nullable)) for f in ds.schema]
+        ),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in sources]
+                for column, sources in column_sources(record.asset, ds.schema.names).items()
+            }
         ),
     }
     return dg.MaterializeResult(

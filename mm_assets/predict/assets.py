@@ -20,13 +20,17 @@ from mm_assets.settings import Settings
 def batch_predictions(
     context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """One row per image content, model and prompt: the answer held to the labels, its confidence, or an error.
+    """One row per image content, model and prompt: an answer with its confidence, or an error.
 
-    `predict.model` chooses this lineage's checkpoint (`latest`) or the promoted one (`production`). Only what this
-    model has not yet answered with this prompt is computed.
+    `predict.task` chooses what is asked. An answer of the task `label` is held to the labels, and its confidence is its
+    share of their likelihood; one of the task `caption` is free text, always the likeliest token next, and its
+    confidence is the geometric mean of the tokens' probabilities. `predict.model` chooses this lineage's checkpoint
+    (`latest`) or the promoted one (`production`). Only what this model has not yet answered with this prompt is
+    computed.
     """
     from mm_assets.predict.job import predict
+    from mm_assets.predict.previews import previews
 
     return materialize(
-        context, lake, lambda step: predict(step, lake.tables(), ray_cluster.cluster(), settings.predict)
+        context, lake, lambda step: predict(step, lake.tables(), ray_cluster.cluster(), settings.predict), previews
     )

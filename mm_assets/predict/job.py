@@ -10,9 +10,10 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.generators import Answer, AnswerJob, Question
+from mm_assets.engines.answering import AnswerJob
 from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
 from mm_assets.engines.model_store import Model, get
+from mm_assets.engines.questions import Answer, Question
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.evaluate.tables import current_production
 from mm_assets.lineage.refs import Final, RefusalError, Step
@@ -24,23 +25,27 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
     """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
 
     Raises:
-        RefusalError: `production` is asked for and no model was promoted yet.
+        RefusalError: `production` is asked for and no model was promoted yet, or the model was not trained on the task
+            that is asked for.
     """
     model = _chosen(step, tables, settings)
-    question = Question.of(model, settings.prompt)
-    rows = _keyed(tables.open_at(step.ref("image_table")), model.digest, _prompt_digest(question, settings))
+    question = Question.of(model, settings)
+    prompt = _prompt_digest(question, settings)
+    rows = _keyed(tables.open_at(step.ref("image_table")), model.digest, prompt)
     ds = tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties(["batch_predictions"], 0))
     known = ds.to_table(columns=["id", "label", "error"], filter=f"model_digest = '{model.digest}'")
     known = known.filter(pc.is_in(known["id"], rows["id"]))
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], known["id"])))
     step.log(f"{todo.num_rows:,} of {rows.num_rows:,} images to predict with model {model.digest}")
 
-    job = AnswerJob(tables, cluster, step.ref("image_table"), tables.model_dir(model.digest), question, settings)
+    job = AnswerJob(tables, cluster, step.ref("image_table"), model.digest, question, settings)
     starts = range(0, todo.num_rows, settings.batch_rows)
     batches = [todo.slice(start, settings.batch_rows).to_pylist() for start in starts]
     usable = [[row["image_id"] for row in batch if row["error"] is None] for batch in batches]
     progress = Progress("images", sum(map(len, usable)), step.log)
-    tally = Tally(rows.num_rows, todo.num_rows, model.digest)
+    tally = Tally(
+        rows.num_rows, todo.num_rows, {"task": question.task, "digest": model.digest, "prompt_digest": prompt}
+    )
     tally.add(known)
     for number, (batch, answers) in enumerate(zip(batches, job.run(usable, progress), strict=True), start=1):
         done = _predictions(batch, answers)
@@ -54,11 +59,11 @@ def predict(step: Step, tables: LakeTables, cluster: Cluster, settings: PredictS
 
 @dataclass
 class Tally:
-    """What the predictions of this model and prompt come to, old and new ones."""
+    """What the predictions of this model and prompt come to, old and new ones; `asked` names the two."""
 
     rows: int
     computed: int
-    digest: str
+    asked: dict[str, str]
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
 
@@ -77,7 +82,7 @@ class Tally:
                 "rows_failed": self.errors.total(),
                 "failed_for": dict(sorted(self.errors.items())),
                 "predicted_labels": dict(sorted(self.labels.items())),
-                "digest": self.digest,
+                **self.asked,
             }
         )
 
@@ -96,7 +101,8 @@ def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
 
 
 def _prompt_digest(question: Question, settings: PredictSettings) -> str:
-    text = json.dumps([question.prompt, question.answers, "label log-likelihood", settings.precision])
+    how = "label log-likelihood" if question.answers else f"greedy, at most {settings.max_new_tokens} tokens"
+    text = json.dumps([question.prompt, dict(question.answers), how, settings.precision])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -13,9 +13,11 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("sha256", pa.string()),  # null where the object could not even be read
         pa.field("model_digest", pa.string()),
         pa.field("prompt_digest", pa.string()),  # of prompt, answers and decoding
-        pa.field("answer", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("confidence", pa.float32()),  # the answer's share of all allowed answers' likelihood
+        pa.field("answer", pa.string()),  # words that a label stands in, or a caption as the model wrote it
+        pa.field("label", pa.string()),  # null for a caption
+        # Of a label, its answer's share of all allowed answers' likelihood; of a caption, the geometric mean of its
+        # tokens' probabilities: the two are not comparable.
+        pa.field("confidence", pa.float32()),
         pa.field("error", pa.string()),
     ]
 )

@@ -1,6 +1,6 @@
 """Columns added to the image table in place: one asset per scorer, and the near-duplicate groups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -8,39 +8,47 @@ from mm_assets.ingest.assets import image_table
 from mm_assets.lineage.pins import materialize, materialize_each
 from mm_assets.resources import Lake, RayCluster
 from mm_assets.score.duplicates import GROUPING_REVISION
-from mm_assets.score.scorers import SCORERS
+from mm_assets.score.scorers import Scorer
 from mm_assets.settings import Settings
 
 
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            ["scores", scorer.name],
-            deps=[image_table],
-            group_name="score",
-            code_version=scorer.revision,
-            description=scorer.description,
-            kinds={"lance", "ray"},
-            owners=["team:data"],
-            skippable=True,
-        )
-        for scorer in SCORERS.values()
-    ],
-    can_subset=True,
-    pool="images",
-)
-def scores(
-    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
-) -> Iterator[dg.MaterializeResult]:
-    """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
-    from mm_assets.score.job import compute_scores
+def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
+    """One asset per scorer, computed together: the built-in ones and those of the profile."""
 
-    chosen = [SCORERS[key.path[-1]] for key in sorted(context.selected_asset_keys)]
-    yield from materialize_each(
-        context,
-        lake,
-        lambda step: compute_scores(step, lake.tables(), ray_cluster.cluster(), chosen, settings.score.batch_rows),
+    @dg.multi_asset(
+        name="scores",
+        specs=[
+            dg.AssetSpec(
+                ["scores", scorer.name],
+                deps=[image_table],
+                group_name="score",
+                code_version=scorer.revision,
+                description=scorer.description,
+                kinds={"lance", "ray"},
+                owners=["team:data"],
+                skippable=True,
+            )
+            for scorer in scorers.values()
+        ],
+        can_subset=True,
+        pool="images",
     )
+    def scores(
+        context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.MaterializeResult]:
+        """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
+        from mm_assets.score.job import compute_scores
+        from mm_assets.score.previews import previews
+
+        chosen = [scorers[key.path[-1]] for key in sorted(context.selected_asset_keys)]
+        yield from materialize_each(
+            context,
+            lake,
+            lambda step: compute_scores(step, lake.tables(), ray_cluster.cluster(), chosen, settings.score),
+            previews,
+        )
+
+    return scores
 
 
 @dg.asset(
@@ -61,7 +69,8 @@ def near_duplicates(
     is written once, and decides the row's split.
     """
     from mm_assets.score.job import group_duplicates
+    from mm_assets.score.previews import previews
 
     return materialize(
-        context, lake, lambda step: group_duplicates(step, lake.tables(), settings.duplicates.max_distance)
+        context, lake, lambda step: group_duplicates(step, lake.tables(), settings.duplicates.max_distance), previews
     )

@@ -16,7 +16,7 @@ from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, LanceRef, Step
 from mm_assets.score.duplicates import GROUPING_REVISION, components, group_names
 from mm_assets.score.scorers import Scorer
-from mm_assets.settings import PILLOW_MAX_PIXELS
+from mm_assets.settings import PILLOW_MAX_PIXELS, Resources, ScoreSettings
 
 NEAR_DUPLICATES = "scores/near_duplicates"
 COMMIT_TRIES = 10
@@ -73,22 +73,24 @@ def _failed(scorer: Scorer, error: Exception) -> dict[str, Any]:
 
 
 def compute_scores(
-    step: Step, tables: LakeTables, cluster: Cluster, scorers: list[Scorer], batch_rows: int
+    step: Step, tables: LakeTables, cluster: Cluster, scorers: list[Scorer], settings: ScoreSettings
 ) -> dict[str, Final]:
-    """Fill the cells that the chosen scorers have not computed at their revision; each image is read once for all.
+    """Fill the cells that the chosen scorers have not computed at their revision.
+
+    Each image is read once for all scorers that take the same resources.
 
     Returns:
         What each scorer's asset says of itself.
     """
     pinned = step.ref("image_table")
     head = _with_columns(step, tables.open(IMAGES), scorers)
-    work = _missing(step, head, tables.open_at(pinned), scorers)
+    work = _missing(step, head, tables.open_at(pinned), scorers, settings)
     total = sum(rows.num_rows for rows in work.values())
     progress = Progress("images", total, step.log)
     tally: dict[str, dict[str, int]] = {s.name: {"rows_computed": 0, "rows_failed": 0} for s in scorers}
     wrote = {scorer.name for chosen in work for scorer in chosen}
     left = total
-    for number, (chosen, done) in enumerate(_scored(tables, cluster, pinned, work, batch_rows, progress), start=1):
+    for number, (chosen, done) in enumerate(_scored(tables, cluster, pinned, work, settings, progress), start=1):
         _count(tally, chosen, done)
         left -= done.num_rows
         final = left == 0
@@ -103,15 +105,32 @@ def _scored(
     cluster: Cluster,
     pinned: LanceRef,
     work: Mapping[tuple[Scorer, ...], pa.Table],
-    batch_rows: int,
+    settings: ScoreSettings,
     progress: Progress,
 ) -> Iterator[tuple[tuple[Scorer, ...], pa.Table]]:
     """Cells of one batch after the other, with the scorers that computed them."""
     for chosen, rows in work.items():
-        batches = [_slices(batch, PIECE_ROWS) for batch in _slices(rows, batch_rows)]
-        arguments = (tables, pinned, list(chosen))
-        for cells in cluster.map_batches(ImageScorer, arguments, batches, lambda piece: progress.add(len(piece))):
+        batches = [_slices(batch, PIECE_ROWS) for batch in _slices(rows, settings.batch_rows)]
+        arguments, needs = (tables, pinned, list(chosen)), _needs(chosen[0], settings)
+        done = cluster.map_batches(ImageScorer, arguments, batches, lambda piece: progress.add(len(piece)), needs=needs)
+        for cells in done:
             yield chosen, pa.concat_tables(cells)
+
+
+def _needs(scorer: Scorer, settings: ScoreSettings) -> Resources:
+    return settings.resources.get(scorer.name, Resources())
+
+
+def _alike(scorers: list[Scorer], settings: ScoreSettings) -> list[tuple[Scorer, ...]]:
+    """Scorers by what they take of the cluster: those that take the same share a worker."""
+    groups: list[list[Scorer]] = []
+    for scorer in scorers:
+        same = [group for group in groups if _needs(group[0], settings) == _needs(scorer, settings)]
+        if same:
+            same[0].append(scorer)
+        else:
+            groups.append([scorer])
+    return [tuple(group) for group in groups]
 
 
 def _slices(rows: pa.Table, size: int) -> list[pa.Table]:
@@ -127,7 +146,11 @@ def _with_columns(step: Step, head: lance.LanceDataset, scorers: list[Scorer]) -
 
 
 def _missing(
-    step: Step, head: lance.LanceDataset, pinned: lance.LanceDataset, scorers: list[Scorer]
+    step: Step,
+    head: lance.LanceDataset,
+    pinned: lance.LanceDataset,
+    scorers: list[Scorer],
+    settings: ScoreSettings,
 ) -> dict[tuple[Scorer, ...], pa.Table]:
     """Rows to compute, by the set of scorers that they lack; only rows that the pinned version has."""
     known = pinned.scanner(columns=[], with_row_id=True).to_table()["_rowid"]
@@ -141,7 +164,8 @@ def _missing(
             lacking[key].append(scorer)
     groups: dict[tuple[Scorer, ...], list[tuple[int, str]]] = defaultdict(list)
     for key, chosen in sorted(lacking.items(), key=lambda item: item[0]):
-        groups[tuple(chosen)].append(key)
+        for alike in _alike(chosen, settings):
+            groups[alike].append(key)
     return {chosen: _rows(keys) for chosen, keys in groups.items()}
 
 
@@ -190,7 +214,7 @@ def _count(tally: dict[str, dict[str, int]], chosen: Iterable[Scorer], cells: pa
 
 def _final(tally: dict[str, dict[str, int]], scorer: Scorer, pinned: LanceRef, tables: LakeTables) -> Final:
     rows = tables.open_at(pinned).count_rows("error is null")
-    return Final({"rows": rows, **tally[scorer.name]}, {IMAGES: pinned.version})
+    return Final({"rows": rows, **tally[scorer.name], "columns": list(scorer.columns)}, {IMAGES: pinned.version})
 
 
 def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final:

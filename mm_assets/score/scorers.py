@@ -1,10 +1,10 @@
-"""The scorers: pure functions from a decoded image to values. Adding one takes ten lines, here.
+"""The scorers: pure functions from a decoded image to values.
 
-To add a scorer:
+To add one of your own, without touching this file:
 
 1. write a function that takes an RGB `PIL.Image` and returns one value per column;
 2. decorate it with `@scorer(revision, column=type, ...)`; its name is the asset's: `scores/<name>`;
-3. run `dagster asset materialize --select scores/<name> -m mm_assets.definitions`.
+3. name it in your profile: `score: {own: ["my_package.scorers:watermark"]}` (docs/own_scorer.md has a whole example).
 
 Raise the revision when the function's values change: its own columns are then computed again, for all rows, and
 nothing else is touched. An exception becomes the cell's error; the other rows and scorers go on.
@@ -51,18 +51,13 @@ class Scorer:
         return [*values, pa.field(self.rev_column, pa.string()), pa.field(self.error_column, pa.string())]
 
 
-SCORERS: dict[str, Scorer] = {}
-
-
 def scorer(revision: str, **columns: pa.DataType) -> Callable[[Callable[[Image.Image], Values]], Scorer]:
     """Make a scorer of a function: its name is the scorer's, its docstring the asset's description in the UI."""
 
-    def register(function: Callable[[Image.Image], Values]) -> Scorer:
-        name = function.__name__
-        SCORERS[name] = Scorer(name, revision, columns, function, function.__doc__ or "")
-        return SCORERS[name]
+    def made(function: Callable[[Image.Image], Values]) -> Scorer:
+        return Scorer(function.__name__, revision, columns, function, function.__doc__ or "")
 
-    return register
+    return made
 
 
 def grey(image: Image.Image) -> np.ndarray:
@@ -111,3 +106,6 @@ def phash(image: Image.Image) -> Values:
     low = basis @ small @ basis.T
     bits = (low > np.median(low)).ravel()
     return {"phash": int.from_bytes(np.packbits(bits).tobytes(), "big")}
+
+
+SCORERS = {built_in.name: built_in for built_in in (sharpness, exposure, entropy, phash)}

@@ -1,7 +1,10 @@
-"""Label scoring against a plain forward pass per answer, and errors that cost one row."""
+"""Label scoring, caption writing and caption scoring against plain forward passes; errors that cost one row."""
 
+import dataclasses
+import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,83 +13,190 @@ from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.generators import Answer, Answerer, LabelScorer, Question
-from mm_assets.settings import PredictSettings
+from mm_assets.engines.answering import Answerer
+from mm_assets.engines.generators import CaptionScorer, CaptionWriter, LabelScorer, Picture, generator_for
+from mm_assets.engines.loaded_model import LoadedModel
+from mm_assets.engines.model_store import Model
+from mm_assets.engines.questions import Answer, Question, main_task, reference
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.settings import Decoding, PredictSettings
 
-QUESTION = Question("what is it?", {"pool": "a pool.", "gym": "this is a photo of a gym, I think.", "spa": "spa"})
+ANSWERS = {"pool": "a pool.", "Gym/Spa": "this is a photo of a Gym/Spa, I think.", "spa": "spa"}
+ASKED = Question("label", "what is it?", ANSWERS)
+DESCRIBE = Question("caption", "what is it?")
+CAPTIONS = {"0": "a pool.", "1": "this is a photo of a pool, a lobby, a gym.", "2": 'a "photo"'}
+KNOWN = dataclasses.replace(DESCRIBE, references=CAPTIONS)
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     folder = tmp_path_factory.mktemp("tiny")
     build(folder, seed=3)
-    return folder
+    return LoadedModel.load(folder, PredictSettings())
 
 
-@pytest.fixture(scope="module")
-def scorer(model_dir: Path) -> LabelScorer:
-    return LabelScorer(model_dir, QUESTION, PredictSettings())
-
-
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     """Of three shapes: their image tokens differ in number, so the batch is padded."""
     rng = np.random.default_rng(5)
     sizes = [(96, 96), (200, 100), (60, 180)]
     return [draw_area(label, rng).resize(size) for label, size in zip(("pool", "gym", "lobby"), sizes, strict=True)]
 
 
-def log_likelihood(scorer: LabelScorer, image: Image.Image, answer: str) -> float:
-    """The sum of the answer's token log-probabilities, by one forward pass over the whole conversation."""
-    processor, model = scorer._processor, scorer._model
-    whole = [user_message(QUESTION.prompt), assistant_message(answer)]
-    texts = [processor.apply_chat_template(messages, tokenize=False) for messages in (whole[:1], whole)]
-    inputs = [processor(text=t, images=image, return_tensors="pt", add_special_tokens=False) for t in texts]
+def pictures() -> list[Picture]:
+    return [Picture(str(number), image) for number, image in enumerate(images())]
+
+
+def foretold(loaded: LoadedModel, image: Image.Image, answer: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities before each token of the answer, and the tokens, by one pass over the conversation."""
+    texts = [loaded.asked(ASKED.prompt), loaded.told(ASKED.prompt, answer)]
+    inputs = [loaded.processor(text=t, images=image, return_tensors="pt", add_special_tokens=False) for t in texts]
     asked = inputs[0]["input_ids"].shape[1]
     with torch.inference_mode():
-        logits = model(**inputs[1]).logits[0].log_softmax(dim=-1)
-    tokens = inputs[1]["input_ids"][0]
-    return float(logits[asked - 1 : -1].gather(-1, tokens[asked:, None]).sum())
+        logits = loaded.model(**inputs[1]).logits[0].log_softmax(dim=-1)
+    return logits[asked - 1 : -1], inputs[1]["input_ids"][0, asked:]
 
 
-def test_scores_equal_those_of_one_pass_per_answer(scorer: LabelScorer) -> None:
-    expected = [[log_likelihood(scorer, image, text) for text in QUESTION.answers.values()] for image in pictures()]
-    with torch.inference_mode():
-        found = scorer._log_likelihoods(pictures())
-    assert found.tolist() == [pytest.approx(row, abs=5e-4) for row in expected]
+def log_likelihood(loaded: LoadedModel, image: Image.Image, answer: str) -> float:
+    logits, tokens = foretold(loaded, image, answer)
+    return float(logits.gather(-1, tokens[:, None]).sum())
 
 
-def test_an_answer_is_a_label_with_its_share(scorer: LabelScorer) -> None:
+def test_scores_equal_those_of_one_pass_per_answer(loaded: LoadedModel) -> None:
+    expected = [[log_likelihood(loaded, image, text) for text in ANSWERS.values()] for image in images()]
+    for at_once in (8, 1):
+        found = LabelScorer(loaded, ASKED, at_once).log_likelihoods(images())
+        assert found.tolist() == [pytest.approx(row, abs=5e-4) for row in expected]
+
+
+def test_an_answer_is_a_label_with_its_share(loaded: LoadedModel) -> None:
+    scorer = LabelScorer(loaded, ASKED, 8)
     answers = scorer.answer(pictures())
-    assert all(label in QUESTION.answers and 0 < share <= 1 for label, share in answers)
-    assert answers[0][1] == pytest.approx(scorer.answer(pictures()[:1])[0][1], abs=1e-3)
+    assert [answer.image_id for answer in answers] == ["0", "1", "2"]
+    for answer in answers:
+        assert answer.text == ANSWERS[str(answer.label)]
+        assert 0 < float(answer.confidence or 0) <= 1
+    assert answers[0].confidence == pytest.approx(scorer.answer(pictures()[:1])[0].confidence, abs=1e-3)
 
 
-def test_answers_in_several_passes_score_the_same(model_dir: Path, scorer: LabelScorer) -> None:
-    one_by_one = LabelScorer(model_dir, QUESTION, PredictSettings(answers_at_once=1))
-    with torch.inference_mode():
-        found, expected = (each._log_likelihoods(pictures()).tolist() for each in (one_by_one, scorer))
-    assert found == [pytest.approx(row, abs=5e-4) for row in expected]
-
-
-def test_an_answer_is_tokenized_with_its_prompt(scorer: LabelScorer) -> None:
+def test_an_answer_is_tokenized_with_its_prompt(loaded: LoadedModel) -> None:
     """A SentencePiece-like tokenizer begins every text with a token of its own; an answer must not get one."""
     joint = Tokenizer(models.BPE(unk_token="<unk>"))
     joint.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "</s>", "<s>", "<image>"])
     joint.train_from_iterator(["what is it? [/INST] a pool. this is a photo of a gym, I think. [INST] \n"] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=joint, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
-    render = scorer._processor.apply_chat_template
-    other = LabelScorer.__new__(LabelScorer)
-    other._device = "cpu"
-    other._processor = SimpleNamespace(tokenizer=tokenizer, apply_chat_template=render)
-    asked, tokens, known = other._prepare(Question("what is it?", {"pool": "a pool."}))
-    whole = render([user_message("what is it?"), assistant_message("a pool.")], tokenize=False)
-    answer = tokens[0][known[0].bool()].tolist()
-    assert other._ids(asked) + answer == other._ids(whole)
-    assert answer != other._ids(whole.removeprefix(asked))
+    render = loaded.processor.apply_chat_template
+    other = LoadedModel(None, SimpleNamespace(tokenizer=tokenizer, apply_chat_template=render), "cpu")
+
+    def ids(text: str) -> Any:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    answer = other.answer_tokens("what is it?", "a pool.")
+    asked, told = other.asked("what is it?"), other.told("what is it?", "a pool.")
+    assert ids(asked) + answer == ids(told)
+    assert answer != ids(told.removeprefix(asked))
+
+
+def greedy(loaded: LoadedModel, image: Image.Image, most: int) -> tuple[list[int], list[float]]:
+    """Tokens and log-probabilities, one whole forward pass after the other."""
+    ids = loaded.processor(
+        text=loaded.asked(DESCRIBE.prompt), images=image, return_tensors="pt", add_special_tokens=False
+    )
+    tokens: list[int] = []
+    values: list[float] = []
+    while len(tokens) < most and tokens[-1:] != [loaded.processor.tokenizer.eos_token_id]:
+        more = torch.tensor([tokens], dtype=torch.long)
+        whole = {**ids, "input_ids": torch.cat([ids["input_ids"], more], dim=1)}
+        whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+        with torch.inference_mode():
+            value, token = loaded.model(**whole).logits[0, -1].log_softmax(dim=-1).max(dim=-1)
+        tokens.append(int(token))
+        values.append(float(value))
+    return tokens, values
+
+
+def test_a_caption_is_written_greedily_and_alike_in_any_batch(loaded: LoadedModel) -> None:
+    found = CaptionWriter(loaded, DESCRIBE, 12).answer(pictures())
+    for answer, image in zip(found, images(), strict=True):
+        tokens, values = greedy(loaded, image, 12)
+        assert answer.text == loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        assert answer.confidence == pytest.approx(math.exp(sum(values) / len(values)), rel=1e-3)
+        assert (answer.label, answer.score, answer.error) == (None, None, None)
+
+
+def test_a_caption_ends_where_the_model_ends_it(loaded: LoadedModel) -> None:
+    """The end counts as a token; what is padded after it, for longer captions of the batch, does not."""
+    plain = CaptionWriter(loaded, DESCRIBE, 12)
+    tokens = [greedy(loaded, image, 12)[0] for image in images()]
+    end = next(token for token in tokens[0] if token not in tokens[1])
+    at = tokens[0].index(end)
+    plain._ends = [end]
+    first, second, _ = plain.answer(pictures())
+    values = greedy(loaded, images()[0], at + 1)[1]
+    assert first.confidence == pytest.approx(math.exp(sum(values) / (at + 1)), rel=1e-3)
+    assert first.text == loaded.processor.tokenizer.decode(tokens[0][: at + 1], skip_special_tokens=True).strip()
+    assert second.text == loaded.processor.tokenizer.decode(tokens[1], skip_special_tokens=True).strip()
+
+
+def test_a_caption_is_scored_as_trl_measures_it(loaded: LoadedModel) -> None:
+    """Of references with other lengths, in one batch: the share of tokens, the end included, that come out on top."""
+    own = CaptionWriter(loaded, DESCRIBE, 6).answer(pictures())[0].text  # so that not all shares are 0
+    references = {**CAPTIONS, "0": str(own)}
+    found = CaptionScorer(loaded, dataclasses.replace(DESCRIBE, references=references)).answer(pictures())
+    shares = []
+    for image, text in zip(images(), references.values(), strict=True):
+        logits, tokens = foretold(loaded, image, text)
+        assert tokens[-1] == loaded.processor.tokenizer.eos_token_id
+        shares.append(float((logits.argmax(dim=-1) == tokens).float().mean()))
+    assert [answer.score for answer in found] == pytest.approx(shares)
+    assert [answer.text for answer in found] == list(references.values())
+    assert max(shares) > 0
+
+
+def test_the_question_chooses_the_engine(loaded: LoadedModel) -> None:
+    engines = [type(generator_for(question, loaded, PredictSettings())) for question in (ASKED, DESCRIBE, KNOWN)]
+    assert engines == [LabelScorer, CaptionWriter, CaptionScorer]
+
+
+def checkpoint(*tasks: str) -> Model:
+    words = {
+        "label": {"task": "label", "prompt": "which of {labels}?", "answer": "a {label}.", "weight": 1.0},
+        "caption": {"task": "caption", "prompt": "describe", "answer": "It shows {caption}", "weight": 1.0},
+    }
+    labels = ["Terrace/Patio", "{labels}"] if "label" in tasks else []
+    return Model("d1", "checkpoint", "m", 1, {}, {"tasks": [words[task] for task in tasks], "labels": labels}, {})
+
+
+def test_a_model_is_asked_what_it_was_trained_for() -> None:
+    both = checkpoint("caption", "label")
+    asked = Question.of(both, Decoding())
+    assert (asked.task, asked.prompt) == ("label", "which of Terrace/Patio, {labels}?")
+    assert asked.answers == {"Terrace/Patio": "a Terrace/Patio.", "{labels}": "a {labels}."}
+    assert Question.of(both, Decoding(task="caption")) == Question("caption", "describe")
+    alone = checkpoint("caption")
+    assert Question.of(alone, Decoding()) == Question("caption", "describe")
+    assert (main_task(both), main_task(alone)) == ("label", "caption")
+    assert reference(alone, "a {caption}") == "It shows a {caption}"
+
+
+def test_another_prompt_is_for_the_predicted_task_only() -> None:
+    settings = Decoding(task="caption", prompt="say more")
+    assert Question.of(checkpoint("label", "caption"), settings).prompt == "say more"
+    assert Question.of(checkpoint("label", "caption"), settings, "label").prompt.startswith("which of")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Decoding(task="label"), r"predict.task \(MM_PREDICT__TASK\) is label, and model d1 was trained on caption"),
+        (Decoding(prompt="which of {labels}?"), r"predict.prompt \(MM_PREDICT__PROMPT\) uses {labels}"),
+    ],
+)
+def test_what_a_model_never_learned_is_refused(settings: Decoding, says: str) -> None:
+    with pytest.raises(RefusalError, match=says):
+        Question.of(checkpoint("caption"), settings)
 
 
 class Images:
@@ -95,23 +205,31 @@ class Images:
     def read(self, image_ids: list[str]) -> list[Image.Image]:
         if any(image_id.startswith("bad") for image_id in image_ids):
             raise OSError("unreadable")
-        return [pictures()[0] for _ in image_ids]
+        return [images()[0] for _ in image_ids]
 
 
-def answerer_of(scorer: LabelScorer) -> Answerer:
+def answerer_of(loaded: LoadedModel, question: Question) -> Answerer:
     answerer = Answerer.__new__(Answerer)
-    answerer._images, answerer._question, answerer._generator = Images(), QUESTION, scorer  # type: ignore[assignment]
+    answerer._images = Images()  # type: ignore[assignment]
+    answerer._generator = generator_for(question, loaded, PredictSettings(max_new_tokens=4))
     return answerer
 
 
-def test_an_engine_that_answers_nothing_is_an_error_of_the_job(scorer: LabelScorer) -> None:
+def test_an_engine_that_answers_nothing_is_an_error_of_the_job(loaded: LoadedModel) -> None:
     with pytest.raises(RuntimeError, match="none of 4 images could be answered: OSError: unreadable"):
-        answerer_of(scorer)(["bad1", "bad2", "bad3", "bad4"])
+        answerer_of(loaded, ASKED)(["bad1", "bad2", "bad3", "bad4"])
 
 
-def test_one_bad_image_costs_one_row(scorer: LabelScorer) -> None:
-    answerer = answerer_of(scorer)
-    answers = answerer(["a", "bad", "b"])
-    assert [answer.image_id for answer in answers] == ["a", "bad", "b"]
+@pytest.mark.parametrize("question", [ASKED, DESCRIBE, KNOWN], ids=["label", "write", "score"])
+def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) -> None:
+    answers = answerer_of(loaded, question)(["0", "bad", "2"])
+    assert [answer.image_id for answer in answers] == ["0", "bad", "2"]
     assert answers[1] == Answer("bad", error="OSError: unreadable")
-    assert {answers[0].label, answers[2].label} <= set(QUESTION.answers)
+    assert [answer.error for answer in (answers[0], answers[2])] == [None, None]
+
+
+def test_a_caption_that_the_engine_cannot_read_costs_one_row(loaded: LoadedModel) -> None:
+    question = dataclasses.replace(KNOWN, references={"0": "a pool.", "2": "spa"})
+    answers = answerer_of(loaded, question)(["0", "1", "2"])
+    assert answers[1].error == "KeyError: '1'"
+    assert None not in (answers[0].score, answers[2].score)

@@ -1,73 +1,60 @@
-"""Listing and reading a folder, whatever its files are called."""
+"""Which source a setting opens, and what all of them share."""
 
-import os
+import pickle
 from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.object_store import FolderSource
-from mm_assets.images import ImageError
+from mm_assets.engines import object_store
+from mm_assets.engines.folder_source import FolderSource
+from mm_assets.engines.manifest_source import ManifestSource
+from mm_assets.engines.object_store import LISTING, counted, open_source, row_of, table_of
+from mm_assets.engines.s3_source import S3Source
+from mm_assets.settings import S3Settings
 
-NAMES = [
-    b"plain.jpg",
-    "h\u00f4tel \u2603.png".encode(),
-    b"line\nbreak.jpg",
-    b".hidden",
-    b"100%.jpg",
-    b"odd-\xff\xfe.jpg",
-    b"a'b.png",
-    b"odd-\\xff.jpg",
-    b"odd-\xff.jpg",
-]
+S3 = S3Settings(endpoint="http://store.test:9000", region="here", addressing="path")
 
 
-def test_every_file_is_listed_and_read_whatever_its_name(tmp_path: Path) -> None:
-    (tmp_path / "pool").mkdir()
-    for name in NAMES:
-        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"pool", name))).write_bytes(name)  # noqa: PTH118
-    source = FolderSource(str(tmp_path))
-    rows = source.list().to_pylist()
-    assert {source.read(row["source_uri"], 1000) for row in rows} == set(NAMES)
-    assert len({row["image_id"] for row in rows}) == len(NAMES)
-    assert {row["label"] for row in rows} == {"pool"}
-    assert not any(str(tmp_path) in row["source_uri"] for row in rows)
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("/photos", FolderSource),
+        ("s3://photos/2024", S3Source),
+        ("s3://photos.csv", S3Source),
+        ("s3://photos/list.CSV", ManifestSource),
+        ("/photos/list.jsonl", ManifestSource),
+        ("/photos/list.ndjson", ManifestSource),
+        ("s3://photos/list.parquet", ManifestSource),
+    ],
+)
+def test_a_setting_opens_its_kind_of_source_which_travels(source: str, kind: type) -> None:
+    opened = open_source(source, S3)
+    assert type(opened) is kind
+    assert opened.place == source
+    assert pickle.loads(pickle.dumps(opened)) == opened
 
 
-def test_the_label_is_the_first_folder(tmp_path: Path) -> None:
-    (tmp_path / "pool" / "2024").mkdir(parents=True)
-    (tmp_path / "pool" / "2024" / "a.jpg").touch()
-    (tmp_path / "loose.jpg").touch()
-    labels = {row["image_id"]: row["label"] for row in FolderSource(str(tmp_path)).list().to_pylist()}
-    assert labels == {"pool/2024/a.jpg": "pool", "loose.jpg": None}
+def test_a_folder_that_is_called_like_a_manifest_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").mkdir()
+    assert type(open_source(str(tmp_path / "photos.csv"), S3)) is FolderSource
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
-    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "large").write_bytes(bytes(11))
-    source = FolderSource(str(tmp_path))
-    assert source.list().num_rows == 3
-    for name, says in (("gone", "FileNotFoundError"), ("pipe", "not a regular file"), ("large", "the limit is 10")):
-        with pytest.raises(ImageError, match=says):
-            source.read(name, 10)
+def test_rows_of_any_number_become_one_table_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "BATCH_ROWS", 3)
+    table = table_of(row_of(b"pool/%d" % number, (None, number)) for number in range(8))
+    assert table.schema == LISTING
+    assert table["size"].to_pylist() == list(range(8))
+    assert table_of([]).num_rows == 0
 
 
-def test_the_listing_is_stable_and_follows_changes(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"1")
-    source = FolderSource(str(tmp_path))
-    before = source.list()
-    assert before.equals(source.list())
-    (tmp_path / "a").write_bytes(b"22")
-    assert before["etag"] != source.list()["etag"]
+def test_a_long_listing_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 5.0, 6.0, 10.0])
+    monkeypatch.setattr(object_store.time, "monotonic", lambda: next(clock))
+    said: list[str] = []
+    assert len(list(counted([{}] * 4, said.append))) == 4
+    assert said == ["2 objects listed, 0/s", "4 objects listed, 0/s"]
 
 
-def test_linked_folders_are_listed_and_a_circle_ends(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.jpg").touch()
-    source = tmp_path / "source"
-    (source / "gym").mkdir(parents=True)
-    (source / "gym" / "b.jpg").touch()
-    (source / "pool").symlink_to(tmp_path / "elsewhere")
-    (source / "gym" / "circle").symlink_to(source)
-    found = FolderSource(str(source)).list()["image_id"].to_pylist()
-    assert found == ["gym/b.jpg", "pool/a.jpg"]
+@pytest.mark.parametrize("path", [b"/a.jpg", b"//a.jpg"])
+def test_a_folder_without_a_name_is_no_label(path: bytes) -> None:
+    assert row_of(path, (None, None))["label"] is None

@@ -1,17 +1,24 @@
-"""The gate on real models: the base against itself is never promoted."""
+"""The gate on real models: of labels and of captions; the base against itself is never promoted."""
 
 import dataclasses
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.generators import Answer, AnswerJob, Question
+from mm_assets.engines.answering import AnswerJob
+from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_store import Model, get
+from mm_assets.engines.questions import Answer, Question
 from mm_assets.engines.ray_tasks import Cluster, Progress
-from mm_assets.evaluate.job import Contest, judge
-from mm_assets.lineage.refs import LanceRef
-from mm_assets.settings import EvaluateSettings, PredictSettings
+from mm_assets.evaluate.job import evaluate_checkpoint
+from mm_assets.evaluate.verdict import Contest, judge
+from mm_assets.lineage.refs import LanceRef, Record, RefusalError
+from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
+from mm_assets.settings.sections import TaskName, TaskSettings
 from mm_assets_tests.project import Project
+from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store, untrained
+from mm_assets_tests.steps import run_step
 
 
 @pytest.mark.ray
@@ -19,15 +26,14 @@ def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: C
     newest, tables = finished.newest(), finished.tables
     dataset, base = newest["sft_dataset"], newest["base_model"].metadata["digest"]
     examples = tables.open("sft", dataset.ref.version).to_table(
-        columns=["images", "label"], filter="split = 'test'", limit=64
+        columns=["images", "label", "caption"], filter="split = 'test'", limit=64
     )
     recipe = get(tables, newest["llava_checkpoint"].metadata["digest"]).recipe
     model = dataclasses.replace(get(tables, base), recipe=recipe)
-    against_itself = Contest(model, base, examples, newest["image_table"].ref)
-    job = AnswerJob(
-        tables, cluster, against_itself.images, tables.model_dir(base), Question.of(model), PredictSettings()
-    )
-    ids = [images[0]["image_id"] for images in examples["images"].to_pylist()]
+    against_itself = Contest(model, base, "label", examples, newest["image_table"].ref)
+    settings = PredictSettings()
+    job = AnswerJob(tables, cluster, against_itself.images, base, Question.of(model, settings), settings)
+    ids = against_itself.image_ids
     (said,) = job.run([ids], Progress("answers", len(ids), print))
     found = {answer.image_id: answer for answer in said}
     result = judge(against_itself, {"challenger": found, "champion": found}, EvaluateSettings(min_accuracy=0.0))
@@ -35,11 +41,12 @@ def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: C
     assert result["interval"] == [0, 0]
 
 
-def contest(challenger: str = "new", champion: str = "old") -> Contest:
+def contest(challenger: str = "new", champion: str = "old", task: TaskName = "label") -> Contest:
     labels = ["gym", "pool"] * 20
     images = [[{"image_id": str(number), "sha256": "x"}] for number in range(40)]
     model = Model(challenger, "checkpoint", "m", 1, {}, {}, {})
-    return Contest(model, champion, pa.table({"images": images, "label": labels}), LanceRef("images", "id", 1))
+    examples = pa.table({"images": images, "label": labels, "caption": labels})
+    return Contest(model, champion, task, examples, LanceRef("images", "id", 1))
 
 
 def answers(right: int, failed: int = 0) -> dict[str, Answer]:
@@ -55,7 +62,9 @@ def answers(right: int, failed: int = 0) -> dict[str, Answer]:
 def test_a_better_model_is_promoted() -> None:
     result = judge(contest(), {"challenger": answers(38), "champion": answers(5)}, EvaluateSettings())
     assert result["promoted"] is True
-    assert result["accuracy"] == 0.95
+    assert (result["measure"], result["accuracy"]) == ("accuracy", 0.95)
+    assert result["per_class"]["gym"] == {"examples": 20, "recall": 0.95}
+    assert result["confusion"]["gym"] == {"gym": 19, "pool": 0, "spa": 1}
 
 
 def test_a_champion_that_could_not_answer_is_not_a_beaten_one() -> None:
@@ -69,3 +78,82 @@ def test_the_model_in_production_is_not_promoted_again() -> None:
     same = answers(40)
     result = judge(contest("m", "m"), {"challenger": same, "champion": same}, EvaluateSettings(min_accuracy=0))
     assert (result["promoted"], result["decision"]) == (False, "it is in production already")
+
+
+def foretold(share: float, failed: int = 0) -> dict[str, Answer]:
+    found = {str(number): Answer(str(number), text="gym", score=share + number % 5 / 100) for number in range(40)}
+    return found | {str(number): Answer(str(number), error="OSError: x") for number in range(failed)}
+
+
+def test_captions_are_judged_by_the_share_of_their_tokens() -> None:
+    result = judge(
+        contest(task="caption"), {"challenger": foretold(0.7), "champion": foretold(0.25)}, EvaluateSettings()
+    )
+    assert (result["task"], result["measure"], result["promoted"]) == ("caption", "mean_token_accuracy", True)
+    assert (result["accuracy"], result["champion_accuracy"]) == (pytest.approx(0.72), pytest.approx(0.27))
+    assert result["interval"] == pytest.approx([0.45, 0.45])
+    assert not {"per_class", "confusion"} & set(result)
+
+
+def test_captions_pass_the_same_gate() -> None:
+    both = {"challenger": foretold(0.5), "champion": foretold(0.25)}
+    assert judge(contest(task="caption"), both, EvaluateSettings(min_accuracy=0.6))["decision"] == (
+        "accuracy 0.520 is below min_accuracy 0.600"
+    )
+    failed = judge(contest(task="caption"), both | {"champion": foretold(0.25, failed=3)}, EvaluateSettings())
+    assert (failed["promoted"], failed["champion_rows_failed"]) == (False, 3)
+
+
+@pytest.fixture(autouse=True)
+def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm_assets.finetune.job.fine_tune", untrained)
+
+
+def evaluated(tables: LakeTables, **answering: Any) -> Record:
+    settings, how = EvaluateSettings(min_accuracy=0), PredictSettings(batch_size=3, **answering)
+    made = run_step(
+        tables,
+        lambda step: evaluate_checkpoint(step, tables, InProcess(), settings, how),
+        "evaluation",
+        inputs=("llava_checkpoint",),
+    )
+    return made["evaluation"]
+
+
+def trained(tables: LakeTables, *tasks: TaskSettings) -> None:
+    store(tables, photos())
+    dataset(tables, CurateSettings(tasks=list(tasks)))
+    checkpoint(tables)
+
+
+def test_captions_alone_are_evaluated_as_captions(tables: LakeTables) -> None:
+    trained(tables, CAPTION)
+    said = evaluated(tables).metadata
+    assert (said["measure"], said["rows"], said["rows_failed"]) == ("mean_token_accuracy", 8, 0)
+    rows = tables.open("evaluations").to_table().to_pylist()
+    assert {row["task"] for row in rows} == {"caption"}
+    assert sum(row["challenger_score"] for row in rows) / 8 == pytest.approx(said["accuracy"])
+    assert sum(row["champion_score"] for row in rows) / 8 == pytest.approx(said["champion_accuracy"])
+    # Models of random weights foretell some tokens, and not the same ones.
+    assert said["accuracy"] != said["champion_accuracy"]
+    assert all(0 <= row["challenger_score"] <= 1 and row["challenger_label"] is None for row in rows)
+    assert all(row["caption"] == f"There is a {row['label']} {row['image_id'][:-4]}." for row in rows)
+
+
+def test_labels_decide_where_they_are_trained(tables: LakeTables) -> None:
+    trained(tables, CAPTION, LABEL)
+    said = evaluated(tables, task="caption", prompt="another way to ask for captions").metadata
+    assert (said["measure"], said["rows"]) == ("accuracy", 8)
+    assert set(said["per_class"]) == {"Terrace/Patio", "pool"}
+    rows = tables.open("evaluations").to_table().to_pylist()
+    assert {row["task"] for row in rows} == {"label"}
+    assert all(row["challenger_score"] == (row["challenger_label"] == row["label"]) for row in rows)
+
+
+def test_nothing_held_out_of_the_task_is_a_refusal(tables: LakeTables) -> None:
+    rows = photos()
+    store(tables, [row for row in rows if row["image_id"].startswith("train")])
+    dataset(tables, CurateSettings(tasks=[LABEL]))
+    checkpoint(tables)
+    with pytest.raises(RefusalError, match="no example of the task label in the held-out split"):
+        evaluated(tables)

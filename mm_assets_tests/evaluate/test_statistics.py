@@ -1,42 +1,65 @@
 """Accuracy, interval and gate, against values that can be known."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from mm_assets.evaluate.statistics import Interval, accuracy, confusion, paired_bootstrap, per_class, promotes
+from mm_assets.evaluate.statistics import Interval, confusion, hits, mean, paired_bootstrap, per_class, promotes
 
 TRUTH = ["a", "a", "b", "b"]
 SAID = ["a", "b", "b", None]
 
 
 def test_a_missing_answer_is_wrong() -> None:
-    assert accuracy(TRUTH, SAID) == 0.5
+    assert hits(TRUTH, SAID) == [1, 0, 1, 0]
     assert per_class(TRUTH, SAID) == {"a": {"examples": 2, "recall": 0.5}, "b": {"examples": 2, "recall": 0.5}}
     assert confusion(TRUTH, SAID) == {"a": {"a": 1, "b": 1, "error": 0}, "b": {"a": 0, "b": 1, "error": 1}}
 
 
-def test_accuracy_of_nothing_is_no_number() -> None:
+def test_the_mean_of_nothing_is_no_number() -> None:
+    assert mean([0.25, 0.75]) == 0.5
     with pytest.raises(ValueError, match="no examples"):
-        accuracy([], [])
+        mean([])
 
 
-def interval(challenger: list[bool], champion: list[bool]) -> Interval:
+def interval(challenger: list[float], champion: list[float]) -> Interval:
     return paired_bootstrap(challenger, champion, confidence=0.95, samples=4000)
 
 
-def test_the_interval_agrees_with_resampling_the_pairs() -> None:
+def right_or_wrong(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return (rng.random(200) < 0.7).astype(float), (rng.random(200) < 0.6).astype(float)
+
+
+def shares_of_tokens(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    lengths = rng.integers(3, 30, 200)
+    return rng.binomial(lengths, 0.6) / lengths, rng.binomial(lengths, 0.5) / lengths
+
+
+@pytest.mark.parametrize("scores", [right_or_wrong, shares_of_tokens])
+def test_the_interval_agrees_with_resampling_the_pairs(
+    scores: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
+) -> None:
     rng = np.random.default_rng(0)
-    ours, theirs = rng.random(200) < 0.7, rng.random(200) < 0.6
+    ours, theirs = scores(rng)
     picks = rng.integers(0, 200, (4000, 200))
-    means = (ours[picks].astype(float) - theirs[picks]).mean(axis=1)
+    means = (ours[picks] - theirs[picks]).mean(axis=1)
     found = interval(ours.tolist(), theirs.tolist())
     assert found.difference == pytest.approx(ours.mean() - theirs.mean())
     assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.015)
+    assert found == interval(ours.tolist(), theirs.tolist())
 
 
-def test_a_model_against_itself_is_never_promoted() -> None:
-    right = [True] * 390 + [False] * 10
-    same = interval(right, right)
+def test_what_is_hard_for_both_does_not_widen_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.random(200)
+    found = interval((hard * 0.9 + 0.1).tolist(), (hard * 0.9).tolist())
+    assert [found.low, found.high] == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("scores", [[1.0] * 390 + [0.0] * 10, (np.arange(400) / 400).tolist()])
+def test_a_model_against_itself_is_never_promoted(scores: list[float]) -> None:
+    same = interval(scores, scores)
     assert (same.low, same.high) == (0, 0)
     assert promotes(same, 0.975, 0.0)[0] is False
 

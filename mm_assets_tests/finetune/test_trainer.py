@@ -11,6 +11,7 @@ from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_files import keep, local_folder, staging
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.settings import TrainSettings
@@ -41,38 +42,40 @@ def training_workers() -> list[int]:
     return found
 
 
-def kill_after_an_epoch(output_dir: Path, killed: list[int], done: threading.Event) -> None:
+def kill_after_an_epoch(models: Path, killed: list[int], done: threading.Event) -> None:
     """Wait for the first checkpoint, then kill -9 the worker."""
     while not done.wait(0.05):
-        if any(output_dir.glob(".ray-train-*/sft/checkpoint_*/trainer/trainer_state.json")):
+        if any(models.glob(".training-*/sft/checkpoint_*/trainer/trainer_state.json")):
             killed += training_workers()
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
             return
 
 
-def test_a_killed_worker_goes_on_from_the_last_epoch(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, tmp_path: Path
-) -> None:
+def test_a_killed_worker_goes_on_from_the_last_epoch(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
-    base, undisturbed, disturbed = (tmp_path / name for name in ("base", "undisturbed", "disturbed"))
-    for folder in (base, undisturbed, disturbed):
-        folder.mkdir()
-    build(base, seed=0)
+    with staging(tables) as folder:
+        build(folder, seed=0)
+        base, _ = keep(tables, folder)
     data, none = examples(tables), Examples([], [], examples(tables).images)
-    expected = fine_tune(cluster, base, undisturbed, data, none, SETTINGS, print)
+    expected = fine_tune(cluster, tables, base, data, none, SETTINGS, print)
     killed: list[int] = []
     done = threading.Event()
-    killer = threading.Thread(target=kill_after_an_epoch, args=(disturbed, killed, done))
+    killer = threading.Thread(target=kill_after_an_epoch, args=(Path(tables.root, "models"), killed, done))
     killer.start()
     try:
-        found = fine_tune(cluster, base, disturbed, data, none, SETTINGS, print)
+        found = fine_tune(cluster, tables, base, data, none, SETTINGS, print)
     finally:
         done.set()
         killer.join()
     assert killed
-    assert [step["step"] for step in found["loss"]] == [step["step"] for step in expected["loss"]]
-    losses = [step["loss"] for step in expected["loss"]]
-    assert [step["loss"] for step in found["loss"]] == pytest.approx(losses, abs=0.02)
-    assert (disturbed / "model.safetensors").is_file()
-    assert sorted(path.name for path in disturbed.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
+    losses, again = expected.metrics["loss"], found.metrics["loss"]
+    assert [step["step"] for step in again] == [step["step"] for step in losses]
+    assert [step["loss"] for step in again] == pytest.approx([step["loss"] for step in losses], abs=0.02)
+    files = [
+        sorted(path.name for path in local_folder(tables, trained.digest).iterdir()) for trained in (expected, found)
+    ]
+    assert files[0] == files[1]
+    assert "model.safetensors" in files[0]
+    # Nothing of the trainings is left beside the models.
+    assert {path.name for path in Path(tables.root, "models").iterdir()} == {base, expected.digest, found.digest}

@@ -12,6 +12,7 @@ from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.lineage.refs import Record
 from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
 from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
+from mm_assets.settings import ScoreSettings
 from mm_assets_tests.steps import ingest, run_step
 
 pytestmark = pytest.mark.ray
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.ray
 def score(tables: LakeTables, cluster: Cluster, *scorers: Scorer, batch_rows: int = 4096) -> dict[str, Record]:
     return run_step(
         tables,
-        lambda step: compute_scores(step, tables, cluster, list(scorers), batch_rows),
+        lambda step: compute_scores(step, tables, cluster, list(scorers), ScoreSettings(batch_rows=batch_rows)),
         *(scorer.asset for scorer in scorers),
         inputs=("image_table",),
     )

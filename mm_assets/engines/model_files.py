@@ -1,0 +1,148 @@
+"""The files of models: under `<lake>/models/<digest>/`, in a folder or a bucket; on every machine that computes, a folder."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.fs
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.s3 import client, filesystem, is_s3, split
+from mm_assets.lineage.refs import RefusalError
+
+
+def files_digest(folder: Path) -> tuple[str, int]:
+    """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and their bytes together."""
+    whole, size = hashlib.sha256(), 0
+    for path in _files(folder):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        size += path.stat().st_size
+    return whole.hexdigest()[:16], size
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def is_there(tables: LakeTables, digest: str) -> bool:
+    """Whether the lake has files of a model (they are complete before a row names them)."""
+    if not is_s3(tables.root):
+        return _place(tables, digest).is_dir()
+    bucket, prefix = _prefix(tables, digest)
+    return bool(client(tables.s3).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"])
+
+
+def local_folder(tables: LakeTables, digest: str) -> Path:
+    """The files of a model on this machine: in the lake itself, or a copy that is fetched once and kept.
+
+    Raises:
+        RefusalError: the files in the bucket are not those that the digest names.
+    """
+    if not is_s3(tables.root):
+        return _place(tables, digest)
+    place = _cache() / digest
+    if not place.is_dir():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
+            _download(tables, digest, Path(staged))
+            _move(Path(staged), place)
+    return place
+
+
+@contextmanager
+def staging(tables: LakeTables) -> Iterator[Path]:
+    """A folder to build a model in; what is left of it afterwards is removed."""
+    if is_s3(tables.root):
+        with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
+            yield Path(name)
+        return
+    folder = _place(tables, f".building-{uuid.uuid4().hex[:8]}")  # in the lake: on the disk where it shall stay
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
+    """Put a staged folder into the place of its digest (the files come before the row that names them).
+
+    Returns:
+        The digest, and the bytes of all files.
+    """
+    digest, num_bytes = files_digest(folder)
+    if is_s3(tables.root):
+        bucket, prefix = _prefix(tables, digest)
+        for path in _files(folder):
+            client(tables.s3).upload_file(str(path), bucket, prefix + path.relative_to(folder).as_posix())
+    else:
+        _move(folder, _place(tables, digest))
+    return digest, num_bytes
+
+
+@contextmanager
+def training_storage(tables: LakeTables) -> Iterator[tuple[str, pyarrow.fs.FileSystem | None]]:
+    """Where a training keeps its checkpoints while it runs, seen by every node that sees the lake; removed afterwards.
+
+    Yields:
+        Path and file system, as Ray Train takes them (None: the path is a local one).
+    """
+    name = f".training-{uuid.uuid4().hex[:8]}"
+    if is_s3(tables.root):
+        store = filesystem(tables.s3)
+        path = "/".join(_prefix(tables, name)).rstrip("/")
+        try:
+            yield path, store
+        finally:
+            store.delete_dir_contents(path, missing_dir_ok=True)
+        return
+    folder = _place(tables, name)
+    folder.mkdir(parents=True)
+    try:
+        yield str(folder), None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(tables: LakeTables, name: str) -> Path:
+    return Path(tables.root, "models", name)
+
+
+def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
+    """Bucket, and the prefix (with a slash at its end) of one model's objects."""
+    bucket, root = split(tables.root)
+    return bucket, f"{root}/models/{name}/".lstrip("/")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", "models")
+
+
+def _download(tables: LakeTables, digest: str, folder: Path) -> None:
+    bucket, prefix = _prefix(tables, digest)
+    store = client(tables.s3)
+    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            path = folder / item["Key"].removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.download_file(bucket, item["Key"], str(path))
+    if files_digest(folder)[0] != digest:
+        raise RefusalError(
+            f"the files under {tables.root}/models/{digest} are not those of model {digest}: materialize it again"
+        )
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename a folder to its place, unless somebody put the same files there before."""
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise

@@ -1,0 +1,97 @@
+"""What models are asked about images, and what they answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, get_args
+
+from mm_assets.chat import fill
+from mm_assets.engines.model_store import Model
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.settings import Decoding
+from mm_assets.settings.sections import TaskName
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and what is wanted of its answer.
+
+    Args:
+        task: that the prompt belongs to.
+        prompt: the user's words.
+        answers: by label, the answers that the model may choose from; with none, it writes what it likes.
+        references: by image id, the answers that would be right; with them, the model writes nothing: it is judged by
+            how well it foretells them.
+    """
+
+    task: TaskName
+    prompt: str
+    answers: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Model, settings: Decoding, task: TaskName | None = None) -> Self:
+        """What a checkpoint was trained to be asked and to answer.
+
+        Args:
+            model: the checkpoint.
+            settings: `task` is what the predictions ask; `prompt` takes the place of that task's own.
+            task: to ask for; that of the predictions where it is not given.
+
+        Raises:
+            RefusalError: the model was not trained on that task, or knows no labels to put into the prompt.
+        """
+        predicted = settings.task or main_task(model)
+        chosen = task or predicted
+        words, labels = _words(model, chosen), model.recipe["labels"]
+        prompt = settings.prompt if settings.prompt and chosen == predicted else words["prompt"]
+        if "{labels}" in prompt and not labels:
+            raise RefusalError(
+                f"predict.prompt (MM_PREDICT__PROMPT) uses {{labels}}, and model {model.digest} was trained on "
+                "captions alone: take it out of the prompt"
+            )
+        answers = {label: fill(words["answer"], labels, label=label) for label in labels} if chosen == "label" else {}
+        return cls(chosen, fill(prompt, labels), answers)
+
+
+def main_task(model: Model) -> TaskName:
+    """The task that a checkpoint is known by: the label where that was trained, else the caption."""
+    trained = {item["task"] for item in model.recipe["tasks"]}
+    tasks: tuple[TaskName, ...] = get_args(TaskName)
+    return next(task for task in tasks if task in trained)
+
+
+def reference(model: Model, caption: str) -> str:
+    """What a checkpoint should answer about an image with this caption."""
+    return fill(_words(model, "caption")["answer"], caption=caption)
+
+
+def _words(model: Model, task: TaskName) -> dict[str, Any]:
+    trained = {item["task"]: item for item in model.recipe["tasks"]}
+    if task not in trained:
+        raise RefusalError(
+            f"predict.task (MM_PREDICT__TASK) is {task}, and model {model.digest} was trained on {', '.join(trained)} "
+            "alone: set it to that, or train on both (MM_CURATE__TASKS)"
+        )
+    return dict(trained[task])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered about one image; where it could not, `error` says why and the rest is None.
+
+    Args:
+        image_id: of the image.
+        label: that was chosen; None for free text.
+        text: the answer.
+        confidence: of a label, the answer's share of all allowed answers' likelihood; of free text, the geometric mean
+            of its tokens' probabilities.
+        score: where the right answer was given, the share of its tokens that the model foretells.
+        error: `<class>: <message>`.
+    """
+
+    image_id: str
+    label: str | None = None
+    text: str | None = None
+    confidence: float | None = None
+    score: float | None = None
+    error: str | None = None

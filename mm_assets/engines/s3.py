@@ -1,0 +1,91 @@
+"""The one seam to S3 and its relatives (OSS, MinIO): a client, the options that Lance and Arrow want, names of objects.
+
+Secrets are never held here: boto3, Lance and Arrow read them from the environment (or from the machine's role).
+"""
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Self
+
+import boto3
+import pyarrow.fs
+from botocore.config import Config
+
+from mm_assets.settings import S3Settings
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SCHEME = "s3://"
+# Connections that the threads of one process share.
+CONNECTIONS = 32
+# Of one request, the first included; with exponential backoff (botocore's "standard" mode).
+ATTEMPTS = 8
+
+
+def is_s3(place: str) -> bool:
+    """Whether a place is an s3 uri rather than a path."""
+    return place.startswith(SCHEME)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key (or prefix, "" for the whole bucket) of an s3 uri."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+@lru_cache
+def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
+    """A client of the store, one per process (boto3 clients are thread-safe)."""
+    style = {"addressing_style": s3.addressing}
+    config = Config(s3=style, retries={"mode": "standard", "max_attempts": ATTEMPTS}, max_pool_connections=CONNECTIONS)
+    return boto3.client("s3", endpoint_url=s3.endpoint, region_name=_region(s3), config=config)
+
+
+def _region(s3: S3Settings) -> str | None:
+    # Stores of one's own have no regions, but the signature needs one.
+    return s3.region or (boto3.Session().region_name or "us-east-1" if s3.endpoint else None)
+
+
+def storage_options(s3: S3Settings, bucket: str) -> dict[str, str]:
+    """What Lance is told about the store of a bucket; its secrets it reads from the environment itself."""
+    virtual = s3.addressing == "virtual"
+    options = {"aws_virtual_hosted_style_request": str(virtual).lower()}
+    if s3.endpoint:
+        # With virtual-hosted addressing Lance takes the endpoint as it is: the bucket must be part of its name.
+        endpoint = s3.endpoint.replace("://", f"://{bucket}.") if virtual else s3.endpoint
+        options |= {"aws_endpoint": endpoint, "allow_http": "true"}
+    region = _region(s3)
+    return options | ({"aws_region": region} if region else {})
+
+
+def filesystem(s3: S3Settings) -> pyarrow.fs.S3FileSystem:
+    """The store as Arrow sees it (Ray Train keeps its checkpoints there); picklable, with the secrets inside."""
+    credentials = boto3.Session().get_credentials()
+    frozen = credentials.get_frozen_credentials() if credentials else None
+    return pyarrow.fs.S3FileSystem(
+        access_key=frozen and frozen.access_key,
+        secret_key=frozen and frozen.secret_key,
+        session_token=frozen and frozen.token,
+        endpoint_override=s3.endpoint,
+        region=_region(s3),
+        force_virtual_addressing=s3.addressing == "virtual",
+    )
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The credentials of this process's environment, on their way to workers that another machine's process started.
+
+    They travel as an argument, never as a runtime environment, which Ray writes into its logs.
+    """
+
+    values: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """What is set here; a machine with a role of its own has nothing to hand on."""
+        return cls({name: os.environ[name] for name in SECRETS if name in os.environ})
+
+    def restore(self) -> None:
+        """Set them in this process."""
+        os.environ.update(self.values)

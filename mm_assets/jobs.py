@@ -1,0 +1,27 @@
+"""The jobs of the UI: what people run as one."""
+
+import dagster as dg
+
+TRAINING = dg.AssetSelection.assets("llava_checkpoint", "evaluation")
+TRAIN_CONFIG = {"ops": {"llava_checkpoint": {"config": {"force": False}}}}
+
+JOBS = [
+    dg.define_asset_job(
+        "whole_graph",
+        selection=dg.AssetSelection.all(),
+        config=TRAIN_CONFIG,
+        description="Everything, from the listing of the source to the predictions; what did not change costs nothing.",
+    ),
+    dg.define_asset_job(
+        "refresh_without_training",
+        selection=dg.AssetSelection.all() - TRAINING,
+        description="New and changed images through listing, table, scores and dataset, and predictions for them with "
+        "the model that is there; nothing is trained.",
+    ),
+    dg.define_asset_job(
+        "train_and_evaluate",
+        selection=TRAINING,
+        config=TRAIN_CONFIG,
+        description="Fine-tune on the dataset as it is, and judge the checkpoint against production.",
+    ),
+]

@@ -1,0 +1,85 @@
+"""Scorers of the user's own, by the import paths that the profile names; refused when the definitions load."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+
+from mm_assets.lineage.columns import SOURCES
+from mm_assets.score.scorers import SCORERS, Scorer
+from mm_assets.settings import ScoreSettings, Settings, SettingsError
+
+OWN = "score.own (MM_SCORE__OWN)"
+
+
+def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
+    """The built-in scorers and those of the profile, by name.
+
+    Raises:
+        SettingsError: an import path leads to no scorer, or a name is taken.
+    """
+    scorers = dict(SCORERS)
+    for path in settings.own:
+        found = _import(path)
+        taken = {*SOURCES["image_table"], *SOURCES["scores/near_duplicates"], *_columns(scorers.values())}
+        if found.name in scorers or found.asset in SOURCES:
+            raise SettingsError(f"{OWN}: {path}: there is a scorer named {found.name} already")
+        clash = sorted(taken & set(_columns([found])))
+        if clash:
+            raise SettingsError(f"{OWN}: {path}: the image table has a column {clash[0]} already: name yours otherwise")
+        scorers[found.name] = found
+    unknown = sorted(set(settings.resources) - set(scorers))
+    if unknown:
+        known = ", ".join(sorted(scorers))
+        raise SettingsError(f"score.resources (MM_SCORE__RESOURCES): no scorer {unknown[0]}; known are {known}")
+    return scorers
+
+
+def limited(settings: Settings, scorers: dict[str, Scorer]) -> list[Scorer]:
+    """The scorers whose columns the profile's own limits name.
+
+    Raises:
+        SettingsError: a limit names a column that no scorer has, or one that holds no numbers.
+    """
+    owners = {column: scorer for scorer in scorers.values() for column in scorer.columns}
+    for column in settings.curate.limits:
+        if column not in owners:
+            known = ", ".join(sorted(owners))
+            raise SettingsError(
+                f"curate.limits (MM_CURATE__LIMITS): no scorer has a column {column}; known are {known}"
+            )
+        kind = owners[column].columns[column]
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise SettingsError(f"curate.limits (MM_CURATE__LIMITS): {column} holds no numbers, but {kind}")
+    return [scorer for scorer in scorers.values() if set(scorer.columns) & set(settings.curate.limits)]
+
+
+def modules(paths: Iterable[str]) -> list[str]:
+    """The folders (or single files) of the top-level packages of import paths, for workers that cannot import them."""
+    return sorted({place for path in paths for place in _places(path)})
+
+
+def _places(path: str) -> list[str]:
+    spec = find_spec(path.split(":")[0].split(".")[0])
+    if spec is None:
+        return []
+    return [str(Path(place)) for place in spec.submodule_search_locations or [spec.origin or ""]]
+
+
+def _import(path: str) -> Scorer:
+    module, name = path.split(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"{OWN}: {path} cannot be imported ({error}): install its package, or call dagster in the folder that has it"
+        ) from error
+    if not isinstance(found, Scorer):
+        raise SettingsError(f"{OWN}: {path} is no scorer: decorate it with @scorer(revision, column=type)")
+    return found
+
+
+def _columns(scorers: Iterable[Scorer]) -> list[str]:
+    return [field.name for scorer in scorers for field in scorer.fields()]

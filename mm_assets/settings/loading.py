@@ -1,0 +1,84 @@
+"""Read the settings, and refuse what is wrong by name."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mm_assets.settings.root import PREFIX, Settings, SettingsError, profile_path
+
+
+def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) -> dict[str, str]:
+    """All environment variables that are settings, in upper case; with an example where one takes JSON, else ""."""
+    known: dict[str, str] = {}
+    for name, field in (model or Settings).model_fields.items():
+        variable = f"{prefix}{name}".upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            known[variable] = '{"name": "value"}'
+            known |= known_variables(field.annotation, f"{variable}__")
+        else:
+            known[variable] = _example(str(field.annotation))
+    return known
+
+
+def _example(annotation: str) -> str:
+    return '{"name": "value"}' if "dict" in annotation else '["a", "b"]' if "list" in annotation else ""
+
+
+def load_settings() -> Settings:
+    """Read profile and environment.
+
+    Raises:
+        SettingsError: a value is wrong or a variable unknown; one line for each.
+    """
+    _check_variables()
+    profile = profile_path(os.environ.get(f"{PREFIX}PROFILE", "local"))
+    try:
+        if not isinstance(yaml.safe_load(profile.read_text()), dict):
+            raise SettingsError(f"profile (MM_PROFILE): {profile} holds no settings: write `name: value` lines")
+        return Settings()
+    except yaml.YAMLError as error:
+        raise SettingsError(f"profile (MM_PROFILE): {profile} is no YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(item) for item in error.errors())) from None
+
+
+def _check_variables() -> None:
+    known = known_variables()
+    given = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+    unknown = sorted(name for name in given if name.upper() not in known)
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}: known are {', '.join(sorted(known))}")
+    for name, value in given.items():
+        if not value.strip():
+            raise SettingsError(f"{name} is empty: give it a value, or unset it")
+        if known[name.upper()] and not _is_json(value):
+            raise SettingsError(f"{name} takes JSON, such as {known[name.upper()]} (given: {value})")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+    if not path:
+        return str(item["msg"]).removeprefix("Value error, ")
+    variable = PREFIX + "__".join(path).upper()
+    given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
+    return f"{'.'.join(path)} ({variable}): {str(item['msg']).removeprefix('Value error, ')}{given}"
+
+
+def digest(*sections: BaseModel | str) -> str:
+    """Twelve hex digits that change when any of the sections' values changes."""
+    values = [section if isinstance(section, str) else section.model_dump(mode="json") for section in sections]
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,267 @@
+"""The sections of the settings: what each stage can be told, closed and typed."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+MiB = 2**20
+# Pillow itself refuses images of more than twice its MAX_IMAGE_PIXELS, whatever we would allow.
+PILLOW_MAX_PIXELS = 178_956_970
+
+
+def _template(allowed: set[str], text: str) -> str:
+    # `{}` is plain text: the drawn profile's prompt has a blank to fill in.
+    unknown = set(re.findall(r"{(\w+)}", text)) - allowed
+    if unknown:
+        listed = " and ".join(f"{{{name}}}" for name in sorted(allowed))
+        raise ValueError(f"{{{sorted(unknown)[0]}}} is not known here: the template may use {listed}")
+    return text
+
+
+TaskName = Literal["label", "caption"]
+# What the answer of a task may use, beside the value that it is named after.
+ANSWERS_MAY_USE: dict[TaskName, set[str]] = {"label": {"labels"}, "caption": set()}
+
+PromptTemplate = Annotated[str, Field(min_length=1), AfterValidator(lambda text: _template({"labels"}, text))]
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: closed (an unknown name is refused) and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class S3Settings(Section):
+    """The S3 store of the source and of the lake; its secrets come from the environment (AWS_ACCESS_KEY_ID, ...)."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+/?$",
+        description="Of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset means AWS.",
+    )
+    region: str | None = Field(None, description="Region of the buckets; unset leaves it to the environment.")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="host/bucket/key (`path`: MinIO) or bucket.host/key (`virtual`: OSS)."
+    )
+
+
+class Resources(Section):
+    """What one worker takes of the Ray cluster."""
+
+    cpus: float = Field(1, gt=0, description="CPUs; a model computes with as many threads.")
+    gpus: float = Field(0, ge=0, description="GPUs; a model runs on the CPU where 0.")
+    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray sets aside, in bytes.")
+    other: dict[str, float] = Field(default_factory=dict, description="Amounts of the cluster's own resource names.")
+
+
+class ImageLimits(Section):
+    """What an object may be to become an image."""
+
+    max_bytes: int = Field(64 * MiB, gt=0, description="Largest object that is read, in bytes.")
+    max_pixels: int = Field(
+        100_000_000, gt=0, le=PILLOW_MAX_PIXELS, description="Largest image that is decoded, in pixels."
+    )
+    decode_timeout_s: float = Field(20.0, gt=0, description="Seconds after which the decoding of one image is ended.")
+    decode_memory_bytes: int = Field(4096 * MiB, ge=512 * MiB, description="Address space of the decoding process.")
+
+
+class IngestSettings(ImageLimits):
+    """What an object may be to become an image, and how much is read between two commits."""
+
+    batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
+    batch_bytes: int = Field(256 * MiB, gt=0, description="Bytes between two commits, at most.")
+
+    def limits(self) -> ImageLimits:
+        """The part that decides which images are rejected."""
+        return ImageLimits(**{name: getattr(self, name) for name in ImageLimits.model_fields})
+
+
+class ScoreSettings(Section):
+    """How scores are computed."""
+
+    batch_rows: int = Field(4096, gt=0, description="Rows between two commits, at most.")
+    own: list[ImportPath] = Field(
+        default_factory=list, description="Scorers of one's own, by import path: `my_package.scorers:watermark`."
+    )
+    resources: dict[str, Resources] = Field(
+        default_factory=dict, description="What one worker takes, by scorer; one CPU where nothing is said."
+    )
+
+
+class DuplicateSettings(Section):
+    """When two images count as the same picture."""
+
+    max_distance: int = Field(
+        2, ge=0, le=12, description="Hamming distance of two 64-bit phashes: 2 for drawn pictures, 8-10 for photos."
+    )
+
+
+class TaskSettings(Section):
+    """What an image is asked and should answer, and how much of it is trained on."""
+
+    task: TaskName = Field(description="What the answer says of the image: its label, or its caption.")
+    prompt: PromptTemplate = Field(description="The user's words; may use {labels}.")
+    answer: str = Field(
+        min_length=1, description="The assistant's words; must use {label} (and may use {labels}), or {caption}."
+    )
+    weight: float = Field(
+        1.0, gt=0, description="Of this task's training examples, weight / greatest weight of a task are taken."
+    )
+
+    @field_validator("answer")
+    @classmethod
+    def _says_its_own(cls, text: str, info: ValidationInfo) -> str:
+        task: TaskName | None = info.data.get("task")
+        if task is None:  # refused already
+            return text
+        if f"{{{task}}}" not in text:
+            raise ValueError(f"the answer must contain {{{task}}}, or every image would be trained to say the same")
+        return _template({task} | ANSWERS_MAY_USE[task], text)
+
+
+class Limit(Section):
+    """The values of one score that an example may have."""
+
+    min: float | None = Field(None, description="Least value.")
+    max: float | None = Field(None, description="Greatest value.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class CurateSettings(Section):
+    """Which images become examples, and the words of an example."""
+
+    tasks: list[TaskSettings] = Field(
+        min_length=1,
+        description="What each image is asked, a task `label` or `caption` or both: its prompt, answer and weight.",
+    )
+    labels: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None, min_length=2, description="The classes to train on; all where unset."
+    )
+    min_sharpness: float = Field(0.0, ge=0, description="Least variance of the Laplacian (0-255 greyscale).")
+    min_luminance: float = Field(0.0, ge=0, le=255, description="Least mean luminance, 0-255.")
+    max_luminance: float = Field(255.0, ge=0, le=255, description="Greatest mean luminance, 0-255.")
+    max_clipped: Share = Field(1.0, description="Greatest share of pixels at 0 or 255.")
+    min_entropy: float = Field(0.0, ge=0, le=8, description="Least entropy of the grey histogram, in bits.")
+    limits: dict[str, Limit] = Field(
+        default_factory=dict, description="Least (`min`) and greatest (`max`) values of other scores, by column."
+    )
+    max_tokens: int = Field(4096, gt=0, description="Longest example in tokens, image tokens included.")
+
+    @field_validator("tasks")
+    @classmethod
+    def _one_of_each(cls, tasks: list[TaskSettings]) -> list[TaskSettings]:
+        names = [task.task for task in tasks]
+        twice = sorted(name for name in set(names) if names.count(name) > 1)
+        if twice:
+            raise ValueError(f"the task {twice[0]} is there twice: give one prompt and one answer for each task")
+        if "label" not in names and any("{labels}" in task.prompt for task in tasks):
+            raise ValueError("{labels} stands for nothing without the task label: take it out of the prompt")
+        return tasks
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_luminance > self.max_luminance:
+            raise ValueError(f"min_luminance {self.min_luminance} is above max_luminance {self.max_luminance}")
+        if self.labels is not None and len(set(self.labels)) < 2:
+            raise ValueError("labels: one class only; a classifier needs at least two different labels")
+        return self
+
+
+class BaseModelSettings(Section):
+    """The model that fine-tuning starts from."""
+
+    kind: Literal["tiny", "huggingface", "own"] = Field(
+        description="`tiny` is built in place, offline, with random weights; `own` by a function of one's own."
+    )
+    model_id: str | None = Field(None, description="Hugging Face id, for kind huggingface.")
+    revision: str | None = Field(
+        None, pattern=r"^[0-9a-f]{40}$", description="The full commit of the model on the hub, for kind huggingface."
+    )
+    builder: ImportPath | None = Field(
+        None, description="For kind own: `my_package.models:build`, called with a folder to save into and the seed."
+    )
+    chat_template: Literal["own", "mistral"] = Field(
+        "own", description="`mistral` puts this project's template (with generation marks) in place of the model's own."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the random weights, for the kinds tiny and own.")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.kind == "huggingface" and not (self.model_id and self.revision):
+            raise ValueError("kind huggingface needs model_id and revision (the full commit on the hub)")
+        if self.kind == "own" and not self.builder:
+            raise ValueError("kind own needs builder, such as my_package.models:build")
+        return self
+
+
+class Recipe(Section):
+    """What a checkpoint is made by; learning rate as AdamW takes it, batch size per worker."""
+
+    epochs: int = Field(gt=0, description="Passes over the training split.")
+    batch_size: int = Field(gt=0, description="Examples per worker and step.")
+    gradient_accumulation: int = Field(1, gt=0, description="Steps whose gradients are added up before an update.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up before the cosine.")
+    lora_r: int = Field(16, gt=0, description="LoRA rank.")
+    lora_alpha: int = Field(32, gt=0, description="LoRA alpha.")
+    lora_exclude: str | None = Field(None, description="Regular expression of modules that get no adapter.")
+    modules_to_save: list[str] = Field(default_factory=list, description="Modules trained whole, beside the adapter.")
+    precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the training.")
+    workers: int = Field(1, gt=0, description="Ray Train workers; each takes a batch of its own.")
+    seed: int = Field(0, ge=0, description="Seed of shuffling and of new weights.")
+
+
+class TrainSettings(Recipe):
+    """The fine-tuning: its recipe, and what it takes of the cluster."""
+
+    resources: Resources = Field(Resources(), description="Of one worker; 1 CPU makes a CPU run repeatable to the bit.")
+
+    def recipe(self) -> Recipe:
+        """The part that decides on the weights."""
+        return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
+
+
+class EvaluateSettings(Section):
+    """What a challenger must show to be promoted."""
+
+    min_accuracy: Share = Field(0.6, description="Least accuracy on the held-out split.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Confidence of the interval of the difference.")
+    bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the paired bootstrap.")
+
+
+class Decoding(Section):
+    """What decides on an answer, besides the model."""
+
+    task: TaskName | None = Field(
+        None, description="What is asked: `label` or `caption`; unset asks for the label where that was trained."
+    )
+    prompt: PromptTemplate | None = Field(
+        None, description="Another prompt for that task than the one the model was trained with; may use {labels}."
+    )
+    max_new_tokens: int = Field(64, gt=0, description="Longest caption that is written, in tokens.")
+    precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
+
+
+class PredictSettings(Decoding):
+    """How answers are generated, for the evaluation and for the predictions."""
+
+    model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
+    batch_size: int = Field(32, gt=0, description="Images per forward pass.")
+    answers_at_once: int = Field(8, gt=0, description="Answers per image in one forward pass; each takes a cache.")
+    batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
+    actors: int = Field(1, gt=0, description="Ray actors that hold a model.")
+    resources: Resources = Field(Resources(), description="Of one actor.")
+
+    def decoding(self) -> Decoding:
+        """The part that decides on an answer, besides the model."""
+        return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})

@@ -1,0 +1,90 @@
+"""Lakes written by hand: rows as they are given, and records of materializations that no job made."""
+
+import hashlib
+import io
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import append
+from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.refs import Record
+
+# What users call things: these must neither break a table nor add a picture nor start a formula.
+ODD_NAMES = (
+    "a|b\\|c",
+    "two\nlines",
+    "<img src=x onerror=alert(1)>",
+    "![x](https://example.com/x.png)",
+    "**bold** `code` ~gone~ _low_",
+    "$\\frac{1$ and $2",
+    "客厅 гостиная säule",
+    "\u202etxet\x00",
+    "",
+    "n" * 300,
+)
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def noise(seed: int, width: int = 300, height: int = 225) -> Image.Image:
+    """What compresses worst."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def plain(colour: str) -> bytes:
+    return png(Image.new("RGB", (40, 30), colour))
+
+
+def write(tables: LakeTables, table: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows in one commit; a column that a row lacks is null."""
+    ds = tables.open_or_create(table, schema, {})
+    columns = {name: [row.get(name) for row in rows] for name in schema.names}
+    if "image" in columns:
+        columns["image"] = lance.blob_array(columns["image"])
+    lance.write_dataset(pa.table(columns, schema=pa.schema(list(ds.schema))), ds, mode="append")
+
+
+def image_row(image_id: str, label: str | None, data: bytes | None, **more: Any) -> dict[str, Any]:
+    """A row of `images.lance`; without bytes a refused one."""
+    row = {"image_id": image_id, "label": label, "image": data, "sha256": None, "error": None}
+    if data is None:
+        return row | {"error": "corrupt: JPEG, it ends early"} | more
+    size = {"width": 40, "height": 30, "num_bytes": len(data)}
+    return row | {"sha256": hashlib.sha256(data).hexdigest()} | size | more
+
+
+def write_images(tables: LakeTables, rows: Sequence[Mapping[str, Any]], *scores: pa.Field) -> None:
+    write(tables, IMAGES, pa.schema([*IMAGES_SCHEMA, *scores]), rows)
+
+
+def record(tables: LakeTables, asset: str, inputs: Sequence[Record] = (), **metadata: Any) -> Record:
+    """A materialization at the newest version of the asset's table."""
+    table = table_of(asset)
+    made = Record(
+        id=uuid.uuid4().hex,
+        asset=asset,
+        ref=tables.ref(table, tables.open(table).version),
+        run_id="run",
+        step="step",
+        code_version="1",
+        inputs=tuple(item.as_input() for item in inputs),
+        metadata={"rows": 0, **metadata},
+        watermarks={},
+        at=datetime.now(UTC),
+        reused=False,
+    )
+    append(tables, made)
+    return made

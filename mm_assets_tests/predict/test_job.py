@@ -1,0 +1,85 @@
+"""Predictions by task: labels, captions as the model writes them, and the row that a bad image costs."""
+
+from typing import Any
+
+import pytest
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.evaluate.job import evaluate_checkpoint
+from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.predict.job import predict
+from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
+from mm_assets.settings.sections import TaskSettings
+from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store, untrained
+from mm_assets_tests.steps import run_step
+
+
+@pytest.fixture(autouse=True)
+def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm_assets.finetune.job.fine_tune", untrained)
+
+
+def trained(tables: LakeTables, *tasks: TaskSettings, **odd: Any) -> None:
+    rows = photos()
+    rows[0] |= odd
+    store(tables, rows)
+    dataset(tables, CurateSettings(tasks=list(tasks)))
+    checkpoint(tables)
+    run_step(
+        tables,
+        lambda step: evaluate_checkpoint(step, tables, InProcess(), EvaluateSettings(), PredictSettings()),
+        "evaluation",
+        inputs=("llava_checkpoint",),
+    )
+
+
+def predicted(tables: LakeTables, **settings: Any) -> Record:
+    how = PredictSettings(batch_rows=7, batch_size=3, max_new_tokens=5, **settings)
+    made = run_step(
+        tables,
+        lambda step: predict(step, tables, InProcess(), how),
+        "batch_predictions",
+        inputs=("image_table", "evaluation"),
+    )
+    return made["batch_predictions"]
+
+
+def rows(tables: LakeTables) -> list[dict[str, Any]]:
+    return list(tables.open("predictions").to_table().to_pylist())
+
+
+def test_captions_are_free_text(tables: LakeTables) -> None:
+    trained(tables, CAPTION, image=b"no image", error=None)
+    said = predicted(tables).metadata
+    assert (said["task"], said["rows"], said["rows_failed"], said["predicted_labels"]) == ("caption", 16, 1, {})
+    bad, *good = sorted(rows(tables), key=lambda row: row["error"] is None)
+    assert bad["image_id"] == photos()[0]["image_id"]
+    assert (bad["answer"], bad["confidence"]) == (None, None)
+    assert {row["prompt_digest"] for row in good} == {said["prompt_digest"]}
+    for row in good:
+        assert row["answer"] is not None
+        assert row["label"] is None
+        assert 0 < row["confidence"] <= 1
+
+
+def test_of_two_tasks_the_label_is_asked_unless_the_settings_say_otherwise(tables: LakeTables) -> None:
+    trained(tables, CAPTION, LABEL)
+    said = predicted(tables).metadata
+    assert (said["task"], said["rows_computed"]) == ("label", 16)
+    assert all(row["answer"] == f"a {row['label']}." for row in rows(tables))
+    assert sum(said["predicted_labels"].values()) == 16
+    captions = predicted(tables, task="caption").metadata
+    assert (captions["task"], captions["rows_computed"]) == ("caption", 16)
+    assert predicted(tables, task="label").metadata["rows_computed"] == 16  # its last record: nothing was computed anew
+    assert len(rows(tables)) == 32
+
+
+def test_longer_captions_are_other_answers(tables: LakeTables) -> None:
+    trained(tables, CAPTION)
+    assert predicted(tables).metadata["prompt_digest"] != predicted(tables, precision="bf16").metadata["prompt_digest"]
+
+
+def test_a_task_that_was_not_trained_is_refused(tables: LakeTables) -> None:
+    trained(tables, LABEL)
+    with pytest.raises(RefusalError, match=r"MM_PREDICT__TASK\) is caption, and model .* was trained on label alone"):
+        predicted(tables, task="caption")

@@ -1,0 +1,110 @@
+"""A Ray cluster of several nodes on this machine, started apart from the tests as an administrator would.
+
+Its workers cannot import the project from a path of their own: a `sitecustomize` takes it from them.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOKEN = "a-token-of-the-tests-0123456789abcdef"  # noqa: S105
+ROOT = Path(__file__).parent.parent
+HIDE = f"""
+import sys
+sys.path[:] = [path for path in sys.path if path != {str(ROOT)!r}]
+sys.meta_path[:] = [f for f in sys.meta_path if "mm_assets" not in f"{{getattr(f, '__module__', '')}}{{f!r}}"]
+"""
+
+
+@dataclass
+class RayNodes:
+    folder: Path
+    port: int
+    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a client of the cluster sets."""
+        return {"MM_RAY_ADDRESS": self.address, "RAY_AUTH_TOKEN": TOKEN}
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a node and wait until it says that it runs."""
+        hidden = self.folder / "hide"
+        hidden.mkdir(exist_ok=True)
+        (hidden / "sitecustomize.py").write_text(HIDE)
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("MM_", "RAY_", "AWS_"))}
+        environment = {
+            **known,
+            "HOME": str(home),
+            "PYTHONPATH": str(hidden),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        }
+        log = self.folder / f"{name}.log"
+        program = str(Path(sys.executable).with_name("ray"))
+        common = ["--object-store-memory=120000000", "--block"]
+        with log.open("wb") as output:
+            self.nodes[name] = subprocess.Popen(
+                [program, "start", *arguments, *common],
+                env=environment,
+                cwd="/",
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 90
+        while b"--block" not in log.read_bytes():
+            assert self.nodes[name].poll() is None, log.read_text()
+            assert time.monotonic() < deadline, f"{name} did not start: {log.read_text()}"
+            time.sleep(0.1)
+
+    def start_head(self) -> None:
+        """The head takes no work, so that it is never the one that is killed."""
+        self.start("head", "--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
+
+    def start_worker(self, name: str) -> None:
+        resources = f'{{"{name}": 1}}'
+        self.start(name, f"--address={self.address}", "--num-cpus=2", f"--resources={resources}")
+
+    def kill(self, name: str) -> None:
+        """Kill -9 everything of a node at once, as a lost machine would be."""
+        os.killpg(self.nodes.pop(name).pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        for name in reversed(list(self.nodes)):
+            node = self.nodes.pop(name)
+            node.terminate()  # `ray start --block` ends the node's processes
+            try:
+                node.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(node.pid, signal.SIGKILL)
+
+
+@contextmanager
+def ray_nodes(folder: Path) -> Iterator[RayNodes]:
+    """A head and two workers, `first` and `second`; each has a resource of its own name."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    nodes = RayNodes(folder, port)
+    try:
+        nodes.start_head()
+        for name in ("first", "second"):
+            nodes.start_worker(name)
+        yield nodes
+    finally:
+        nodes.stop()

@@ -1,0 +1,127 @@
+"""A lake of a few captioned pictures, scored by hand: what the stages after scoring read, in one process, without Ray."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from mm_assets.curate.job import build_dataset
+from mm_assets.curate.splits import TEST, TRAIN, split_of
+from mm_assets.demo.pictures import draw_area
+from mm_assets.demo.tiny_llava import build
+from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
+from mm_assets.engines.model_files import keep, staging
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.trainer import Trained
+from mm_assets.finetune.job import provide_base, train_checkpoint
+from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.score.job import GROUP_FIELDS, NEAR_DUPLICATES
+from mm_assets.score.scorers import SCORERS, Scorer
+from mm_assets.settings import BaseModelSettings, CurateSettings, Resources, TrainSettings
+from mm_assets.settings.sections import TaskSettings
+from mm_assets_tests.steps import run_step
+
+LABEL = TaskSettings(task="label", prompt="what is it?", answer="a {label}.")
+CAPTION = TaskSettings(task="caption", prompt="describe it", answer="{caption}")
+TRAINING = TrainSettings(epochs=1, batch_size=4, learning_rate=1e-3)
+BUILT_IN = [SCORERS[name] for name in ("sharpness", "exposure", "entropy")]
+
+
+class InProcess(Cluster):
+    """The cluster's interface to jobs, here."""
+
+    def map_batches(
+        self,
+        worker: type[Any],
+        arguments: tuple[Any, ...],
+        batches: Sequence[Sequence[Any]],
+        each: Callable[[Any], None],
+        *,
+        actors: int | None = None,
+        needs: Resources = Resources(),  # noqa: B008  (frozen)
+    ) -> Iterator[list[Any]]:
+        call = worker(*arguments) if any(batches) else None
+        for batch in batches:
+            results = [call(item) for item in batch if call]
+            for result in results:
+                each(result)
+            yield results
+
+
+def names(split: str, count: int) -> list[str]:
+    """Ids of images that belong to a split."""
+    found = (f"{split}-{number}.png" for number in range(1000))
+    return [name for name in found if split_of(name) == split][:count]
+
+
+def photos(captions: Mapping[str, str] = MappingProxyType({})) -> list[dict[str, Any]]:
+    """Eight pictures to train on and eight to hold out, of two labels, with captions (those given by id, or others)."""
+    ids = [*names(TRAIN, 8), *names(TEST, 8)]
+    labels = ["pool", "Terrace/Patio"] * 8
+    return [
+        {"image_id": name, "label": label, "caption": captions.get(name, f"There is a {label} {name[:-4]}.")}
+        for name, label in zip(ids, labels, strict=True)
+    ]
+
+
+def store(tables: LakeTables, rows: list[dict[str, Any]], scorers: Sequence[Scorer] = BUILT_IN) -> None:
+    """Publish rows as what ingest and scoring leave behind; a row may hold any column, the rest is made up."""
+    scored = pa.schema([*IMAGES_SCHEMA, *(field for scorer in scorers for field in scorer.fields()), *GROUP_FIELDS])
+    assets = ["image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES]
+
+    def job(step: Step) -> dict[str, Final]:
+        finals = {asset: Final({"rows": len(rows)}) for asset in assets}
+        ds = tables.open_or_create(IMAGES, scored, step.properties(assets, 0))
+        whole = [_row(row, scorers) for row in rows]
+        columns = {name: [row.get(name) for row in whole] for name in scored.names}
+        table = pa.table({**columns, "image": lance.blob_array(columns["image"])}, schema=scored)
+        operation = lance.LanceOperation.Append(write_fragments(tables, IMAGES, table))
+        commit(ds, operation, step.properties(assets, 1, finals))
+        return finals
+
+    run_step(tables, job, *assets)
+
+
+def _row(row: dict[str, Any], scorers: Sequence[Scorer]) -> dict[str, Any]:
+    name = row["image_id"]
+    file = io.BytesIO()
+    draw_area("pool", np.random.default_rng(len(name))).save(file, "PNG")
+    scores = {"sharpness": 50.0, "luminance": 100.0, "clipped": 0.1, "entropy": 5.0}
+    state = {scorer.rev_column: "1" for scorer in scorers}
+    groups = {"group_id": name, "first_group_id": name, "near_duplicates_rev": "1"}
+    image = {"image": file.getvalue(), "sha256": hashlib.sha256(name.encode()).hexdigest(), "width": 96, "height": 96}
+    return {**scores, **state, **groups, **image, **row}
+
+
+def dataset(tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer] = BUILT_IN) -> Record:
+    """Materialize the base model and the dataset."""
+    run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="tiny")), "base_model")
+    inputs = ("image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES, "base_model")
+    offered = [*SCORERS.values(), *(scorer for scorer in scorers if scorer.name not in SCORERS)]
+    made = run_step(tables, lambda step: build_dataset(step, tables, settings, offered), "sft_dataset", inputs=inputs)
+    return made["sft_dataset"]
+
+
+def untrained(*arguments: Any) -> Trained:
+    """In place of `fine_tune`: another model of random weights."""
+    tables: LakeTables = arguments[1]
+    with staging(tables) as folder:
+        build(folder, seed=1)
+        return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
+
+
+def checkpoint(tables: LakeTables, settings: TrainSettings = TRAINING) -> Record:
+    """Materialize the checkpoint; the test puts `untrained` into the place of the training."""
+    made = run_step(
+        tables,
+        lambda step: train_checkpoint(step, tables, InProcess(), settings, force=False),
+        "llava_checkpoint",
+        inputs=("sft_dataset", "base_model"),
+    )
+    return made["llava_checkpoint"]
