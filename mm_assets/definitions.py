@@ -10,11 +10,12 @@ from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
 from mm_assets.jobs import JOBS
+from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.predict.assets import batch_predictions
 from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.score.assets import near_duplicates, scores_asset
-from mm_assets.score.own import all_scorers, limited, modules
-from mm_assets.settings import Settings, digest, load_settings
+from mm_assets.score.own import all_scorers, limited
+from mm_assets.settings import Settings, SettingsError, digest, load_settings
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
 READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
@@ -29,7 +30,15 @@ READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
 
 
 def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The graph; the profile adds scorers to it."""
+    """The graph; the profile adds scorers to it.
+
+    Raises:
+        SettingsError: the profile names code that is not there.
+    """
+    try:
+        check(settings.base.builder)
+    except OwnCodeError as error:
+        raise SettingsError(f"base.builder (MM_BASE__BUILDER): {error}") from error
     scorers = all_scorers(settings.score)
     return [
         raw_images,

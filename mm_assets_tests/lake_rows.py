@@ -5,11 +5,13 @@ import io
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables
@@ -46,6 +48,19 @@ def noise(seed: int, width: int = 300, height: int = 225) -> Image.Image:
 
 def plain(colour: str) -> bytes:
     return png(Image.new("RGB", (40, 30), colour))
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[tuple[Any, ...]]:
+    """The arguments of every call of a function from now on; it does what it did."""
+    found: list[tuple[Any, ...]] = []
+    function = getattr(module, name)
+
+    def keep(*arguments: Any, **named: Any) -> Any:
+        found.append(arguments)
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(module, name, keep)
+    return found
 
 
 def write(tables: LakeTables, table: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:

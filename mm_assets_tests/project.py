@@ -72,6 +72,23 @@ class Project:
             check=False,
         )
 
+    def spawn(self, *arguments: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
+        """Start dagster and go on; what it says is in `log`."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
+        with self.log.open("w") as log:
+            return subprocess.Popen(
+                [str(Path(sys.executable).with_name("dagster")), *arguments],
+                env={**environment, **self.environment()},
+                cwd=cwd or self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    @property
+    def log(self) -> Path:
+        return self.home / "command.log"
+
     @property
     def tables(self) -> LakeTables:
         return LakeTables(str(self.lake))

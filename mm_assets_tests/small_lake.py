@@ -1,4 +1,4 @@
-"""A lake of a few captioned pictures, scored by hand: what the stages after scoring read, in one process, without Ray."""
+"""A lake of a few captioned pictures, scored by hand: what the stages after scoring read, without Ray."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from mm_assets.curate.job import build_dataset
 from mm_assets.curate.splits import TEST, TRAIN, split_of
@@ -101,7 +102,7 @@ def _row(row: dict[str, Any], scorers: Sequence[Scorer]) -> dict[str, Any]:
 
 def dataset(tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer] = BUILT_IN) -> Record:
     """Materialize the base model and the dataset."""
-    run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="tiny")), "base_model")
+    run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="built")), "base_model")
     inputs = ("image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES, "base_model")
     offered = [*SCORERS.values(), *(scorer for scorer in scorers if scorer.name not in SCORERS)]
     made = run_step(tables, lambda step: build_dataset(step, tables, settings, offered), "sft_dataset", inputs=inputs)
@@ -116,12 +117,16 @@ def untrained(*arguments: Any) -> Trained:
         return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
 
 
-def checkpoint(tables: LakeTables, settings: TrainSettings = TRAINING) -> Record:
-    """Materialize the checkpoint; the test puts `untrained` into the place of the training."""
-    made = run_step(
-        tables,
-        lambda step: train_checkpoint(step, tables, InProcess(), settings, force=False),
-        "llava_checkpoint",
-        inputs=("sft_dataset", "base_model"),
-    )
+def checkpoint(
+    tables: LakeTables, settings: TrainSettings = TRAINING, training: Callable[..., Trained] = untrained
+) -> Record:
+    """Materialize the checkpoint, with something quick in place of the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mm_assets.finetune.job.fine_tune", training)
+        made = run_step(
+            tables,
+            lambda step: train_checkpoint(step, tables, InProcess(), settings, force=False),
+            "llava_checkpoint",
+            inputs=("sft_dataset", "base_model"),
+        )
     return made["llava_checkpoint"]

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,8 @@ from mm_assets.settings import S3Settings
 # Any pair will do for moto, which takes every signature.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "no-secret", "AWS_EC2_METADATA_DISABLED": "true"}
 START_S = 60.0
+# How long an ending proxy may wait for itself.
+POLL_S = 0.02
 
 
 def free_port() -> int:
@@ -79,10 +82,13 @@ class Bucket:
 
     def put_folder(self, folder: Path, prefix: str) -> str:
         """Store every file below a folder; gives the uri of the prefix."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                self.put(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        self.put_all({f"{prefix}/{path.relative_to(folder)}": path.read_bytes() for path in paths})
         return f"{self.uri}/{prefix}"
+
+    def put_all(self, objects: dict[str, bytes]) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self.put, objects.keys(), objects.values()))
 
     def delete(self, key: str) -> None:
         client(self.s3).delete_object(Bucket=self.name, Key=key)
@@ -113,21 +119,25 @@ def bucket(s3_server: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 @dataclass
 class Fault:
-    """What the proxy does to answers instead of passing them on: an error of S3, or a body that ends too early.
+    """What the proxy does to answers instead of passing them on.
 
     Args:
         key: only requests whose path ends so are answered like this,
         times: and only so many of them.
-        status: of the answer; 200 keeps the store's answer, and cuts its body in the middle.
-        code: S3's name of the error.
-        method: only these requests, all where it is None.
+        status: of the answer.
+        code: S3's name of an error,
+        document: or the answer; without either, the store's own answer ends in its middle.
     """
 
     key: str
-    times: int
+    times: int = 99
     status: int = 200
     code: str = ""
-    method: str | None = None
+    document: str = ""
+
+    def answer(self) -> bytes:
+        error = f"<Error><Code>{self.code}</Code><Message>said by the test</Message></Error>" if self.code else ""
+        return (self.document or error).encode()
 
 
 @dataclass
@@ -138,9 +148,9 @@ class Proxy:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def fault_of(self, method: str, path: str) -> Fault | None:
+    def fault_of(self, path: str) -> Fault | None:
         for fault in self.faults:
-            if fault.times and urlsplit(path).path.endswith(fault.key) and fault.method in (None, method):
+            if fault.times and urlsplit(path).path.endswith(fault.key):
                 fault.times -= 1
                 return fault
         return None
@@ -154,10 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.proxy.requests.append(f"{self.command} {self.path}")
-        fault = self.proxy.fault_of(self.command, self.path)
+        fault = self.proxy.fault_of(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if fault is not None and fault.code:
-            self._send(fault.status, {}, _error_document(fault.code))
+        if fault is not None and fault.answer():
+            self._send(fault.status, {}, fault.answer())
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.server_port)
         upstream.request(self.command, self.path, body, dict(self.headers))
@@ -186,10 +196,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _error_document(code: str) -> bytes:
-    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the test</Message></Error>".encode()
-
-
 @pytest.fixture
 def proxy(bucket: Bucket) -> Iterator[Proxy]:
     """A proxy before the server of `bucket`; its faults are the test's to set."""
@@ -197,6 +203,6 @@ def proxy(bucket: Bucket) -> Iterator[Proxy]:
     handler = type("Handler", (_Handler,), {"proxy": made, "server_port": urlsplit(str(bucket.s3.endpoint)).port})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         made.s3 = bucket.s3.model_copy(update={"endpoint": f"http://127.0.0.1:{server.server_address[1]}"})
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True).start()
         yield made
         server.shutdown()

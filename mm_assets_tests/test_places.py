@@ -47,7 +47,6 @@ def test_a_manifest_is_a_source_and_may_lie_beside_the_lake(
         ("MM_RAY_ADDRESS", "head", r"ray_address \(MM_RAY_ADDRESS\): head is no address"),
         ("MM_TRAIN__RESOURCES__GPUS", "-1", r"train.resources.gpus \(MM_TRAIN__RESOURCES__GPUS\)"),
         ("MM_SCORE__OWN", '["watermark"]', r"score.own.0 \(MM_SCORE__OWN__0\): .*pattern"),
-        ("MM_BASE__KIND", "own", "kind own needs builder, such as my_package.models:build"),
     ],
 )
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str) -> None:

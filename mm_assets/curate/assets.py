@@ -12,7 +12,6 @@ from mm_assets.score.assets import near_duplicates
 from mm_assets.score.scorers import Scorer
 from mm_assets.settings import Settings
 
-
 # What the named limits of the settings (curate.min_sharpness, ...) read.
 ALWAYS = ("sharpness", "exposure", "entropy")
 

@@ -46,7 +46,7 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
         Section("captions that were foretold least", _tiles(tables, record, unexpected(evaluated, MISTAKES), _caption)),
     ]
     if any(section.tiles for section in sections):
-        drawn["preview_mistakes"] = sheet("Mistakes", sections, 4, 18_000)
+        drawn["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)
     return drawn
 
 
@@ -63,7 +63,7 @@ def _matrix(names: list[str], counts: np.ndarray) -> str:
     known = chosen[totals[chosen] > 0]  # what is an answer only (an error, a label of no example) has no row
     shown = counts[np.ix_(known, chosen)]
     labels, answers = [names[i] for i in known], [names[i] for i in chosen]
-    drawn = plots.matrix("Answers by true label", labels, answers, shown, totals[known], 14_000)
+    drawn = plots.matrix("Answers by true label", labels, answers, shown, totals[known], 16_000)
     if len(chosen) == len(names):
         return drawn
     return f"The {len(chosen)} of {len(names):,} classes that are confused most\n\n{drawn}"

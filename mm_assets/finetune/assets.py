@@ -14,8 +14,8 @@ def base_model(
 ) -> dg.MaterializeResult:
     """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
 
-    A Hugging Face model at a pinned revision, or (profile `local`) a tiny LLaVA-NeXT with random weights, built
-    offline.
+    A Hugging Face model at a pinned revision, or one built in place by a function (profile `local`: a tiny
+    LLaVA-NeXT with random weights, offline).
     """
     from mm_assets.finetune.job import provide_base
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.own_code import load
 from mm_assets.settings import BaseModelSettings, TrainSettings
-
-TINY = "mm_assets.demo.tiny_llava:build"
 
 
 def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) -> Final:
@@ -33,7 +31,7 @@ def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) ->
     ds = tables.open_or_create(TABLE, SCHEMA, step.properties(["base_model"], 0))
     model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
     if model is None:
-        name = settings.model_id or settings.builder or "tiny-llava-next"
+        name = settings.model_id or settings.builder
         with staging(tables) as folder:
             _fetch_or_build(folder, settings)
             digest, num_bytes = keep(tables, folder)
@@ -54,8 +52,7 @@ def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Fin
 
 def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
     if settings.kind != "huggingface":
-        module, name = (settings.builder or TINY).split(":")
-        getattr(import_module(module), name)(folder, settings.seed)
+        load(settings.builder)(folder, settings.seed)
     else:
         from huggingface_hub import snapshot_download
 

@@ -20,7 +20,7 @@ MAX_LABELS = 26
 TILES, MISTAKES, RIGHT = 12, 8, 4
 # Of a caption that a model wrote, in the gallery.
 CAPTION_LINES = 4
-COLUMNS = ["image_id", "sha256", "prompt_digest", "answer", "label", "confidence"]
+COLUMNS = ["image_id", "sha256", "answer", "label", "confidence"]
 
 
 def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
@@ -46,9 +46,9 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
 def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
     """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
     asked = f"answer is not null and model_digest = '{record.metadata['digest']}'"
-    found = predictions.scanner(columns=COLUMNS, filter=asked).to_table()
     if "prompt_digest" in record.metadata:
-        found = found.filter(pc.equal(found["prompt_digest"], record.metadata["prompt_digest"]))
+        asked += f" and prompt_digest = '{record.metadata['prompt_digest']}'"
+    found = predictions.scanner(columns=COLUMNS, filter=asked).to_table()
     known = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
     places = pc.index_in(found["image_id"], known["image_id"])
     same = pc.fill_null(pc.equal(known["sha256"].take(places), found["sha256"]), False)

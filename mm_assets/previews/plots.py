@@ -22,6 +22,8 @@ BINS = 40
 NOTHING = "There is nothing to draw."
 # A matrix of more classes has no room for its numbers.
 MAX_NUMBERS = 15
+# More would cost bytes and show nothing.
+SHADES = 8
 # Matplotlib computes with squares and sums of its limits.
 _BEYOND = 1e100
 
@@ -149,13 +151,16 @@ def matrix(
         totals: shape (rows,): of each whole row, of which the columns may be a part.
         max_chars: most characters of the picture.
     """
+    import matplotlib
+
     if not len(rows):
         return NOTHING
     cell = 30 if len(columns) <= MAX_NUMBERS else 14
     figure, (axes,) = _figure(max(200, cell * len(rows) + 120), width=max(360, cell * len(columns) + 170))
     # The root makes one mistake in a hundred visible.
     shares = np.sqrt(counts / totals[:, None])
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    shades = matplotlib.colormaps["Blues"].resampled(SHADES)
+    axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="equal")
     axes.set_xticks(range(len(columns)), [_plain(name) for name in columns], rotation=90)
     axes.set_yticks(range(len(rows)), [_plain(name) for name in rows])
     axes.set_xlabel("answer", fontsize=FONT, color=_INK)

@@ -1,13 +1,11 @@
 """Scorers of the user's own, by the import paths that the profile names; refused when the definitions load."""
 
 from collections.abc import Iterable
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 
 import pyarrow as pa
 
 from mm_assets.lineage.columns import SOURCES
+from mm_assets.own_code import OwnCodeError, load
 from mm_assets.score.scorers import SCORERS, Scorer
 from mm_assets.settings import ScoreSettings, Settings, SettingsError
 
@@ -56,26 +54,11 @@ def limited(settings: Settings, scorers: dict[str, Scorer]) -> list[Scorer]:
     return [scorer for scorer in scorers.values() if set(scorer.columns) & set(settings.curate.limits)]
 
 
-def modules(paths: Iterable[str]) -> list[str]:
-    """The folders (or single files) of the top-level packages of import paths, for workers that cannot import them."""
-    return sorted({place for path in paths for place in _places(path)})
-
-
-def _places(path: str) -> list[str]:
-    spec = find_spec(path.split(":")[0].split(".")[0])
-    if spec is None:
-        return []
-    return [str(Path(place)) for place in spec.submodule_search_locations or [spec.origin or ""]]
-
-
 def _import(path: str) -> Scorer:
-    module, name = path.split(":")
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(
-            f"{OWN}: {path} cannot be imported ({error}): install its package, or call dagster in the folder that has it"
-        ) from error
+        found = load(path)
+    except OwnCodeError as error:
+        raise SettingsError(f"{OWN}: {error}") from error
     if not isinstance(found, Scorer):
         raise SettingsError(f"{OWN}: {path} is no scorer: decorate it with @scorer(revision, column=type)")
     return found

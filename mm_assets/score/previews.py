@@ -58,7 +58,7 @@ def _column(ds: "lance.LanceDataset", name: str, max_chars: int) -> str:
         return "No image has a value."
     nulls = scored[name].null_count
     odd = len(values) - len(finite) - nulls
-    words = f"{len(finite):,} values, {nulls:,} images without one" + (f", {odd:,} not finite" if odd else "")
+    words = f"{len(finite):,} values; images without one: {nulls:,}" + (f"; not finite: {odd:,}" if odd else "")
     plot = plots.histograms(f"Values of {name}", {name: finite}, PLOT_CHARS)
     ends = sheet(f"Lowest and highest {name}", _ends(ds, scored, values), ENDS, max_chars - PLOT_CHARS - 200)
     return f"{words}\n\n{plot}\n\n{ends}"

@@ -180,27 +180,25 @@ class CurateSettings(Section):
 class BaseModelSettings(Section):
     """The model that fine-tuning starts from."""
 
-    kind: Literal["tiny", "huggingface", "own"] = Field(
-        description="`tiny` is built in place, offline, with random weights; `own` by a function of one's own."
-    )
+    kind: Literal["built", "huggingface"] = Field(description="Built in place by `builder`, or taken from the hub.")
     model_id: str | None = Field(None, description="Hugging Face id, for kind huggingface.")
     revision: str | None = Field(
         None, pattern=r"^[0-9a-f]{40}$", description="The full commit of the model on the hub, for kind huggingface."
     )
-    builder: ImportPath | None = Field(
-        None, description="For kind own: `my_package.models:build`, called with a folder to save into and the seed."
+    builder: ImportPath = Field(
+        "mm_assets.demo.tiny_llava:build",
+        description="For kind built: a function (the tiny one, with random weights, or one's own) that is called with a "
+        "folder to save into and the seed.",
     )
     chat_template: Literal["own", "mistral"] = Field(
         "own", description="`mistral` puts this project's template (with generation marks) in place of the model's own."
     )
-    seed: int = Field(0, ge=0, description="Seed of the random weights, for the kinds tiny and own.")
+    seed: int = Field(0, ge=0, description="Seed of the random weights, for kind built.")
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
         if self.kind == "huggingface" and not (self.model_id and self.revision):
             raise ValueError("kind huggingface needs model_id and revision (the full commit on the hub)")
-        if self.kind == "own" and not self.builder:
-            raise ValueError("kind own needs builder, such as my_package.models:build")
         return self
 
 

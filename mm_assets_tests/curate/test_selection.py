@@ -31,8 +31,8 @@ ALL = [*SCORERS.values(), OWN]
 
 def row(image_id: str, **values: Any) -> dict[str, Any]:
     scores = {"sharpness": 50.0, "luminance": 100.0, "clipped": 0.1, "entropy": 5.0, "watermark": 0.2, "faces": 1}
-    state = {f"{name}_rev": "1" for name in ("sharpness", "exposure", "entropy", "marks")}
-    state |= {name.replace("_rev", "_error"): None for name in state}
+    names = ("sharpness", "exposure", "entropy", "marks")
+    state = {**{f"{name}_rev": "1" for name in names}, **{f"{name}_error": None for name in names}}
     groups = {"group_id": image_id, "first_group_id": image_id}
     words = {"label": "pool", "caption": f"The {image_id}."}
     return {"image_id": image_id, **words, "error": None, **scores, **state, **groups, **values}

@@ -1,4 +1,4 @@
-"""A bucket is listed and read as a folder is; what is wrong with one object is told from what is wrong with the store."""
+"""A bucket is listed and read as a folder is; what is wrong with one object is told from a fault of the store."""
 
 from pathlib import Path
 
@@ -21,7 +21,6 @@ NAMES = [
     "a+b&c.jpg",
     "100%41.jpg",
     "h\u00f4tel \u2603.png",
-    "line\nbreak.jpg",
     "back\\slash.jpg",
     'it\'s "so".jpg',
     "pool/deep/er.jpg",
@@ -46,6 +45,20 @@ def test_a_folder_copied_to_a_bucket_gives_the_same_rows(bucket: Bucket, tmp_pat
         assert found.drop_columns("etag").equals(expected.drop_columns("etag"))
         content = {source.read(row, 1000).decode() for row in found["source_uri"].to_pylist()}
         assert content == set(NAMES)
+
+
+def test_a_line_break_in_a_key_survives(bucket: Bucket, proxy: Proxy) -> None:
+    """The server of the tests takes no such key, so the proxy says that there is one."""
+    entry = "<Contents><Key>line%0Abreak.jpg</Key><ETag>&quot;1&quot;</ETag><Size>1</Size></Contents>"
+    page = f"<ListBucketResult><EncodingType>url</EncodingType>{entry}</ListBucketResult>"
+    proxy.faults = [Fault(bucket.name, document=page)]
+    source = S3Source(bucket.uri, proxy.s3)
+    assert source.list(print).select(["image_id", "source_uri"]).to_pylist() == [
+        {"image_id": "line\nbreak.jpg", "source_uri": "line%0Abreak.jpg"}
+    ]
+    with pytest.raises(ImageError):
+        source.read("line%0Abreak.jpg", 10)
+    assert proxy.requests[-1].split("?")[0] == f"GET /{bucket.name}/line%0Abreak.jpg"
 
 
 def test_a_prefix_ends_at_a_slash_and_folders_are_no_images(bucket: Bucket) -> None:
@@ -74,8 +87,7 @@ def test_the_etag_has_no_quotes_and_follows_changes(bucket: Bucket) -> None:
 
 
 def test_more_than_a_page_is_listed(bucket: Bucket) -> None:
-    for number in range(1003):
-        bucket.put(f"many/{number:04}", b"1")
+    bucket.put_all({f"many/{number:04}": b"1" for number in range(1003)})
     listed = S3Source(f"{bucket.uri}/many", bucket.s3).list(print)
     assert listed["image_id"].to_pylist() == [f"{number:04}" for number in range(1003)]
 
@@ -84,7 +96,7 @@ def test_what_is_wrong_with_one_object_is_its_reason(bucket: Bucket, proxy: Prox
     bucket.put("large", bytes(11))
     bucket.put("frozen", b"1", StorageClass="GLACIER")
     bucket.put("secret", b"1")
-    proxy.faults = [Fault("secret", 99, 403, "AccessDenied")]
+    proxy.faults = [Fault("secret", status=403, code="AccessDenied")]
     source = S3Source(bucket.uri, proxy.s3)
     for name, says in (
         ("gone", "unreadable: NoSuchKey: "),
@@ -118,14 +130,14 @@ def test_what_speaks_against_the_whole_store_is_no_reason_of_one_object(
     bucket: Bucket, proxy: Proxy, status: int, code: str
 ) -> None:
     bucket.put("x", b"1")
-    proxy.faults = [Fault("x", 99, status, code)]
+    proxy.faults = [Fault("x", status=status, code=code)]
     with pytest.raises(ClientError, match=code):
         S3Source(bucket.uri, proxy.s3).read("x", 10)
 
 
 def test_a_store_that_is_busy_is_asked_again(bucket: Bucket, proxy: Proxy) -> None:
     bucket.put("x", b"1")
-    proxy.faults = [Fault("x", 2, 503, "SlowDown")]
+    proxy.faults = [Fault("x", times=2, status=503, code="SlowDown")]
     assert S3Source(bucket.uri, proxy.s3).read("x", 10) == b"1"
     assert len(proxy.requests) == 3
 
@@ -133,7 +145,7 @@ def test_a_store_that_is_busy_is_asked_again(bucket: Bucket, proxy: Proxy) -> No
 def test_a_store_that_stays_down_ends_the_job(bucket: Bucket, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     bucket.put("x", b"1")
-    proxy.faults = [Fault("x", 99, 503, "SlowDown")]
+    proxy.faults = [Fault("x", status=503, code="SlowDown")]
     with pytest.raises(ClientError, match="SlowDown"):
         S3Source(bucket.uri, proxy.s3).read("x", 10)
 
@@ -143,9 +155,9 @@ def test_a_body_that_breaks_off_is_read_again(bucket: Bucket, proxy: Proxy, monk
     data = bytes(range(256)) * 20_000
     bucket.put("x", data)
     source = S3Source(bucket.uri, proxy.s3)
-    proxy.faults = [Fault("x", 2)]
+    proxy.faults = [Fault("x", times=2)]
     assert source.read("x", len(data)) == data
-    proxy.faults = [Fault("x", 3)]
+    proxy.faults = [Fault("x", times=3)]
     with pytest.raises((HTTPClientError, IncompleteReadError)):
         source.read("x", len(data))
     assert len(proxy.requests) == 6
@@ -164,7 +176,7 @@ def test_a_body_that_breaks_off_is_read_again(bucket: Bucket, proxy: Proxy, monk
 def test_a_bucket_that_is_not_listed_to_us_is_refused(
     bucket: Bucket, proxy: Proxy, status: int, code: str, advice: str
 ) -> None:
-    proxy.faults = [Fault("", 99, status, code)]
+    proxy.faults = [Fault("", status=status, code=code)]
     with pytest.raises(RefusalError) as refused:
         S3Source(f"{bucket.uri}/a", proxy.s3).list(print)
     sentence = str(refused.value)
@@ -187,5 +199,5 @@ def test_an_endpoint_that_is_down_is_refused(bucket: Bucket, monkeypatch: pytest
 
 def test_an_endpoint_that_is_none_is_refused(bucket: Bucket) -> None:
     odd = bucket.s3.model_copy(update={"endpoint": "http://no_such_name:9000"})
-    with pytest.raises(RefusalError, match="MM_S3__ENDPOINT.*no_such_name"):
+    with pytest.raises(RefusalError, match=r"MM_S3__ENDPOINT.*no_such_name"):
         S3Source(bucket.uri, odd).list(print)

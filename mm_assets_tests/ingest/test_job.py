@@ -1,5 +1,6 @@
 """Listing and ingest on Ray: every file a row, every bad one a reason, only changes read."""
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_tables import LakeTables, commits_after
-from mm_assets.engines.object_store import FolderSource
 from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.s3_source import S3Source
 from mm_assets.ingest.job import list_objects
 from mm_assets.lineage.refs import BATCH, RefusalError
 from mm_assets_tests.steps import ingest, run_step
+from mm_assets_tests.stores import Bucket, Fault, Proxy
 
 pytestmark = pytest.mark.ray
 
@@ -128,7 +131,7 @@ def test_another_source_is_refused(tables: LakeTables, cluster: Cluster, few_pic
 def test_an_empty_source_is_refused(tables: LakeTables, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     source = FolderSource(str(tmp_path / "empty"))
-    with pytest.raises(RefusalError, match="MM_SOURCE"):
+    with pytest.raises(RefusalError, match=f"MM_SOURCE.*no objects in {source.place}"):
         run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
 
 
@@ -161,3 +164,83 @@ def test_rows_are_in_the_order_of_the_listing(tables: LakeTables, cluster: Clust
     ingest(tables, cluster, few_pictures, batch_rows=9)
     by_age = [row["image_id"] for row in sorted(rows(tables).values(), key=lambda row: row["_rowid"])]
     assert by_age == sorted(by_age)
+
+
+def test_a_refused_entry_is_a_row_that_is_not_read(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    manifest = few_pictures / "list.csv"
+    lines = ["uri,label,caption", "pool/0.png,Terrace/Patio,A roof", "pool/0.png,,", "http://x.test/y.png,,", ",,"]
+    manifest.write_text("\n".join([*lines, "1", "gym/7.png,gym,", "gone.png,gym,", ""]))
+    listed, stored = ingest(tables, cluster, manifest)
+    objects = tables.open("objects").to_table().to_pylist()
+    errors = [row["error"] and row["error"].split(":")[0] for row in objects]
+    reasons_of_lines = ["bad manifest line 5", "bad manifest line 6"]
+    assert errors == [None, "repeated id", "unsupported uri", *reasons_of_lines, None, None]
+    found = rows(tables)
+    assert (found["pool/0.png"]["label"], found["pool/0.png"]["caption"]) == ("Terrace/Patio", "A roof")
+    for row in objects:
+        assert row["error"] is None or (found[row["image_id"]]["error"], found[row["image_id"]]["image"]) == (
+            row["error"],
+            None,
+        )
+    assert listed.metadata == {
+        "source": str(manifest),
+        "rows": 7,
+        "rows_refused": 4,
+        "bytes": (few_pictures / "pool" / "0.png").stat().st_size + (few_pictures / "gym" / "7.png").stat().st_size,
+        "labels": {"Terrace/Patio": 1, "gym": 2},
+    }
+    # Thousands of bad lines are one reason.
+    assert stored.metadata["rejected_for"] == {
+        "bad manifest line": 2,
+        "corrupt": 1,
+        "repeated id": 1,
+        "unreadable": 1,
+        "unsupported uri": 1,
+    }
+
+
+def test_only_lines_that_changed_are_judged_anew(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    manifest = few_pictures / "list.csv"
+    manifest.write_text("uri,image_id\npool/0.png,a\n,a\ngone.png,b\npool/1.png,a\n")
+    _, first = ingest(tables, cluster, manifest)
+    assert ingest(tables, cluster, manifest)[1] == first
+    # The same two ids, now of a line that is bad for another reason, and of an object that is fine.
+    manifest.write_text("uri,image_id\npool/0.png,a\n1,2,3\ngone.png,b\npool/1.png,a~2\n")
+    _, record = ingest(tables, cluster, manifest)
+    assert (record.metadata["rows_read"], record.metadata["rows_rejected"]) == (2, 2)
+    found = {key: row["error"] for key, row in rows(tables).items()}
+    assert found.pop("b").startswith("unreadable: FileNotFoundError")
+    assert found == {"a": None, "a~2": None, "line 3": "bad manifest line 3: 3 fields, the first line has 2"}
+
+
+@pytest.mark.s3
+def test_a_bucket_is_ingested_as_a_folder_is(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket
+) -> None:
+    source = S3Source(bucket.put_folder(few_pictures, "photos"), bucket.s3)
+    listed, record = ingest(tables, cluster, source)
+    assert (listed.metadata["source"], listed.metadata["rows"]) == (f"{bucket.uri}/photos", 25)
+    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1}
+    for key, row in rows(tables).items():
+        assert row["sha256"] == hashlib.sha256((few_pictures / key).read_bytes()).hexdigest()
+    bucket.put("photos/pool/0.png", (few_pictures / "pool" / "1.png").read_bytes())
+    bucket.delete("photos/pool/2.png")
+    _, record = ingest(tables, cluster, source)
+    assert (record.metadata["rows_read"], record.metadata["rows_removed"]) == (1, 1)
+
+
+@pytest.mark.s3
+def test_an_outage_ends_the_job_and_spoils_no_row(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    source = S3Source(bucket.put_folder(few_pictures, "photos"), proxy.s3)
+    proxy.faults = [
+        Fault("pool/3.png", status=403, code="AccessDenied"),
+        Fault("pool/4.png", status=403, code="ExpiredToken"),
+    ]
+    with pytest.raises(Exception, match="ExpiredToken"):
+        ingest(tables, cluster, source)
+    assert rows(tables) == {}
+    proxy.faults.pop()
+    _, record = ingest(tables, cluster, source)
+    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1, "unreadable": 1}

@@ -10,13 +10,8 @@ from mm_assets.lineage.refs import Record, RefusalError
 from mm_assets.predict.job import predict
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
 from mm_assets.settings.sections import TaskSettings
-from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store, untrained
+from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.steps import run_step
-
-
-@pytest.fixture(autouse=True)
-def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_assets.finetune.job.fine_tune", untrained)
 
 
 def trained(tables: LakeTables, *tasks: TaskSettings, **odd: Any) -> None:

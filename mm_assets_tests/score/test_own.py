@@ -1,12 +1,14 @@
 """Scorers, models and words of one's own: the documented example runs, and what is wrong is refused by name."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from mm_assets.definitions import build
-from mm_assets.score.own import all_scorers, modules
+from mm_assets.own_code import modules
+from mm_assets.score.own import all_scorers
 from mm_assets.score.scorers import SCORERS
 from mm_assets.settings import ScoreSettings, SettingsError, load_settings
 from mm_assets_tests.project import Project
@@ -19,6 +21,8 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a user's: package and profile, nothing of it installed."""
     folder = tmp_path / "mine"
     shutil.copytree(EXAMPLES, folder)
+    for name in [name for name in sys.modules if name.startswith("my_package")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(folder))
     return folder
 
@@ -82,6 +86,12 @@ def test_resources_and_limits_of_nobody_are_refused(monkeypatch: pytest.MonkeyPa
         all_scorers(ScoreSettings(resources={"blur": {"cpus": 2}}))
     monkeypatch.setenv("MM_CURATE__LIMITS", '{"watermark": {"max": 0.5}}')
     with pytest.raises(SettingsError, match="curate.limits .*no scorer has a column watermark; known are clipped"):
+        build(load_settings())
+
+
+def test_a_builder_of_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_BASE__BUILDER", "my_models.nowhere:build")
+    with pytest.raises(SettingsError, match=r"base.builder \(MM_BASE__BUILDER\): .*No module named 'my_models'"):
         build(load_settings())
 
 

@@ -1,0 +1,65 @@
+"""Code of the user's own, by import path (`my_package.scorers:watermark`): installed, or in the folder of the call."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+class OwnCodeError(ValueError):
+    """An import path leads nowhere; the message says why, and where packages are looked for."""
+
+
+def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
+    """What an import path names.
+
+    Raises:
+        OwnCodeError: its module cannot be imported, or has no such name.
+    """
+    _look_here_too()
+    module, name = path.split(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise OwnCodeError(_sentence(path, str(error))) from error
+
+
+def check(path: str) -> None:
+    """Find the module of an import path without importing it, for it may be heavy.
+
+    Raises:
+        OwnCodeError: there is no such module.
+    """
+    _look_here_too()
+    module = path.split(":")[0]
+    try:
+        found = find_spec(module)
+    except ImportError as error:
+        raise OwnCodeError(_sentence(path, str(error))) from error
+    if found is None:
+        raise OwnCodeError(_sentence(path, f"No module named {module!r}"))
+
+
+def modules(paths: Iterable[str]) -> list[str]:
+    """The folders (or single files) of the top-level packages of import paths, for workers that cannot import them."""
+    return sorted({place for path in paths for place in _places(path.split(":")[0].split(".")[0])})
+
+
+def _places(package: str) -> list[str]:
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    return [str(Path(place)) for place in spec.submodule_search_locations or [spec.origin or ""]]
+
+
+def _look_here_too() -> None:
+    # Dagster has the working directory on the path only while it imports the module of the definitions.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def _sentence(path: str, why: str) -> str:
+    return f"{path} cannot be imported ({why}): install its package, or call dagster in the folder that has it"

@@ -1,0 +1,120 @@
+"""The graph on a Ray cluster that somebody else started: code is shipped, and a lost node costs time and nothing else."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mm_assets.engines.ray_tasks import Cluster, Place
+from mm_assets.lineage.refs import RefusalError
+from mm_assets_tests.project import Project
+from mm_assets_tests.ray_nodes import RayNodes, ray_nodes
+
+pytestmark = pytest.mark.ray
+
+PER_LABEL = 60
+QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
+MODULE = ("-m", "mm_assets.definitions")
+# Stops the first worker that scores an image, until its node is killed.
+STOPPING = '''
+import os, time
+import pyarrow as pa
+from mm_assets.score.scorers import scorer
+
+@scorer("1", number=pa.float32())
+def stopping(image):
+    """Stops once."""
+    try:
+        os.close(os.open({marker!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return {{"number": float(image.width)}}
+    time.sleep(300)
+'''
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    with ray_nodes(tmp_path_factory.mktemp("nodes")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
+    """Some of the drawn pictures of every label."""
+    folder = tmp_path_factory.mktemp("some")
+    for label in (path for path in drawn_source.iterdir() if path.is_dir()):
+        (folder / label.name).mkdir()
+        for path in sorted(label.iterdir())[:PER_LABEL]:
+            shutil.copy2(path, folder / label.name)
+    return folder
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 180) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.02)
+    return found
+
+
+def cells(project: Project, table: str, *columns: str) -> list[dict[str, Any]]:
+    return sorted(project.tables.open(table).to_table(columns=list(columns)).to_pylist(), key=lambda row: str(row))
+
+
+def test_lost_nodes_change_nothing(nodes: RayNodes, pictures: Path, tmp_path: Path, cluster: Cluster) -> None:
+    undisturbed = Project(tmp_path / "undisturbed" / "lake", pictures, tmp_path / "undisturbed" / "home", QUICK)
+    undisturbed.materialize()
+    mine, marker = tmp_path / "mine", tmp_path / "scoring"
+    mine.mkdir()
+    (mine / "stopping.py").write_text(STOPPING.format(marker=str(marker)))
+    more = {"MM_SHARED_FOLDERS": "true", "MM_SCORE__OWN": '["stopping:stopping"]', "MM_SCORE__BATCH_ROWS": "64"}
+    project = Project(tmp_path / "lake", pictures, tmp_path / "home", {**QUICK, **more, **nodes.environment()})
+
+    scoring = project.spawn("asset", "materialize", "--select", "raw_images,image_table,key:scores/*", *MODULE, cwd=mine)
+    wait_for(lambda: marker.exists() or scoring.poll() is not None)
+    # Both workers hold actors; the one that stopped may be on either, so both are killed, one after the other.
+    nodes.start_worker("third")
+    nodes.kill("first")
+    nodes.start_worker("fourth")
+    nodes.kill("second")
+    assert scoring.wait(timeout=300) == 0, project.log.read_text()[-3000:]
+
+    predicting = project.spawn("asset", "materialize", "--select", "*", *MODULE, cwd=mine)
+    wait_for(
+        lambda: project.tables.exists("predictions")
+        and project.tables.open("predictions").version > 2
+        or predicting.poll() is not None,
+        seconds=300,
+    )
+    nodes.kill(nodes.working()[0])
+    assert project.tables.open("predictions").count_rows() < undisturbed.tables.open("predictions").count_rows()
+    assert predicting.wait(timeout=300) == 0, project.log.read_text()[-3000:]
+
+    scores = ("image_id", "sha256", "sharpness", "luminance", "clipped", "entropy", "phash", "group_id", "error")
+    assert cells(project, "images", *scores) == cells(undisturbed, "images", *scores)
+    assert {row["number"] for row in cells(project, "images", "number", "error") if not row["error"]} == {96.0}
+    examples = ("example_id", "messages", "split", "left_out")
+    assert cells(project, "sft", *examples) == cells(undisturbed, "sft", *examples)
+    answers = ("id", "image_id", "model_digest", "label", "error")
+    assert cells(project, "predictions", *answers) == cells(undisturbed, "predictions", *answers)
+
+
+def test_folders_that_the_nodes_may_not_see_are_refused(nodes: RayNodes, pictures: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path / "lake", pictures, tmp_path / "home", nodes.environment())
+    found = project.command("asset", "materialize", "--select", "raw_images,image_table", *MODULE)
+    assert found.returncode == 1
+    assert f"{pictures}, {project.lake} is a folder of this machine" in found.stderr
+    assert "MM_SHARED_FOLDERS=true" in found.stderr
+    assert not project.tables.exists("images") or project.tables.open("images").count_rows() == 0
+
+
+def test_a_cluster_without_a_token_is_not_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(RefusalError, match="set RAY_AUTH_TOKEN"):
+        Cluster(Place(address="127.0.0.1:1")).connect()
