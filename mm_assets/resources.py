@@ -77,7 +77,7 @@ class RayCluster(dg.ConfigurableResource):
     _cluster: "Cluster | None" = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Switch token authentication on for a cluster that is joined: Ray reads this when it is imported, and no later."""
+        """Have a cluster joined with token authentication: Ray reads this when it is imported, and no later."""
         if self.address is not None:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
 

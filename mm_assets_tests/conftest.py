@@ -30,8 +30,14 @@ def tables(tmp_path: Path) -> LakeTables:
     return LakeTables(str(tmp_path / "lake"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_models(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Models of lakes on S3 are kept here, not in the home of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(_cache_of_models: None) -> Iterator[Cluster]:
     """One embedded Ray cluster for all tests that run in this process (commands start their own, as a user's do)."""
     started = Cluster()
     started.connect()

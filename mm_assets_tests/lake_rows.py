@@ -27,7 +27,7 @@ ODD_NAMES = (
     "<img src=x onerror=alert(1)>",
     "![x](https://example.com/x.png)",
     "**bold** `code` ~gone~ _low_",
-    "$\\frac{1$ and $2",
+    "$\\frac{1$",
     "客厅 гостиная säule",
     "\u202etxet\x00",
     "",

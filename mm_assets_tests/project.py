@@ -15,17 +15,18 @@ from mm_assets.definitions import build
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, records
 from mm_assets.lineage.refs import Record
-from mm_assets.settings import load_settings
+from mm_assets.settings import S3Settings, load_settings
 
 TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
 
 
 @dataclass
 class Project:
-    lake: Path
+    lake: Path | str
     source: Path | str
     home: Path
     env: dict[str, str] = field(default_factory=dict)
+    s3: S3Settings = field(default_factory=S3Settings)
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ class Project:
 
     @property
     def tables(self) -> LakeTables:
-        return LakeTables(str(self.lake))
+        return LakeTables(str(self.lake), self.s3)
 
     def newest(self) -> dict[str, Record]:
         """The newest record of each asset."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TOKEN = "a-token-of-the-tests-0123456789abcdef"  # noqa: S105
+TOKEN = "a-token-of-the-tests-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
 HIDE = f"""
 import sys
@@ -52,6 +52,11 @@ class RayNodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
+            # A lost node is noticed in seconds; by default it takes half a minute.
+            "RAY_health_check_initial_delay_ms": "1000",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "10000",
+            "RAY_health_check_failure_threshold": "5",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         }
         log = self.folder / f"{name}.log"

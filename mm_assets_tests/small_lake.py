@@ -24,8 +24,7 @@ from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.lineage.refs import Final, Record, Step
 from mm_assets.score.job import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.score.scorers import SCORERS, Scorer
-from mm_assets.settings import BaseModelSettings, CurateSettings, Resources, TrainSettings
-from mm_assets.settings.sections import TaskSettings
+from mm_assets.settings import BaseModelSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets_tests.steps import run_step
 
 LABEL = TaskSettings(task="label", prompt="what is it?", answer="a {label}.")

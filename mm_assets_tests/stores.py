@@ -146,6 +146,7 @@ class Proxy:
 
     s3: S3Settings
     faults: list[Fault] = field(default_factory=list)
+    ignores: set[str] = field(default_factory=set)  # headers of requests, in lower case, that it keeps to itself
     requests: list[str] = field(default_factory=list)
 
     def fault_of(self, path: str) -> Fault | None:
@@ -170,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, {}, fault.answer())
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.server_port)
-        upstream.request(self.command, self.path, body, dict(self.headers))
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in self.proxy.ignores}
+        upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         data = answer.read()
         upstream.close()

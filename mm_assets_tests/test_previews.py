@@ -153,6 +153,11 @@ def test_bins_rise_in_powers_only_where_one_column_would_be_all() -> None:
     assert not plots.bin_edges(np.array([1.0, 2.0, 3.0]))[1]
 
 
+@pytest.mark.parametrize("values", [[], [3.5], [3.5] * 9, [1e16, 1e16 + 2], [0.0, 5e-324]])
+def test_values_that_nothing_lies_between_have_no_bins(values: list[float]) -> None:
+    assert len(plots.bin_edges(np.array(values))[0]) == 0
+
+
 def test_plots_of_many_long_names_keep_their_budget() -> None:
     names = [f"{number} of a rather long class name" for number in range(30)]
     parts = {split: [number * 37.0 for number in range(30)] for split in ("train", "validation", "test")}

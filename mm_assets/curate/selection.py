@@ -7,8 +7,7 @@ from typing import Any
 
 from mm_assets.curate.bounds import Bound
 from mm_assets.curate.splits import TRAIN, place_of, split_of
-from mm_assets.settings import CurateSettings
-from mm_assets.settings.sections import TaskName, TaskSettings
+from mm_assets.settings import CurateSettings, TaskName, TaskSettings
 
 Row = dict[str, Any]
 

@@ -16,6 +16,7 @@ from mm_assets.lineage.refs import ASSETS, LanceRef, RefusalError
 from mm_assets.settings import S3Settings
 
 TABLE_ID = b"mm.table_id"
+AWS = S3Settings()
 # Blob v2 needs file version 2.2; stable row ids cannot be switched on later.
 STORAGE_VERSION = "2.2"
 KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -28,10 +29,10 @@ def key_field(name: str) -> pa.Field:
 
 @dataclass(frozen=True)
 class LakeTables:
-    """The tables and the models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
+    """The tables and models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
 
     root: str
-    s3: S3Settings = S3Settings()
+    s3: S3Settings = AWS
 
     def uri(self, table: str) -> str:
         """Where a table lies."""

@@ -1,4 +1,4 @@
-"""The files of models: under `<lake>/models/<digest>/`, in a folder or a bucket; on every machine that computes, a folder."""
+"""The files of models: `<lake>/models/<digest>/`, in a folder or a bucket; a folder on every machine that computes."""
 
 import hashlib
 import os

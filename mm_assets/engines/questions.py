@@ -7,8 +7,7 @@ from typing import Any, Self, get_args
 from mm_assets.chat import fill
 from mm_assets.engines.model_store import Model
 from mm_assets.lineage.refs import RefusalError
-from mm_assets.settings import Decoding
-from mm_assets.settings.sections import TaskName
+from mm_assets.settings import Decoding, TaskName
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Cluster:
         place: see `Place`.
     """
 
-    def __init__(self, place: Place = Place()) -> None:  # noqa: B008  (frozen)
+    def __init__(self, place: Place = Place()) -> None:
         self._place = place
         self._owned = False
 
@@ -59,7 +59,7 @@ class Cluster:
         """Connect once; later calls return at once.
 
         Raises:
-            RefusalError: no cluster at that address, a token that it does not take, or folders that its nodes do not see.
+            RefusalError: no cluster at that address, another token than its own, or folders that its nodes do not see.
         """
         if not ray.is_initialized():
             os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
@@ -98,8 +98,8 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise RefusalError(
-                f"ray_address (MM_RAY_ADDRESS): {address} could not be joined ({type(error).__name__}: {reason}): check "
-                "that the cluster runs, that this machine is a node of it, and that RAY_AUTH_TOKEN is the cluster's"
+                f"ray_address (MM_RAY_ADDRESS): {address} could not be joined ({type(error).__name__}: {reason}): "
+                "check that it runs, that this machine is a node of it, and that RAY_AUTH_TOKEN is the cluster's"
             ) from None
 
     def _check_folders(self) -> None:
@@ -107,8 +107,8 @@ class Cluster:
         nodes = len(_nodes())
         if nodes > 1 and folders and not self._place.shared:
             raise RefusalError(
-                f"the Ray cluster has {nodes} nodes, and {', '.join(folders)} is a folder of this machine: put source and "
-                "lake into a bucket (s3://...), or mount the folders on every node and set MM_SHARED_FOLDERS=true"
+                f"the Ray cluster has {nodes} nodes, and {', '.join(folders)} is a folder of this machine: put source "
+                "and lake into a bucket (s3://...), or mount the folders on every node and set MM_SHARED_FOLDERS=true"
             )
 
     def shutdown(self) -> None:
@@ -135,8 +135,8 @@ class Cluster:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
             has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in _nodes())
             raise RefusalError(
-                f"{workers} workers of {asked} each do not fit into the Ray cluster (its nodes have: {has}): ask for less "
-                "(train.workers, and resources of train, predict or the scorer), or join a larger cluster (MM_RAY_ADDRESS)"
+                f"{workers} workers of {asked} each do not fit into the Ray cluster (its nodes have: {has}): ask for "
+                "less (train.workers; resources of train, predict or the scorer), or join a larger one (MM_RAY_ADDRESS)"
             )
         return capacity
 
@@ -247,10 +247,11 @@ class _Holder:
     def __init__(self, worker: type[Any], arguments: tuple[Any, ...], secrets: Secrets) -> None:
         self._worker, self._arguments, self._secrets = worker, arguments, secrets
 
-    def prepare(self) -> None:
-        """Make the instance; not in the constructor, so that its error comes back as it is."""
+    def prepare(self) -> str:
+        """Make the instance; not in the constructor, so that its error comes back as it is. Gives the node's id."""
         self._secrets.restore()
         self._call = self._worker(*self._arguments)
+        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, item: Any) -> Any:  # noqa: ANN401  (whatever the worker takes and gives)
         """Call the instance."""

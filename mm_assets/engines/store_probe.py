@@ -43,9 +43,9 @@ def require_atomic_puts(root: str, s3: S3Settings) -> None:
 
 def _sentence(store: str, winners: int) -> str:
     return (
-        f"lake (MM_LAKE): the store {store} does not keep conditional PUTs (If-None-Match) atomic: {winners} of {WRITERS} "
-        "writers of one new object succeeded, so two runs at once could lose each other's commits: use another store, "
-        "or set MM_SINGLE_WRITER=true and never let two runs write this lake at once"
+        f"lake (MM_LAKE): the store {store} does not keep conditional PUTs (If-None-Match) atomic: {winners} of "
+        f"{WRITERS} writers of one new object succeeded, so two runs at once could lose each other's commits: use "
+        "another store, or set MM_SINGLE_WRITER=true and never let two runs write this lake at once"
     )
 
 

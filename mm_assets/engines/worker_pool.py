@@ -9,7 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 
-# How often an item may lose the actor that works at it, and a pool the actor that it is starting.
+# How often an item may end the actor that works at it, and a pool lose the actor that it is starting. Actors whose node
+# was lost do not count: the item had no part in it, and may be given to several of them before Ray notices.
 RETRIES = 3
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
 
@@ -23,7 +24,7 @@ def distribute(start: Callable[[], Any], size: int, items: Sequence[Any]) -> Ite
     the cluster; here the rest goes on with it.
 
     Args:
-        start: makes an actor with the methods `prepare()` and `run(item)`.
+        start: makes an actor with the methods `prepare()`, which gives the id of its node, and `run(item)`.
         size: of the pool.
         items: what to call it with.
 
@@ -56,6 +57,7 @@ class _Pool:
     busy: dict[concurrent.futures.Future, tuple[Any, Numbered | None]] = field(default_factory=dict)
     actors: set[Any] = field(default_factory=set)
     idle: deque[Any] = field(default_factory=deque)
+    nodes: dict[Any, str] = field(default_factory=dict)
     lost: Counter[int | None] = field(default_factory=Counter)
 
     def hire(self) -> None:
@@ -79,7 +81,7 @@ class _Pool:
         if item is not None:
             yield item[0], result
         else:
-            self.lost[None] = 0
+            self.nodes[actor], self.lost[None] = result, 0
 
     def _assign(self) -> None:
         while self.waiting and self.idle:
@@ -90,7 +92,7 @@ class _Pool:
         self.actors.discard(actor)
         ray.kill(actor)
         place = item[0] if item is not None else None
-        self.lost[place] += 1
+        self.lost[place] += self._had_its_node(actor)
         if self.lost[place] > RETRIES:
             what = "a piece of work ended its worker" if item is not None else "a worker ended while it started"
             raise RuntimeError(f"{what} {self.lost[place]} times: {' '.join(str(error).split())}") from error
@@ -98,6 +100,10 @@ class _Pool:
             self.waiting.appendleft(item)
             self._assign()  # an idle actor may have its place, while a new one waits for one
         self.hire()
+
+    def _had_its_node(self, actor: Any) -> bool:  # noqa: ANN401  (an actor handle)
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return actor not in self.nodes or self.nodes[actor] in alive
 
     def dismiss(self) -> None:
         for actor in self.actors:

@@ -10,8 +10,7 @@ from mm_assets.engines.model_store import Model
 from mm_assets.engines.questions import Answer
 from mm_assets.evaluate.statistics import confusion, hits, mean, paired_bootstrap, per_class, promotes
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.settings import EvaluateSettings
-from mm_assets.settings.sections import TaskName
+from mm_assets.settings import EvaluateSettings, TaskName
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 # TRL's `mean_token_accuracy`: the share of the right answer's tokens that the model foretells.

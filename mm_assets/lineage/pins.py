@@ -185,6 +185,14 @@ def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Reco
     return record
 
 
+def _own_columns(record: Record, names: list[str]) -> list[str]:
+    """The columns of a table that an asset fills: several assets share the image table."""
+    if "columns" not in record.metadata:
+        return names
+    scorer = record.asset.split("/")[-1]
+    return [*record.metadata["columns"], f"{scorer}_rev", f"{scorer}_error"]
+
+
 def _result(
     tables: "LakeTables",
     record: Record,
@@ -215,7 +223,7 @@ def _result(
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in sources]
-                for column, sources in column_sources(record.asset, ds.schema.names).items()
+                for column, sources in column_sources(record.asset, _own_columns(record, ds.schema.names)).items()
             }
         ),
     }

@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     profile: str = Field("local", description="Name of a profile of this package, or path of one's own YAML file.")
     source: str = Field(
         DRAWN,
-        description="Where the images come from: a folder or `s3://bucket/prefix` (label = first sub-folder), a manifest "
-        "(`.csv`, `.jsonl`, `.parquet`; a path or an s3 uri), or `drawn`: the project's own pictures.",
+        description="Where the images come from: a folder or `s3://bucket/prefix` (label = first sub-folder), a "
+        "manifest (`.csv`, `.jsonl`, `.parquet`; a path or an s3 uri), or `drawn`: the project's own pictures.",
     )
     lake: str = Field("lake", description="Folder or `s3://bucket/prefix` of the Lance tables and the models.")
     s3: S3Settings = S3Settings()

@@ -187,8 +187,8 @@ class BaseModelSettings(Section):
     )
     builder: ImportPath = Field(
         "mm_assets.demo.tiny_llava:build",
-        description="For kind built: a function (the tiny one, with random weights, or one's own) that is called with a "
-        "folder to save into and the seed.",
+        description="For kind built: a function (the tiny one, with random weights, or one's own) that is called with "
+        "a folder to save into and the seed.",
     )
     chat_template: Literal["own", "mistral"] = Field(
         "own", description="`mistral` puts this project's template (with generation marks) in place of the model's own."

@@ -8,8 +8,7 @@ import pytest
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.score.scorers import Scorer
-from mm_assets.settings import CurateSettings
-from mm_assets.settings.sections import Limit
+from mm_assets.settings import CurateSettings, Limit
 from mm_assets_tests.small_lake import BUILT_IN, CAPTION, LABEL, dataset, photos, store
 
 BOTH = CurateSettings(tasks=[LABEL, CAPTION])

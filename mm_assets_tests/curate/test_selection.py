@@ -11,8 +11,7 @@ from mm_assets.curate.bounds import bounds_of
 from mm_assets.curate.selection import Choice, choose
 from mm_assets.curate.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.score.scorers import SCORERS, Scorer
-from mm_assets.settings import CurateSettings
-from mm_assets.settings.sections import Limit, TaskSettings
+from mm_assets.settings import CurateSettings, Limit, TaskSettings
 
 LABEL = TaskSettings(task="label", prompt="what?", answer="{label}")
 CAPTION = TaskSettings(task="caption", prompt="describe", answer="{caption}")

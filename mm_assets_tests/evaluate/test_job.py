@@ -19,8 +19,7 @@ from mm_assets.engines.trainer import Trained
 from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.evaluate.verdict import Contest, judge
 from mm_assets.lineage.refs import LanceRef, Record, RefusalError
-from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
-from mm_assets.settings.sections import TaskName, TaskSettings
+from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskName, TaskSettings
 from mm_assets_tests.project import Project
 from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store, untrained
 from mm_assets_tests.steps import run_step

@@ -6,7 +6,7 @@ import pytest
 
 from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.model_store import files_digest
+from mm_assets.engines.model_files import files_digest
 from mm_assets.engines.processors import TokenCounter, load_processor
 
 

@@ -13,7 +13,7 @@ from dagster._core.loader import LoadingContextForTest
 from mm_assets.curate.splits import split_of
 from mm_assets.engines.lance_tables import table_id
 from mm_assets.engines.lineage_table import records
-from mm_assets.engines.trainer import fine_tune
+from mm_assets.engines.trainer import Trained, fine_tune
 from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
@@ -55,7 +55,7 @@ def test_no_group_straddles_splits_and_each_gives_one_example(finished: Project)
     examples = [row for row in rows(finished, "sft_dataset") if row["left_out"] is None]
     assert len({row["group_id"] for row in examples}) == len(examples)
     first = {row["image_id"]: row for row in rows(finished, "scores/near_duplicates")}
-    assert all(row["split"] == split_of(first[row["example_id"]]["first_group_id"]) for row in examples)
+    assert all(row["split"] == split_of(first[row["images"][0]["image_id"]]["first_group_id"]) for row in examples)
     shares = Counter(row["split"] for row in examples)
     assert shares["train"] / len(examples) == pytest.approx(0.65, abs=0.04)
     assert shares["test"] / len(examples) == pytest.approx(0.25, abs=0.04)
@@ -156,7 +156,7 @@ def test_a_changed_threshold_changes_what_follows_and_nothing_before(copy: Proje
 def test_the_same_recipe_is_trained_again_only_by_force(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     trainings: list[int] = []
 
-    def counted(*arguments: Any) -> dict[str, Any]:
+    def counted(*arguments: Any) -> Trained:
         trainings.append(1)
         return fine_tune(*arguments)
 

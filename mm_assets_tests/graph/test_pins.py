@@ -136,7 +136,7 @@ def test_a_changed_picture_reaches_the_dataset_as_one_row(project: Project) -> N
     Image.effect_noise((96, 96), 60).convert("RGB").save(Path(project.source) / "pool" / "2.png")
     project.materialize(*UP_TO_DATASET)
     after = {row["example_id"]: row for row in project.tables.open("sft").to_table(with_row_id=True).to_pylist()}
-    assert {key for key in before if before[key] != after[key]} == {"pool/2.png"}
+    assert {key for key in before if before[key] != after[key]} == {"label:pool/2.png"}
 
 
 def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(

@@ -1,4 +1,4 @@
-"""The graph on a Ray cluster that somebody else started: code is shipped, and a lost node costs time and nothing else."""
+"""The graph on a Ray cluster that somebody else started: code is shipped, and a lost node costs time alone."""
 
 import shutil
 import time
@@ -73,7 +73,9 @@ def test_lost_nodes_change_nothing(nodes: RayNodes, pictures: Path, tmp_path: Pa
     more = {"MM_SHARED_FOLDERS": "true", "MM_SCORE__OWN": '["stopping:stopping"]', "MM_SCORE__BATCH_ROWS": "64"}
     project = Project(tmp_path / "lake", pictures, tmp_path / "home", {**QUICK, **more, **nodes.environment()})
 
-    scoring = project.spawn("asset", "materialize", "--select", "raw_images,image_table,key:scores/*", *MODULE, cwd=mine)
+    scoring = project.spawn(
+        "asset", "materialize", "--select", "raw_images,image_table,key:scores/*", *MODULE, cwd=mine
+    )
     wait_for(lambda: marker.exists() or scoring.poll() is not None)
     # Both workers hold actors; the one that stopped may be on either, so both are killed, one after the other.
     nodes.start_worker("third")
@@ -84,9 +86,10 @@ def test_lost_nodes_change_nothing(nodes: RayNodes, pictures: Path, tmp_path: Pa
 
     predicting = project.spawn("asset", "materialize", "--select", "*", *MODULE, cwd=mine)
     wait_for(
-        lambda: project.tables.exists("predictions")
-        and project.tables.open("predictions").version > 2
-        or predicting.poll() is not None,
+        lambda: (
+            (project.tables.exists("predictions") and project.tables.open("predictions").version > 2)
+            or predicting.poll() is not None
+        ),
         seconds=300,
     )
     nodes.kill(nodes.working()[0])

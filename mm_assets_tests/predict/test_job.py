@@ -8,8 +8,7 @@ from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.lineage.refs import Record, RefusalError
 from mm_assets.predict.job import predict
-from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
-from mm_assets.settings.sections import TaskSettings
+from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
 from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.steps import run_step
 

@@ -1,0 +1,90 @@
+"""The files of models, in a folder and in a bucket."""
+
+from pathlib import Path
+
+import pytest
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_files import files_digest, is_there, keep, local_folder, staging, training_storage
+from mm_assets.engines.s3 import client
+from mm_assets.lineage.refs import RefusalError
+from mm_assets_tests.stores import Bucket
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+def tables(request: pytest.FixtureRequest, tmp_path: Path) -> LakeTables:
+    if request.param == "folder":
+        return LakeTables(str(tmp_path / "lake"))
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return LakeTables(f"{bucket.uri}/lake", bucket.s3)
+
+
+def kept(tables: LakeTables, text: str = "weights") -> str:
+    with staging(tables) as folder:
+        (folder / "adapter").mkdir()
+        (folder / "model.safetensors").write_text(text)
+        (folder / "adapter" / "config.json").write_text("{}")
+        digest, num_bytes = keep(tables, folder)
+    assert num_bytes == len(text) + 2
+    return digest
+
+
+def test_what_is_kept_comes_back_whole(tables: LakeTables) -> None:
+    digest = kept(tables)
+    assert is_there(tables, digest)
+    assert not is_there(tables, "0" * 16)
+    folder = local_folder(tables, digest)
+    assert files_digest(folder)[0] == digest
+    assert (folder / "adapter" / "config.json").read_text() == "{}"
+
+
+def test_the_same_files_are_kept_once(tables: LakeTables) -> None:
+    assert kept(tables) == kept(tables)
+    assert kept(tables) != kept(tables, "other weights")
+
+
+def test_what_a_failed_build_leaves_is_removed(tables: LakeTables) -> None:
+    def build() -> None:
+        with staging(tables) as folder:
+            built.append(folder)
+            (folder / "half").write_text("a model")
+            raise ZeroDivisionError
+
+    built: list[Path] = []
+    with pytest.raises(ZeroDivisionError):
+        build()
+    assert not built[0].exists()
+
+
+def test_the_checkpoints_of_a_training_are_removed(tables: LakeTables) -> None:
+    with training_storage(tables) as (path, filesystem):
+        if filesystem is None:
+            Path(path, "checkpoint").write_text("x")
+        else:
+            with filesystem.open_output_stream(f"{path}/checkpoint") as file:
+                file.write(b"x")
+    if filesystem is None:
+        assert not Path(path).exists()
+    else:
+        bucket, prefix = path.split("/", 1)
+        found = client(tables.s3).list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/checkpoint")
+        assert found["KeyCount"] == 0
+
+
+@pytest.mark.s3
+def test_a_damaged_model_in_a_bucket_is_refused(bucket: Bucket) -> None:
+    tables = LakeTables(f"{bucket.uri}/lake", bucket.s3)
+    digest = kept(tables, "weights of this test")
+    bucket.put(f"lake/models/{digest}/model.safetensors", b"other bytes")
+    with pytest.raises(RefusalError, match=f"are not those of model {digest}: materialize it again"):
+        local_folder(tables, digest)
+
+
+@pytest.mark.s3
+def test_a_model_in_a_bucket_is_fetched_once(bucket: Bucket) -> None:
+    tables = LakeTables(f"{bucket.uri}/lake", bucket.s3)
+    digest = kept(tables, "weights fetched once")
+    first = local_folder(tables, digest)
+    bucket.delete(f"lake/models/{digest}/model.safetensors")
+    assert local_folder(tables, digest) == first
+    assert (first / "model.safetensors").is_file()
