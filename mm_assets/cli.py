@@ -26,12 +26,15 @@ def _status(*, as_json: bool) -> int:
     from mm_assets.settings import SettingsError, load_settings
 
     try:
-        lake = load_settings().lake
+        settings = load_settings()
+        lake, tables = settings.lake, LakeTables(settings.lake, settings.s3)
+        newest = list(last_records(tables, list(records(tables).values())).values())
     except SettingsError as error:
         print(f"mm-assets: {error}", file=sys.stderr)
         return 2
-    tables = LakeTables(lake)
-    newest = list(last_records(tables, list(records(tables).values())).values())
+    except OSError as error:
+        print(f"mm-assets: the lake {lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
+        return 2
     if not newest:
         print(f"mm-assets: nothing was materialized in {lake} yet (MM_LAKE names the lake)", file=sys.stderr)
         return 1
@@ -59,7 +62,9 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"lake {os.path.relpath(lake)}", title_justify="left")
+    from mm_assets.engines.s3 import is_s3
+
+    table = Table(title=f"lake {lake if is_s3(lake) else os.path.relpath(lake)}", title_justify="left")
     for name in ("asset", "data version", "rows", "reused", "at (UTC)", "run"):
         table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
     for record in newest:

@@ -11,7 +11,7 @@ import pytest
 from mm_assets.demo.pictures import draw_area, draw_folder
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets_tests.project import Project
+from mm_assets_tests.project import QUICK, Project
 from mm_assets_tests.stores import bucket, proxy, s3_server  # noqa: F401  (fixtures)
 
 # Nothing here may reach for the hub.
@@ -64,6 +64,26 @@ def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, clust
     """The whole graph, materialized once with the `local` profile: read it, or work on a copy (`copy_of`)."""
     folder = tmp_path_factory.mktemp("finished")
     project = Project(folder / "lake", drawn_source, folder / "home")
+    project.materialize()
+    return project
+
+
+@pytest.fixture(scope="session")
+def some_pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
+    """60 of the drawn pictures of every label."""
+    folder = tmp_path_factory.mktemp("some")
+    for label in (path for path in drawn_source.iterdir() if path.is_dir()):
+        (folder / label.name).mkdir()
+        for path in sorted(label.iterdir())[:60]:
+            shutil.copy2(path, folder / label.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: Cluster) -> Project:
+    """The whole graph over some pictures, from a folder to a folder, trained for one epoch: what others must equal."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    project = Project(folder / "lake", some_pictures, folder / "home", dict(QUICK))
     project.materialize()
     return project
 

@@ -19,6 +19,9 @@ from mm_assets.settings import S3Settings, load_settings
 
 TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
 
+# A training that ends soon, and predictions in many batches.
+QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
+
 
 @dataclass
 class Project:

@@ -102,11 +102,11 @@ class RayNodes:
         os.killpg(self.nodes.pop(name).pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        for name in reversed(list(self.nodes)):
-            node = self.nodes.pop(name)
+        for node in self.nodes.values():
             node.terminate()  # `ray start --block` ends the node's processes
+        for node in self.nodes.values():
             try:
-                node.wait(timeout=30)
+                node.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 os.killpg(node.pid, signal.SIGKILL)
 

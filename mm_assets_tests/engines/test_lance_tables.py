@@ -1,8 +1,8 @@
 """Commits with properties, rows replaced, cells written in place, differences."""
 
-import shutil
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_missing_table_is_refused_by_name(tables: LakeTables) -> None:
 def test_a_recreated_table_has_another_identity(tables: LakeTables) -> None:
     first = table_id(tables.open_or_create("t", SCHEMA, {}))
     assert table_id(tables.open_or_create("t", SCHEMA, {})) == first
-    shutil.rmtree(tables.uri("t"))
+    lance.LanceDataset.drop(tables.uri("t"), tables.options)
     assert table_id(tables.open_or_create("t", SCHEMA, {})) != first
 
 
@@ -130,7 +130,7 @@ def test_a_pin_of_a_recreated_table_is_refused(tables: LakeTables) -> None:
     tables.open_or_create("t", SCHEMA, {})
     ref = tables.ref("t", 1)
     assert tables.open_at(ref).version == 1
-    shutil.rmtree(tables.uri("t"))
+    lance.LanceDataset.drop(tables.uri("t"), tables.options)
     tables.open_or_create("t", SCHEMA, {})
     with pytest.raises(RefusalError, match=f"{ref} is gone"):
         tables.open_at(ref)

@@ -108,6 +108,14 @@ def test_what_is_wrong_with_one_object_is_its_reason(bucket: Bucket, proxy: Prox
             source.read(name, 10)
 
 
+def test_the_body_of_a_large_object_is_not_downloaded(bucket: Bucket, proxy: Proxy) -> None:
+    bucket.put("large", bytes(5 * 2**20))
+    proxy.faults = [Fault("large", times=1)]  # the body would break off below the limit, and be asked for again
+    with pytest.raises(ImageError, match="too many bytes: 5242880, the limit is 4194304"):
+        S3Source(bucket.uri, proxy.s3).read("large", 4 * 2**20)
+    assert len(proxy.requests) == 1
+
+
 def test_an_object_at_the_limit_is_read(bucket: Bucket) -> None:
     bucket.put("x", bytes(10))
     bucket.put("empty", b"")

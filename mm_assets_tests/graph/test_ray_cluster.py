@@ -1,6 +1,5 @@
 """The graph on a Ray cluster that somebody else started: code is shipped, and a lost node costs time alone."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +9,11 @@ import pytest
 
 from mm_assets.engines.ray_tasks import Cluster, Place
 from mm_assets.lineage.refs import RefusalError
-from mm_assets_tests.project import Project
+from mm_assets_tests.project import QUICK, Project
 from mm_assets_tests.ray_nodes import RayNodes, ray_nodes
 
 pytestmark = pytest.mark.ray
 
-PER_LABEL = 60
-QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
 MODULE = ("-m", "mm_assets.definitions")
 # Stops the first worker that scores an image, until its node is killed.
 STOPPING = '''
@@ -41,17 +38,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
-    """Some of the drawn pictures of every label."""
-    folder = tmp_path_factory.mktemp("some")
-    for label in (path for path in drawn_source.iterdir() if path.is_dir()):
-        (folder / label.name).mkdir()
-        for path in sorted(label.iterdir())[:PER_LABEL]:
-            shutil.copy2(path, folder / label.name)
-    return folder
-
-
 def wait_for(what: Callable[[], Any], seconds: float = 180) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
@@ -64,14 +50,14 @@ def cells(project: Project, table: str, *columns: str) -> list[dict[str, Any]]:
     return sorted(project.tables.open(table).to_table(columns=list(columns)).to_pylist(), key=lambda row: str(row))
 
 
-def test_lost_nodes_change_nothing(nodes: RayNodes, pictures: Path, tmp_path: Path, cluster: Cluster) -> None:
-    undisturbed = Project(tmp_path / "undisturbed" / "lake", pictures, tmp_path / "undisturbed" / "home", QUICK)
-    undisturbed.materialize()
+def test_lost_nodes_change_nothing(nodes: RayNodes, undisturbed: Project, tmp_path: Path) -> None:
     mine, marker = tmp_path / "mine", tmp_path / "scoring"
     mine.mkdir()
     (mine / "stopping.py").write_text(STOPPING.format(marker=str(marker)))
     more = {"MM_SHARED_FOLDERS": "true", "MM_SCORE__OWN": '["stopping:stopping"]', "MM_SCORE__BATCH_ROWS": "64"}
-    project = Project(tmp_path / "lake", pictures, tmp_path / "home", {**QUICK, **more, **nodes.environment()})
+    project = Project(
+        tmp_path / "lake", undisturbed.source, tmp_path / "home", {**QUICK, **more, **nodes.environment()}
+    )
 
     scoring = project.spawn(
         "asset", "materialize", "--select", "raw_images,image_table,key:scores/*", *MODULE, cwd=mine
@@ -105,11 +91,11 @@ def test_lost_nodes_change_nothing(nodes: RayNodes, pictures: Path, tmp_path: Pa
     assert cells(project, "predictions", *answers) == cells(undisturbed, "predictions", *answers)
 
 
-def test_folders_that_the_nodes_may_not_see_are_refused(nodes: RayNodes, pictures: Path, tmp_path: Path) -> None:
-    project = Project(tmp_path / "lake", pictures, tmp_path / "home", nodes.environment())
+def test_folders_that_the_nodes_may_not_see_are_refused(nodes: RayNodes, some_pictures: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path / "lake", some_pictures, tmp_path / "home", nodes.environment())
     found = project.command("asset", "materialize", "--select", "raw_images,image_table", *MODULE)
     assert found.returncode == 1
-    assert f"{pictures}, {project.lake} is a folder of this machine" in found.stderr
+    assert f"{some_pictures}, {project.lake} is a folder of this machine" in found.stderr
     assert "MM_SHARED_FOLDERS=true" in found.stderr
     assert not project.tables.exists("images") or project.tables.open("images").count_rows() == 0
 
