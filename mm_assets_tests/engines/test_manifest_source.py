@@ -221,9 +221,9 @@ def test_the_first_line_keeps_an_id_and_later_ones_get_free_ones(tmp_path: Path)
 
 
 def test_an_id_that_is_repeated_very_often_is_no_matter_of_hours(tmp_path: Path) -> None:
-    found = errors(manifest(tmp_path / "list.csv", "uri\n" + "a.jpg\n" * 100_000))
-    assert len(found) == 100_000
-    assert found["a.jpg~100000"] == "repeated id: a.jpg is also line 2"
+    found = errors(manifest(tmp_path / "list.csv", "uri\n" + "a.jpg\n" * 30_000))
+    assert len(found) == 30_000
+    assert found["a.jpg~30000"] == "repeated id: a.jpg is also line 2"
 
 
 @pytest.mark.s3

@@ -126,10 +126,10 @@ def test_a_fresh_instance_pins_what_the_lake_has(copy: Project, tmp_path: Path) 
 
 def test_a_moved_lake_needs_nothing_of_the_old_place(finished: Project, copy: Project, tmp_path: Path) -> None:
     data_versions = copy.data_versions()
-    moved = Project(copy.lake.rename(tmp_path / "elsewhere"), copy.source, copy.home)
+    moved = Project(Path(copy.lake).rename(tmp_path / "elsewhere"), copy.source, copy.home)
     moved.materialize()
     assert moved.data_versions() == data_versions
-    for path in moved.lake.rglob("*"):
+    for path in Path(moved.lake).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert str(finished.lake).encode() not in content, path
