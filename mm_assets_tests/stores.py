@@ -148,6 +148,7 @@ class Proxy:
     faults: list[Fault] = field(default_factory=list)
     ignores: set[str] = field(default_factory=set)  # headers of requests, in lower case, that it keeps to itself
     requests: list[str] = field(default_factory=list)
+    sizeless: bool = False  # its answers do not say how long they are
 
     def fault_of(self, path: str) -> Fault | None:
         for fault in self.faults:
@@ -185,12 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {
             n: v for n, v in headers.items() if n.lower() not in ("content-length", "transfer-encoding", "connection")
         }
-        for name, value in {**kept, "Content-Length": length}.items():
+        for name, value in (kept if self.proxy.sizeless else {**kept, "Content-Length": length}).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data[: len(data) // 2] if cut else data)
-        self.close_connection = cut
+        self.close_connection = cut or self.proxy.sizeless
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _answer  # noqa: N815  (names that http.server looks for)
 

@@ -14,9 +14,16 @@ def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: Imag
     A line of a manifest that cannot be used is listed with an `error`.
     """
     from mm_assets.ingest.job import list_objects
+    from mm_assets.ingest.previews import previews
 
     source = image_source.open()
-    return materialize(context, lake, lambda step: list_objects(step, lake.tables(), source, image_source.identity()))
+    return materialize(
+        context,
+        lake,
+        lambda step: list_objects(step, lake.tables(), source, image_source.identity()),
+        # For the UI alone: a lake stores no place outside itself.
+        lambda tables, record: {"source": f"`{source.place}`", **previews(tables, record)},
+    )
 
 
 @dg.asset(
@@ -40,9 +47,11 @@ def image_table(
     row with a null image and an `error` that names the reason. Only objects that are new or changed are read.
     """
     from mm_assets.ingest.job import store_images
+    from mm_assets.ingest.previews import previews
 
     return materialize(
         context,
         lake,
         lambda step: store_images(step, lake.tables(), ray_cluster.cluster(), image_source.open(), settings.ingest),
+        previews,
     )

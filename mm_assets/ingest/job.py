@@ -42,7 +42,7 @@ def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) 
         raise RefusalError(
             f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
         )
-    final = Final({"source": source.place, **_described(listing)})
+    final = Final(_described(listing))
     properties = step.properties(["raw_images"], 1, {"raw_images": final})
     sync_rows(tables, ds, OBJECTS, "image_id", listing, properties)
     return final

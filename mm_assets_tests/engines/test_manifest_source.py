@@ -73,13 +73,14 @@ def test_each_format_gives_the_same_rows(tmp_path: Path, ending: str) -> None:
 
 
 def test_values_stay_the_text_that_they_are(tmp_path: Path) -> None:
-    of_csv = manifest(tmp_path / "a.csv", 'uri,label,caption\n1.10,007,"two\nlines, and ""quotes"""\n')
+    caption = 'two\r\nlines, and "quotes"'
+    of_csv = manifest(tmp_path / "a.csv", 'uri,label,image_id,caption\n1.10,007,-0,"two\r\nlines, and ""quotes"""\n')
     of_json = manifest(
-        tmp_path / "a.jsonl", '{"uri": 1.10, "label": "007", "caption": "two\\nlines, and \\"quotes\\""}'
+        tmp_path / "a.jsonl", f'{{"uri": 1.10, "label": "007", "image_id": -0, "caption": {json.dumps(caption)}}}'
     )
     for source in (of_csv, of_json):
         (row,) = entries(source)
-        assert (row["image_id"], row["label"], row["caption"]) == ("1.10", "007", 'two\nlines, and "quotes"')
+        assert (row["source_uri"], row["label"], row["image_id"], row["caption"]) == ("1.10", "007", "-0", caption)
 
 
 def test_columns_of_parquet_are_cast_to_text(tmp_path: Path) -> None:
@@ -160,6 +161,16 @@ def test_parquet_of_other_columns_is_refused(tmp_path: Path) -> None:
         parquet(tmp_path / "a.parquet", {"path": ["a.jpg"]}).list(print)
     with pytest.raises(RefusalError, match="columns of text"):
         parquet(tmp_path / "a.parquet", {"uri": ["a.jpg"], "label": [["pool"]]}).list(print)
+
+
+def test_parquet_with_damaged_pages_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    source = parquet(path, {"uri": [f"{number}.jpg" for number in range(1000)]})
+    data = bytearray(path.read_bytes())
+    data[4:2000] = bytes(1996)
+    path.write_bytes(data)
+    with pytest.raises(RefusalError, match=r"MM_SOURCE.*a\.parquet cannot be read: it is no Parquet file"):
+        source.list(print)
 
 
 def test_a_manifest_that_is_gone_is_refused(tmp_path: Path) -> None:

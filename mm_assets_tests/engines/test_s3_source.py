@@ -116,6 +116,15 @@ def test_the_body_of_a_large_object_is_not_downloaded(bucket: Bucket, proxy: Pro
     assert len(proxy.requests) == 1
 
 
+def test_the_limit_holds_where_the_store_names_no_size(bucket: Bucket, proxy: Proxy) -> None:
+    bucket.put("x", bytes(10))
+    proxy.sizeless = True
+    source = S3Source(bucket.uri, proxy.s3)
+    assert source.read("x", 10) == bytes(10)
+    with pytest.raises(ImageError, match="too many bytes: 10, the limit is 9"):
+        source.read("x", 9)
+
+
 def test_an_object_at_the_limit_is_read(bucket: Bucket) -> None:
     bucket.put("x", bytes(10))
     bucket.put("empty", b"")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,45 @@ def test_recorded_inputs_are_those_of_the_commits(finished: Project) -> None:
         }
         assert said == {item.asset: item.data_version for item in record.inputs}
         assert said == {name: newest[name].data_version for name in said}
+
+
+def metadata_of(project: Project, asset: str) -> Mapping[str, Any]:
+    return project.events(asset)[0].metadata
+
+
+def test_every_event_is_small_and_has_its_pictures(finished: Project) -> None:
+    pictures = {
+        "raw_images": ["preview_labels"],
+        "image_table": ["preview_images", "preview_refused", "preview_sizes"],
+        "scores/sharpness": ["preview_sharpness"],
+        "scores/exposure": ["preview_luminance", "preview_clipped"],
+        "scores/entropy": ["preview_entropy"],
+        "scores/near_duplicates": ["preview_groups"],
+        "sft_dataset": ["preview_balance"],
+        "llava_checkpoint": ["preview_loss"],
+        "evaluation": ["preview_confusion", "preview_recall"],
+        "batch_predictions": ["preview_answers", "preview_predicted", "preview_confidence"],
+    }
+    for asset in finished.newest():
+        said = metadata_of(finished, asset)
+        assert "preview_error" not in said, asset
+        assert len(dg.serialize_value(dict(said))) <= 60_000, asset
+        for name in pictures.get(asset, []):
+            assert "](data:image/" in str(said[name].value), (asset, name)
+
+
+def test_every_event_says_what_an_engineer_asks(finished: Project) -> None:
+    for asset, record in finished.newest().items():
+        said = metadata_of(finished, asset)
+        assert said["dagster/row_count"].value == record.metadata["rows"]
+        assert said["dagster/uri"].value == finished.tables.uri(record.ref.table)
+        assert said["lance_version"].value == record.ref.version
+        assert float(str(said["seconds"].value)) > 0
+        assert {"inputs", "rows_per_second", "dagster/column_schema"} <= set(said), asset
+    lineage = metadata_of(finished, "sft_dataset")["dagster/column_lineage"].value
+    assert isinstance(lineage, dg.TableColumnLineage)
+    sources = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["split"]}
+    assert ("scores/near_duplicates", "first_group_id") in sources
 
 
 def test_nothing_changed_costs_nothing(copy: Project) -> None:

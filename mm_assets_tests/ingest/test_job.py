@@ -219,7 +219,7 @@ def test_a_bucket_is_ingested_as_a_folder_is(
 ) -> None:
     source = S3Source(bucket.put_folder(few_pictures, "photos"), bucket.s3)
     listed, record = ingest(tables, cluster, source)
-    assert (listed.metadata["source"], listed.metadata["rows"]) == (f"{bucket.uri}/photos", 25)
+    assert listed.metadata["rows"] == 25
     assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1}
     for key, row in rows(tables).items():
         assert row["sha256"] == hashlib.sha256((few_pictures / key).read_bytes()).hexdigest()
