@@ -84,9 +84,19 @@ class LakeTables:
     def open_or_create(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> lance.LanceDataset:
-        """The newest version of a table, created empty (with a random id in its schema) where it is missing."""
+        """The newest version of a table, created empty (with a random id in its schema) where it is missing.
+
+        Raises:
+            RefusalError: the table lacks a column that the schema has.
+        """
         known = self._find(table, None)
         if known is not None:
+            missing = sorted(set(schema.names) - set(known.schema.names))
+            if missing:
+                raise RefusalError(
+                    f"{table}.lance of the lake {self.root} has no column {missing[0]}: an earlier version of mm_assets "
+                    "made it; set MM_LAKE to a new place"
+                )
             return known
         if self.options is None:
             Path(self.root).mkdir(parents=True, exist_ok=True)

@@ -308,13 +308,16 @@ class ProgressLine:
         return self._mailbox.drain.remote().future().result()
 
 
-def interruptible(work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None]) -> T:
+def interruptible(
+    work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None], abandon: Callable[[], None]
+) -> T:
     """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
 
     Args:
         work: what blocks.
         lines: what workers say meanwhile,
         log: and where it goes.
+        abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
     """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -325,10 +328,15 @@ def interruptible(work: Callable[[], T], lines: ProgressLine, log: Callable[[str
             future.set_exception(error)
 
     threading.Thread(target=target, daemon=True).start()
-    while not future.done():
-        concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
-        for line in lines.fetch():
-            log(line)
+    try:
+        while not future.done():
+            concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
+            for line in lines.fetch():
+                log(line)
+    except BaseException:
+        if not future.done():
+            abandon()
+        raise
     return future.result()
 
 

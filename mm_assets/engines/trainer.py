@@ -125,7 +125,8 @@ def fine_tune(
                 worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "HF_HUB_OFFLINE": "1"}},
             ),
         )
-        interruptible(trainer.fit, training.lines, log)
+        # Leaving Ray ends the workers, before what they would still write into is removed.
+        interruptible(trainer.fit, training.lines, log, abandon=cluster.shutdown)
     return Trained(**training.lines.result())
 
 

@@ -42,8 +42,8 @@ def counts_of(column: pa.ChunkedArray, names: Sequence[str]) -> list[int]:
 
 
 def reasons(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What stands before the colon of `<reason>: <detail>`."""
-    return pc.list_element(pc.split_pattern(column, ":", max_splits=1), 0)
+    """What stands before the colon of `<reason>: <detail>`, without the number that a line of a manifest has there."""
+    return pc.replace_substring_regex(pc.list_element(pc.split_pattern(column, ":", max_splits=1), 0), " [0-9]+$", "")
 
 
 def spread(column: pa.ChunkedArray, most: int) -> np.ndarray:

@@ -134,3 +134,10 @@ def test_a_pin_of_a_recreated_table_is_refused(tables: LakeTables) -> None:
     tables.open_or_create("t", SCHEMA, {})
     with pytest.raises(RefusalError, match=f"{ref} is gone"):
         tables.open_at(ref)
+
+
+def test_a_table_of_an_earlier_version_is_refused_by_its_missing_column(tables: LakeTables) -> None:
+    tables.open_or_create("t", SCHEMA, {})
+    later = SCHEMA.append(pa.field("error", pa.string()))
+    with pytest.raises(RefusalError, match=r"t\.lance of the lake .* has no column error: an earlier version"):
+        tables.open_or_create("t", later, {})

@@ -183,7 +183,6 @@ def test_a_refused_entry_is_a_row_that_is_not_read(tables: LakeTables, cluster: 
             None,
         )
     assert listed.metadata == {
-        "source": str(manifest),
         "rows": 7,
         "rows_refused": 4,
         "bytes": (few_pictures / "pool" / "0.png").stat().st_size + (few_pictures / "gym" / "7.png").stat().st_size,
