@@ -93,3 +93,26 @@ def test_a_wrong_setting_ends_the_command_with_its_sentence(tmp_path: Path) -> N
     found = project.command("asset", "materialize", "--select", "raw_images", "-m", "mm_assets.definitions")
     assert found.returncode == 1
     assert f"source (MM_SOURCE): there is no folder {tmp_path / 'nowhere'}" in found.stderr
+
+
+def test_the_jobs_cover_what_their_names_say() -> None:
+    definitions = build(load_settings())
+    keys = {
+        name: {key.to_user_string() for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys}
+        for name in ("whole_graph", "refresh_without_training", "train_and_evaluate")
+    }
+    assert keys["whole_graph"] == set(GRAPH)
+    assert keys["train_and_evaluate"] == {"llava_checkpoint", "evaluation"}
+    assert keys["refresh_without_training"] == set(GRAPH) - keys["train_and_evaluate"]
+
+
+def test_the_launchpad_suggests_values_that_work_and_says_what_they_mean() -> None:
+    definitions = build(load_settings())
+    for name in ("whole_graph", "train_and_evaluate"):
+        job = definitions.resolve_job_def(name)
+        assert job.run_config == {"ops": {"llava_checkpoint": {"config": {"force": False}}}}
+        assert dg.validate_run_config(job, job.run_config)
+        schema = job.nodes_in_topological_order
+        node = next(node for node in schema if node.name == "llava_checkpoint")
+        described = node.definition.config_schema.as_field().config_type.fields["force"]  # type: ignore[union-attr]
+        assert "Train again" in (described.description or "")

@@ -94,7 +94,7 @@ class LakeTables:
             missing = sorted(set(schema.names) - set(known.schema.names))
             if missing:
                 raise RefusalError(
-                    f"{table}.lance of the lake {self.root} has no column {missing[0]}: an earlier version of mm_assets "
+                    f"{table}.lance of the lake {self.root} has no column {missing[0]}: an earlier version "
                     "made it; set MM_LAKE to a new place"
                 )
             return known
