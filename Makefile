@@ -6,14 +6,19 @@ STAMP := $(VENV)/installed
 QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test dev check format status clean
+.PHONY: demo test chromium dev check format status clean bench
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
 	$(BIN)/mm-assets status
 
-test: $(STAMP)  ## Run all tests
+test: $(STAMP) chromium  ## Run all tests
 	$(BIN)/pytest
+
+chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name
+	@command -v chromium >/dev/null || ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null ) \
+		|| echo "chromium is not installed, and cannot be here: the browser tests will be skipped"
 
 dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev
@@ -27,6 +32,9 @@ check: $(STAMP)  ## Format, lint, types, definitions
 format: $(STAMP)  ## Put the code into shape
 	$(BIN)/ruff format mm_assets mm_assets_tests
 	$(BIN)/ruff check --fix mm_assets mm_assets_tests
+
+bench: $(STAMP)  ## Measure: peak memory by the number of images
+	$(BIN)/python bench/memory.py
 
 status: $(STAMP)  ## The newest materialization of every asset
 	$(BIN)/mm-assets status
