@@ -91,9 +91,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, c
 @pytest.fixture
 def copy(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished lake and of its Dagster history."""
-    shutil.copytree(finished.lake, tmp_path / "lake")
-    shutil.copytree(finished.home, tmp_path / "home")
-    return Project(tmp_path / "lake", finished.source, tmp_path / "home")
+    return _copied(finished, tmp_path)
+
+
+@pytest.fixture
+def modest(undisturbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the undisturbed lake and of its history: for tests that train, where it matters not what is learned."""
+    return _copied(undisturbed, tmp_path_factory.mktemp("modest"))
+
+
+def _copied(project: Project, folder: Path) -> Project:
+    shutil.copytree(project.lake, folder / "lake")
+    shutil.copytree(project.home, folder / "home")
+    return Project(folder / "lake", project.source, folder / "home", dict(project.env))
 
 
 @pytest.fixture

@@ -206,6 +206,7 @@ def _result(
     for name, pointer in pointers.items():
         if pointer is not None:
             tags[f"dagster/input_event_pointer/{name}"] = str(pointer)
+    sources = column_sources(record.asset, _own_columns(record, ds.schema.names))
     metadata: dict[str, Any] = {
         **pictures,
         **{name: shown(value) for name, value in record.metadata.items()},
@@ -222,10 +223,12 @@ def _result(
         ),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
-                column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in sources]
-                for column, sources in column_sources(record.asset, _own_columns(record, ds.schema.names)).items()
+                column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in found]
+                for column, found in sources.items()
             }
         ),
+        # The same for people: Dagster's open-source UI shows column lineage as JSON.
+        "column_sources": shown({column: ", ".join(map(".".join, found)) for column, found in sources.items()}),
     }
     return dg.MaterializeResult(
         asset_key=AssetKey(record.asset.split("/")),

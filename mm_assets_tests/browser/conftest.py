@@ -15,8 +15,9 @@ OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disabl
 SIZE = {"width": 1600, "height": 1000}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One browser for a module; Playwright keeps an event loop in this thread while it is open."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: browser tests need it (apt-get install chromium)")

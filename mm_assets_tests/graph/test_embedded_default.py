@@ -1,6 +1,5 @@
 """The embedded default, whole: it learns, every version is a Lance version, and a second time costs nothing."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -183,17 +182,16 @@ def test_another_lakes_history_is_not_pinned(copy: Project, tmp_path: Path) -> N
     assert "materialize base_model first" in str(result.get_step_failure_events()[0].step_failure_data.error)
 
 
-def test_a_changed_threshold_changes_what_follows_and_nothing_before(copy: Project) -> None:
-    before = copy.data_versions()
-    # Few epochs: what is tested is what runs, not what it learns.
-    copy.env = {"MM_CURATE__MIN_SHARPNESS": "1300", "MM_TRAIN__EPOCHS": "1"}
-    copy.materialize()
-    after = copy.data_versions()
+def test_a_changed_threshold_changes_what_follows_and_nothing_before(modest: Project) -> None:
+    before = modest.data_versions()
+    modest.env["MM_CURATE__MIN_SHARPNESS"] = "1300"
+    modest.materialize()
+    after = modest.data_versions()
     changed = {asset for asset in before if before[asset] != after[asset]}
     assert changed == {"sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"}
 
 
-def test_the_same_recipe_is_trained_again_only_by_force(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_recipe_is_trained_again_only_by_force(modest: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     trainings: list[int] = []
 
     def counted(*arguments: Any) -> Trained:
@@ -201,37 +199,35 @@ def test_the_same_recipe_is_trained_again_only_by_force(copy: Project, monkeypat
         return fine_tune(*arguments)
 
     monkeypatch.setattr("mm_assets.finetune.job.fine_tune", counted)
-    copy.env = {"MM_TRAIN__EPOCHS": "1"}
-    copy.materialize("llava_checkpoint")
-    first = copy.newest()["llava_checkpoint"]
-    copy.materialize("llava_checkpoint")
-    assert copy.newest()["llava_checkpoint"].ref == first.ref
+    modest.env["MM_TRAIN__EPOCHS"] = "2"
+    modest.materialize("llava_checkpoint")
+    first = modest.newest()["llava_checkpoint"]
+    modest.materialize("llava_checkpoint")
+    assert modest.newest()["llava_checkpoint"].ref == first.ref
     assert len(trainings) == 1
-    copy.materialize("llava_checkpoint", run_config={"ops": {"llava_checkpoint": {"config": {"force": True}}}})
-    forced = copy.newest()["llava_checkpoint"]
+    modest.materialize("llava_checkpoint", run_config={"ops": {"llava_checkpoint": {"config": {"force": True}}}})
+    forced = modest.newest()["llava_checkpoint"]
     assert len(trainings) == 2
     # One thread: the same weights to the bit, so the same digest and the same version.
     assert (forced.metadata["digest"], forced.ref) == (first.metadata["digest"], first.ref)
     # Back to the first recipe: that model is not trained again, and is another version than the one in between.
-    copy.env = {}
-    copy.materialize("llava_checkpoint")
-    back = copy.newest()["llava_checkpoint"]
+    modest.env["MM_TRAIN__EPOCHS"] = "1"
+    modest.materialize("llava_checkpoint")
+    back = modest.newest()["llava_checkpoint"]
     assert len(trainings) == 2
     assert back.ref.version > first.ref.version
     assert back.metadata["digest"] != first.metadata["digest"]
     assert not back.reused
 
 
-def test_production_is_refused_before_a_promotion(copy: Project) -> None:
+def test_production_is_refused_before_a_promotion(copy: Project, modest: Project) -> None:
     copy.env = {"MM_PREDICT__MODEL": "production"}
     before = copy.newest()["batch_predictions"].metadata["digest"]
     copy.materialize("batch_predictions")
     assert copy.newest()["batch_predictions"].metadata["digest"] == before
-    shutil.rmtree(copy.tables.uri("evaluations"))
-    copy.env = {"MM_PREDICT__MODEL": "production", "MM_EVALUATE__MIN_ACCURACY": "1.0", "MM_TRAIN__EPOCHS": "1"}
-    copy.materialize("llava_checkpoint", "evaluation")
-    assert copy.newest()["evaluation"].metadata["promoted"] is False
-    result = copy.materialize("batch_predictions", fails=True)
+    modest.env["MM_PREDICT__MODEL"] = "production"
+    assert modest.newest()["evaluation"].metadata["promoted"] is False
+    result = modest.materialize("batch_predictions", fails=True)
     assert "no model was promoted yet" in str(result.get_step_failure_events()[0].step_failure_data.error)
 
 
