@@ -118,9 +118,10 @@ def main() -> None:
             peaks, seconds = run(Path(name, "photos"), Path(name, "home"))
         found.append({"images": count, "mean_bytes": round(mean), "seconds": round(seconds, 1), "peak_mb": peaks})
         print(f"{count:,} images of {mean / 1000:.0f} KB: {seconds:.0f} s", flush=True)
-    names = sorted({name for item in found for name in item["peak_mb"]})
+    # A process that lives so shortly that it was not seen at every size cannot be compared.
+    names = sorted(set.intersection(*(set(item["peak_mb"]) for item in found)))
     for name in names:
-        peaks_mb = [item["peak_mb"].get(name, float("nan")) for item in found]
+        peaks_mb = [item["peak_mb"][name] for item in found]
         print(f"{name:40}", *(f"{peak:8.0f} MB" for peak in peaks_mb), f"{peaks_mb[-1] - peaks_mb[0]:+8.0f} MB")
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     options.json.parent.mkdir(parents=True, exist_ok=True)
