@@ -12,7 +12,8 @@ HEAD = """# Settings
 
 `MM_PROFILE` names a profile of the package (`local`, the default, or `gpu`) or the path of your own YAML file; any
 field is overridden by its environment variable. A wrong value or an unknown `MM_` variable is refused when the
-definitions load, by name. Lists, mappings and null are written as JSON (`MM_CURATE__LABELS='["pool", "gym"]'`).
+definitions load, by name. Lists, mappings and null are written as JSON (`MM_CURATE__LABELS='["pool", "gym"]'`); a
+mapping is merged with the profile's.
 
 A default of `-` means that the profile gives the value; `local.yaml` and `gpu.yaml` in `mm_assets/profiles/` are
 complete examples.

@@ -32,7 +32,7 @@ def _status(*, as_json: bool) -> int:
     except SettingsError as error:
         print(f"mm-assets: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, ValueError) as error:  # Lance has both for a store that does not answer
         print(f"mm-assets: the lake {lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
         return 2
     if not newest:
@@ -79,7 +79,7 @@ def _print_table(newest: list["Record"], lake: str) -> None:
         said = evaluation.metadata
         gate = "promoted" if said["promoted"] else "not promoted"
         console.print(
-            f"accuracy on {said['rows']} held-out images: {said['champion_accuracy']:.3f} before, "
+            f"{said['measure']} on {said['rows']} held-out images: {said['champion_accuracy']:.3f} before, "
             f"{said['accuracy']:.3f} after fine-tuning; {gate}: {said['decision']}",
             soft_wrap=True,
             highlight=False,

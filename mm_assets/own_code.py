@@ -21,9 +21,14 @@ def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
     _look_here_too()
     module, name = path.split(":")
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
         raise OwnCodeError(_sentence(path, str(error))) from error
+    except Exception as error:  # whatever a module of the user's own raises is said with its name
+        raise OwnCodeError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(found, name):
+        raise OwnCodeError(f"{path}: {module} ({found.__file__}) has no {name}")
+    return getattr(found, name)
 
 
 def check(path: str) -> None:

@@ -41,6 +41,11 @@ def test_a_manifest_is_a_source_and_may_lie_beside_the_lake(
         ("MM_SOURCE", "s3://", r"source \(MM_SOURCE\): s3:// cannot be read"),
         ("MM_SOURCE", "nowhere.csv", r"source \(MM_SOURCE\): there is no folder nowhere.csv: .*\.csv, \.jsonl"),
         ("MM_LAKE", "gs://lake", r"lake \(MM_LAKE\): gs://lake cannot hold a lake: give a folder, or s3://"),
+        ("MM_S3__ENDPOINT", "https://key:secret@minio:9000", r"s3.endpoint \(MM_S3__ENDPOINT\): .*pattern"),
+        ("MM_LAKE", "s3:/lake/rooms", r"lake \(MM_LAKE\): s3:/lake/rooms cannot hold a lake"),
+        ("MM_PREDICT__RESOURCES__GPUS", "1.5", "gpus 1.5: a worker takes a part of one GPU, or whole ones"),
+        ("MM_TRAIN__RESOURCES__OTHER", '{"CPU": 2}', "other: CPU has a setting of its own: cpus"),
+        ("MM_TRAIN__RESOURCES__OTHER", '{"tape": 0}', r"train.resources.other.tape"),
         ("MM_S3__ENDPOINT", "minio:9000", r"s3.endpoint \(MM_S3__ENDPOINT\): .*pattern"),
         ("MM_S3__ADDRESSING", "dns", r"s3.addressing \(MM_S3__ADDRESSING\): .*'auto', 'path' or 'virtual'"),
         ("MM_RAY_ADDRESS", "ray://head:10001", r"ray_address \(MM_RAY_ADDRESS\): .*give host:port .*Ray Client"),
@@ -67,3 +72,8 @@ def test_a_lake_beside_a_prefix_of_the_same_beginning_is_fine(monkeypatch: pytes
 @pytest.mark.parametrize("address", ["10.0.0.5:6379", "head.ray.svc:6379", "auto", "[::1]:6379"])
 def test_addresses_of_clusters(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     assert loaded(monkeypatch, MM_RAY_ADDRESS=address) == ""
+
+
+def test_null_in_a_variable_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, MM_S3__REGION="null", MM_PREDICT__PROMPT="null") == ""
+    assert (load_settings().s3.region, load_settings().predict.prompt) == (None, None)

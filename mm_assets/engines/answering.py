@@ -10,8 +10,9 @@ from mm_assets.engines.loaded_model import LoadedModel
 from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.questions import Answer, Question
 from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.images import decode
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.settings import PredictSettings
+from mm_assets.settings import PILLOW_MAX_PIXELS, PredictSettings
 
 # A batch of this size in which every image fails speaks against the engine.
 SUSPICIOUS = 4
@@ -33,22 +34,23 @@ class Answerer:
         Raises:
             RuntimeError: no image of a whole batch could be answered, so it is not the images' fault.
         """
-        answers = self._halving(image_ids)
+        # A lake that does not answer ends the job; it must not become the images' errors.
+        answers = self._halving(list(zip(image_ids, self._images.stored(image_ids), strict=True)))
         if len(answers) >= SUSPICIOUS and all(answer.error for answer in answers):
             raise RuntimeError(f"none of {len(answers)} images could be answered: {answers[0].error}")
         return answers
 
-    def _halving(self, image_ids: list[str]) -> list[Answer]:
+    def _halving(self, stored: list[tuple[str, bytes]]) -> list[Answer]:
         try:
-            images = self._images.read(image_ids)
-            return self._generator.answer([Picture(*pair) for pair in zip(image_ids, images, strict=True)])
+            pictures = [Picture(image_id, decode(data, PILLOW_MAX_PIXELS)[0]) for image_id, data in stored]
+            return self._generator.answer(pictures)
         except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
             reason = f"{type(error).__name__}: {error}"
         # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
-        if len(image_ids) == 1:
-            return [Answer(image_ids[0], error=reason)]
-        half = len(image_ids) // 2
-        return [*self._halving(image_ids[:half]), *self._halving(image_ids[half:])]
+        if len(stored) == 1:
+            return [Answer(stored[0][0], error=reason)]
+        half = len(stored) // 2
+        return [*self._halving(stored[:half]), *self._halving(stored[half:])]
 
 
 @dataclass(frozen=True)

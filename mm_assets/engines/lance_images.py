@@ -42,6 +42,13 @@ class LanceImages:
         Raises:
             KeyError: an id has no usable image at this version.
         """
+        return [decode(data, PILLOW_MAX_PIXELS)[0] for data in self.stored(image_ids)]
+
+    def stored(self, image_ids: Sequence[str]) -> list[bytes]:
+        """The bytes of the images' files, in the order of their ids.
+
+        Raises:
+            KeyError: an id has no usable image at this version.
+        """
         ds, ids = self._table()
-        blobs = ds.read_blobs("image", ids=[ids[image_id] for image_id in image_ids])
-        return [decode(data, PILLOW_MAX_PIXELS)[0] for _, data in blobs]
+        return [data for _, data in ds.read_blobs("image", ids=[ids[image_id] for image_id in image_ids])]

@@ -130,7 +130,7 @@ class Cluster:
         """
         self.connect()
         wanted = _amounts(needs)
-        capacity = sum(int(min(node.get(name, 0) // amount for name, amount in wanted.items())) for node in _nodes())
+        capacity = sum(_places(node, wanted) for node in _nodes())
         if capacity < workers:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
             has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in _nodes())
@@ -234,6 +234,11 @@ def _amounts(needs: Resources) -> dict[str, float]:
     """What a worker takes, by Ray's names of resources; only what it takes any of."""
     amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0), **needs.other}
     return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _places(node: dict[str, float], wanted: dict[str, float]) -> int:
+    """How many workers a node can hold; Ray counts in ten-thousandths, floats do not (1 // 0.2 is 4)."""
+    return min(round(node.get(name, 0) * 10_000) // round(amount * 10_000) for name, amount in wanted.items())
 
 
 def _nodes() -> list[dict[str, float]]:

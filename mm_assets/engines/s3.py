@@ -15,6 +15,8 @@ from botocore.config import Config
 from mm_assets.settings import S3Settings
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# What else of the environment decides which store is asked.
+PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 SCHEME = "s3://"
 # Connections that the threads of one process share.
 CONNECTIONS = 32
@@ -37,7 +39,14 @@ def split(uri: str) -> tuple[str, str]:
 def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
     """A client of the store, one per process (boto3 clients are thread-safe)."""
     style = {"addressing_style": s3.addressing}
-    config = Config(s3=style, retries={"mode": "standard", "max_attempts": ATTEMPTS}, max_pool_connections=CONNECTIONS)
+    config = Config(
+        s3=style,
+        # Only where an operation demands them: OSS and others take no upload in signed chunks.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"mode": "standard", "max_attempts": ATTEMPTS},
+        max_pool_connections=CONNECTIONS,
+    )
     return boto3.client("s3", endpoint_url=s3.endpoint, region_name=_region(s3), config=config)
 
 
@@ -59,9 +68,12 @@ def storage_options(s3: S3Settings, bucket: str) -> dict[str, str]:
 
 
 def filesystem(s3: S3Settings) -> pyarrow.fs.S3FileSystem:
-    """The store as Arrow sees it (Ray Train keeps its checkpoints there); picklable, with the secrets inside."""
+    """The store as Arrow sees it (Ray Train keeps its checkpoints there), with the keys of the environment inside.
+
+    A role's keys would end in the middle of a training: Arrow finds and renews those itself.
+    """
     credentials = boto3.Session().get_credentials()
-    frozen = credentials.get_frozen_credentials() if credentials else None
+    frozen = credentials.get_frozen_credentials() if credentials and credentials.method == "env" else None
     return pyarrow.fs.S3FileSystem(
         access_key=frozen and frozen.access_key,
         secret_key=frozen and frozen.secret_key,
@@ -84,7 +96,7 @@ class Secrets:
     @classmethod
     def of_environment(cls) -> Self:
         """What is set here; a machine with a role of its own has nothing to hand on."""
-        return cls({name: os.environ[name] for name in SECRETS if name in os.environ})
+        return cls({name: os.environ[name] for name in (*SECRETS, *PLACES) if name in os.environ})
 
     def restore(self) -> None:
         """Set them in this process."""

@@ -32,6 +32,11 @@ def require_atomic_puts(root: str, s3: S3Settings) -> None:
     try:
         races = [_race(client(s3), bucket, f"{prefix}/.probe-{uuid.uuid4().hex}".lstrip("/")) for _ in range(ROUNDS)]
     except (ClientError, BotoCoreError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NotImplemented", "501"):
+            raise RefusalError(
+                f"lake (MM_LAKE): the store {store} knows no conditional PUTs (If-None-Match), without which Lance "
+                "cannot commit: keep the lake in a folder or in another store (this one may still be the source)"
+            ) from None
         raise RefusalError(
             f"lake (MM_LAKE): {root} cannot be written to ({type(error).__name__}: {error}): check the bucket, "
             f"MM_S3__ENDPOINT ({store}), MM_S3__REGION and the credentials in the environment (AWS_ACCESS_KEY_ID, ...)"

@@ -57,12 +57,13 @@ class _Pool:
     busy: dict[concurrent.futures.Future, tuple[Any, Numbered | None]] = field(default_factory=dict)
     actors: set[Any] = field(default_factory=set)
     idle: deque[Any] = field(default_factory=deque)
-    nodes: dict[Any, str] = field(default_factory=dict)
+    nodes: dict[Any, set[str]] = field(default_factory=dict)
     lost: Counter[int | None] = field(default_factory=Counter)
 
     def hire(self) -> None:
         actor = self.start()
         self.actors.add(actor)
+        self.nodes[actor] = _living()  # on one of them, until it says on which
         self.busy[actor.prepare.remote().future()] = (actor, None)
 
     def working(self) -> bool:
@@ -81,7 +82,7 @@ class _Pool:
         if item is not None:
             yield item[0], result
         else:
-            self.nodes[actor], self.lost[None] = result, 0
+            self.nodes[actor], self.lost[None] = {result}, 0
 
     def _assign(self) -> None:
         while self.waiting and self.idle:
@@ -92,7 +93,7 @@ class _Pool:
         self.actors.discard(actor)
         ray.kill(actor)
         place = item[0] if item is not None else None
-        self.lost[place] += self._had_its_node(actor)
+        self.lost[place] += self.nodes.pop(actor) <= _living()
         if self.lost[place] > RETRIES:
             what = "a piece of work ended its worker" if item is not None else "a worker ended while it started"
             raise RuntimeError(f"{what} {self.lost[place]} times: {' '.join(str(error).split())}") from error
@@ -101,10 +102,10 @@ class _Pool:
             self._assign()  # an idle actor may have its place, while a new one waits for one
         self.hire()
 
-    def _had_its_node(self, actor: Any) -> bool:  # noqa: ANN401  (an actor handle)
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return actor not in self.nodes or self.nodes[actor] in alive
-
     def dismiss(self) -> None:
         for actor in self.actors:
             ray.kill(actor)
+
+
+def _living() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}

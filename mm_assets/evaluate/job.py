@@ -33,7 +33,8 @@ def evaluate_checkpoint(
     dataset = step.input_of(checkpoint, "sft_dataset")
     wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
     same_settings = before is not None and before.code_version == step.code_versions["evaluation"]
-    if before is not None and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
+    judged = before is not None and not (before.metadata["rows_failed"] or before.metadata["champion_rows_failed"])
+    if before is not None and judged and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
         return Final(before.metadata | {"rows_computed": 0})
     ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))

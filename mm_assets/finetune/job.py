@@ -17,7 +17,7 @@ from mm_assets.engines.processors import load_processor
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Examples, fine_tune
 from mm_assets.lineage.refs import Final, RefusalError, Step
-from mm_assets.own_code import load
+from mm_assets.own_code import OwnCodeError, load
 from mm_assets.settings import BaseModelSettings, TrainSettings
 
 
@@ -52,7 +52,11 @@ def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Fin
 
 def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
     if settings.kind != "huggingface":
-        load(settings.builder)(folder, settings.seed)
+        try:
+            build = load(settings.builder)
+        except OwnCodeError as error:
+            raise RefusalError(f"base.builder (MM_BASE__BUILDER): {error}") from error
+        build(folder, settings.seed)
     else:
         from huggingface_hub import snapshot_download
 

@@ -24,6 +24,8 @@ from mm_assets.settings import IngestSettings
 SOURCE = "mm.source"
 # What a worker holds in memory at once; a batch is cut into pieces of this size.
 PIECE_BYTES = 64 * 2**20
+# A piece of so many listed objects of which none can be read speaks against the place.
+SUSPICIOUS = 16
 # Objects that a worker reads at once: a bucket answers after tens of milliseconds, a decoder should not wait for it.
 READ_AHEAD = 16
 
@@ -83,6 +85,7 @@ class ImageWriter:
         arrays = {**columns, "image": lance.blob_array(columns["image"])}
         fragments = write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
         rejected = Counter(_reason(row["error"]) for row in rows if "error" in row)
+        _suspect(items, rows)
         return Piece(fragments, len(rows), rejected)
 
     def _read(self, item: dict[str, Any]) -> bytes | ImageError:
@@ -105,6 +108,19 @@ class ImageWriter:
         except ImageError as error:
             return row | {"error": str(error)}
         return row | {"image": data, "format": info.format, "width": info.width, "height": info.height}
+
+
+def _suspect(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Objects that were there when they were listed, of which none can be read now, are not the ones at fault.
+
+    Raises:
+        RuntimeError: with the first one's reason.
+    """
+    reasons = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
+    if len(reasons) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in reasons):
+        raise RuntimeError(
+            f"none of {len(reasons)} objects could be read ({reasons[0]}): check the source's permissions"
+        )
 
 
 def store_images(step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings) -> Final:

@@ -76,7 +76,8 @@ def materialize_each(
         step, pointers = _begin(context, tables)
         finals = job(step)
     except RefusalError as refusal:
-        raise dg.Failure(str(refusal), allow_retries=False) from None
+        # One that a worker raised carries the worker's trace; the sentence is its cause's.
+        raise dg.Failure(str(getattr(refusal, "cause", refusal)), allow_retries=False) from None
     seconds = time.monotonic() - started
     for asset, final in finals.items():
         record = _publish(tables, step, asset, final)

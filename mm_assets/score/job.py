@@ -13,7 +13,7 @@ from mm_assets.engines.lance_tables import LakeTables, add_columns, update_cells
 from mm_assets.engines.ray_tasks import Cluster, Progress
 from mm_assets.images import ImageError, decode
 from mm_assets.ingest.tables import IMAGES
-from mm_assets.lineage.refs import Final, LanceRef, Step
+from mm_assets.lineage.refs import Final, LanceRef, RefusalError, Step
 from mm_assets.score.duplicates import GROUPING_REVISION, components, group_names
 from mm_assets.score.scorers import Scorer
 from mm_assets.settings import PILLOW_MAX_PIXELS, Resources, ScoreSettings
@@ -58,10 +58,11 @@ class ImageScorer:
 
 def _score(scorer: Scorer, image: Any) -> dict[str, Any]:  # noqa: ANN401  (a PIL image)
     try:
-        values = scorer.function(image)
+        values = scorer.function(image.copy())  # a scorer may change its image, and others follow
         missing = set(scorer.columns) ^ set(values)
         if missing:
             raise KeyError(f"returned {sorted(values)}, not {sorted(scorer.columns)}")
+        values = {name: pa.scalar(value, scorer.columns[name]).as_py() for name, value in values.items()}
     except Exception as error:  # noqa: BLE001  (a scorer may raise anything; the cell keeps it)
         return _failed(scorer, error)
     return {**values, scorer.rev_column: scorer.revision, scorer.error_column: None}
@@ -138,11 +139,18 @@ def _slices(rows: pa.Table, size: int) -> list[pa.Table]:
 
 
 def _with_columns(step: Step, head: lance.LanceDataset, scorers: list[Scorer]) -> lance.LanceDataset:
-    new = [scorer for scorer in scorers if scorer.rev_column not in head.schema.names]
-    if not new:
+    for scorer in scorers:
+        for field in scorer.fields():
+            if field.name in head.schema.names and head.schema.field(field.name).type != field.type:
+                raise RefusalError(
+                    f"{scorer.asset}: column {field.name} of images.lance is {head.schema.field(field.name).type}, the "
+                    f"scorer gives {field.type}: give the column another name"
+                )
+    new = {scorer: [field for field in scorer.fields() if field.name not in head.schema.names] for scorer in scorers}
+    fields = [field for found in new.values() for field in found]
+    if not fields:
         return head
-    fields = [field for scorer in new for field in scorer.fields()]
-    return add_columns(head, fields, step.properties([scorer.asset for scorer in new], 0))
+    return add_columns(head, fields, step.properties([scorer.asset for scorer, found in new.items() if found], 0))
 
 
 def _missing(

@@ -54,6 +54,9 @@ class Scorer:
 def scorer(revision: str, **columns: pa.DataType) -> Callable[[Callable[[Image.Image], Values]], Scorer]:
     """Make a scorer of a function: its name is the scorer's, its docstring the asset's description in the UI."""
 
+    if not isinstance(revision, str):
+        raise TypeError(f'the revision of a scorer is text, such as "{revision}"')
+
     def made(function: Callable[[Image.Image], Values]) -> Scorer:
         return Scorer(function.__name__, revision, columns, function, function.__doc__ or "")
 

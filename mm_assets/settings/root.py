@@ -49,7 +49,9 @@ def _s3_uri(value: str, what: str, instead: str) -> str:
 class Settings(BaseSettings):
     """Everything that the graph can be told; see `mm_assets/profiles/` for complete examples."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_parse_none_str="null"
+    )
 
     profile: str = Field("local", description="Name of a profile of this package, or path of one's own YAML file.")
     source: str = Field(
@@ -82,7 +84,7 @@ class Settings(BaseSettings):
     def _source_exists(cls, value: str) -> str:
         if value == DRAWN:
             return value
-        if "://" in value:
+        if "://" in value or value.startswith("s3:"):
             return _s3_uri(value, "be read", f"a folder, a manifest, s3://bucket/prefix, or `{DRAWN}`")
         path = Path(value).expanduser()
         if path.suffix.lower() in MANIFESTS and path.is_file():
@@ -97,7 +99,7 @@ class Settings(BaseSettings):
     @field_validator("lake")
     @classmethod
     def _lake_is_a_place(cls, value: str) -> str:
-        if "://" in value:
+        if "://" in value or value.startswith("s3:"):
             return _s3_uri(value, "hold a lake", "a folder, or s3://bucket/prefix")
         path = Path(value).expanduser().resolve()
         if path.exists() and not path.is_dir():

@@ -39,7 +39,7 @@ class S3Settings(Section):
 
     endpoint: str | None = Field(
         None,
-        pattern=r"^https?://[^/\s]+/?$",
+        pattern=r"^https?://[^/\s@:]+(:\d+)?/?$",
         description="Of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset means AWS.",
     )
     region: str | None = Field(None, description="Region of the buckets; unset leaves it to the environment.")
@@ -54,7 +54,19 @@ class Resources(Section):
     cpus: float = Field(1, gt=0, description="CPUs; a model computes with as many threads.")
     gpus: float = Field(0, ge=0, description="GPUs; a model runs on the CPU where 0.")
     memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray sets aside, in bytes.")
-    other: dict[str, float] = Field(default_factory=dict, description="Amounts of the cluster's own resource names.")
+    other: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Amounts of the cluster's own resource names."
+    )
+
+    @model_validator(mode="after")
+    def _as_ray_takes_them(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus {self.gpus:g}: a worker takes a part of one GPU, or whole ones")
+        named = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_bytes"}
+        clash = sorted(named.keys() & self.other.keys())
+        if clash:
+            raise ValueError(f"other: {clash[0]} has a setting of its own: {named[clash[0]]}")
+        return self
 
 
 class ImageLimits(Section):

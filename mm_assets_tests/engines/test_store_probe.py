@@ -6,7 +6,7 @@ from mm_assets.engines.s3 import client
 from mm_assets.engines.store_probe import require_atomic_puts
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
-from mm_assets_tests.stores import Bucket, Proxy, free_port
+from mm_assets_tests.stores import Bucket, Fault, Proxy, free_port
 
 pytestmark = pytest.mark.s3
 
@@ -39,3 +39,9 @@ def test_a_store_that_does_not_answer_is_named(bucket: Bucket, monkeypatch: pyte
     with pytest.raises(RefusalError, match=rf"EndpointConnectionError.*MM_S3__ENDPOINT \({nowhere}\)") as refusal:
         require_atomic_puts(bucket.uri, S3Settings(endpoint=nowhere, addressing="path"))
     assert "no-secret" not in str(refusal.value)
+
+
+def test_a_store_that_knows_no_conditions_is_refused_with_what_it_is_good_for(bucket: Bucket, proxy: Proxy) -> None:
+    proxy.faults.append(Fault("", status=501, code="NotImplemented"))
+    with pytest.raises(RefusalError, match=r"knows no conditional PUTs .*may still be the source"):
+        require_atomic_puts(f"{bucket.uri}/lake", proxy.s3)

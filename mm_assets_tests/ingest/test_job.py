@@ -243,3 +243,16 @@ def test_an_outage_ends_the_job_and_spoils_no_row(
     proxy.faults.pop()
     _, record = ingest(tables, cluster, source)
     assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1, "unreadable": 1}
+
+
+@pytest.mark.s3
+def test_a_bucket_that_lets_nothing_be_read_ends_the_job(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    """Else a forgotten permission would make every good object a row with an error."""
+    picture = (few_pictures / "pool" / "0.png").read_bytes()
+    bucket.put_all({f"photos/pool/{number}.png": picture for number in range(60)})
+    proxy.faults.append(Fault(".png", status=403, code="AccessDenied"))
+    with pytest.raises(RuntimeError, match=r"none of \d+ objects could be read \(unreadable: AccessDenied"):
+        ingest(tables, cluster, S3Source(f"{bucket.uri}/photos", proxy.s3))
+    assert tables.open("images").count_rows() == 0

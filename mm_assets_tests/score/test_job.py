@@ -9,7 +9,7 @@ from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables, update_cells
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.refs import Record, RefusalError
 from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
 from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
 from mm_assets.settings import ScoreSettings
@@ -160,3 +160,42 @@ def test_a_commit_conflict_is_tried_again(
     monkeypatch.setattr("mm_assets.score.job.update_cells", conflicting)
     assert score(tables, cluster, sharpness)["scores/sharpness"].metadata["rows_computed"] == 23
     assert len(tries) == 3
+
+
+def shrunk(image: Image.Image) -> Values:
+    image.thumbnail((2, 2))
+    return {"entropy": 0.0}
+
+
+def test_a_scorer_that_changes_its_image_changes_no_other_score(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, revised(entropy, shrunk), sharpness)
+    together = cells(tables, "sharpness")
+    score(tables, cluster, revised(sharpness))
+    assert cells(tables, "sharpness") == together
+
+
+def test_a_value_of_the_wrong_type_is_its_cells_error(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, revised(sharpness, lambda image: {"sharpness": "sharp"}), entropy)
+    for value, error, other in cells(tables, "sharpness", "sharpness_error", "entropy").values():
+        assert value is None
+        assert (error is None) == (other is None)
+        assert error is None or error.startswith("Arrow")
+
+
+def test_a_later_revision_may_have_another_column(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    score(tables, cluster, sharpness)
+    wider = Scorer("sharpness", "2", {**sharpness.columns, "area": pa.int32()}, with_area, "")
+    score(tables, cluster, wider)
+    assert {area for (area,) in cells(tables, "area").values()} == {None, 96 * 96}
+    other = Scorer("sharpness", "3", {"sharpness": pa.string()}, sharpness.function, "")
+    with pytest.raises(RefusalError, match=r"column sharpness of images\.lance is float, the scorer gives string"):
+        score(tables, cluster, other)
+
+
+def with_area(image: Image.Image) -> Values:
+    return {**sharpness.function(image), "area": image.width * image.height}

@@ -21,6 +21,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a user's: package and profile, nothing of it installed."""
     folder = tmp_path / "mine"
     shutil.copytree(EXAMPLES, folder)
+    (folder / "broken.py").write_text("def x(:\n")
     for name in [name for name in sys.modules if name.startswith("my_package")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(folder))
@@ -62,7 +63,8 @@ def test_the_documented_example_runs(few_pictures: Path, tmp_path: Path) -> None
             "nowhere.scorers:x",
             "nowhere.scorers:x cannot be imported .*install its package, or call dagster in the folder",
         ),
-        ("my_package.scorers:missing", "my_package.scorers:missing cannot be imported"),
+        ("my_package.scorers:missing", r"my_package.scorers:missing: my_package.scorers \(.*\) has no missing"),
+        ("broken:x", "broken:x cannot be imported: SyntaxError"),
         ("my_package.scorers:grey", "is no scorer: decorate it with @scorer"),
         ("mm_assets.score.scorers:sharpness", "there is a scorer named sharpness already"),
     ],
