@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs
 
@@ -31,12 +32,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def is_there(tables: LakeTables, digest: str) -> bool:
-    """Whether the lake has files of a model (they are complete before a row names them)."""
+def is_there(tables: LakeTables, digest: str, num_bytes: int) -> bool:
+    """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
     if not is_s3(tables.root):
-        return _place(tables, digest).is_dir()
-    bucket, prefix = _prefix(tables, digest)
-    return bool(client(tables.s3).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"])
+        return sum(path.stat().st_size for path in _files(_place(tables, digest))) == num_bytes
+    return sum(item["Size"] for item in _objects(tables, digest)) == num_bytes
 
 
 def local_folder(tables: LakeTables, digest: str) -> Path:
@@ -83,6 +83,8 @@ def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
         for path in _files(folder):
             client(tables.s3).upload_file(str(path), bucket, prefix + path.relative_to(folder).as_posix())
     else:
+        if not is_there(tables, digest, num_bytes):
+            shutil.rmtree(_place(tables, digest), ignore_errors=True)  # what is left of a model that lost files
         _move(folder, _place(tables, digest))
     return digest, num_bytes
 
@@ -121,6 +123,13 @@ def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
     return bucket, f"{root}/models/{name}/".lstrip("/")
 
 
+def _objects(tables: LakeTables, digest: str) -> Iterator[dict[str, Any]]:
+    """What the bucket lists of a model."""
+    bucket, prefix = _prefix(tables, digest)
+    for page in client(tables.s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", [])
+
+
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", "models")
 
@@ -128,11 +137,10 @@ def _cache() -> Path:
 def _download(tables: LakeTables, digest: str, folder: Path) -> None:
     bucket, prefix = _prefix(tables, digest)
     store = client(tables.s3)
-    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            path = folder / item["Key"].removeprefix(prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store.download_file(bucket, item["Key"], str(path))
+    for item in _objects(tables, digest):
+        path = folder / item["Key"].removeprefix(prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.download_file(bucket, item["Key"], str(path))
     if files_digest(folder)[0] != digest:
         raise RefusalError(
             f"the files under {tables.root}/models/{digest} are not those of model {digest}: materialize it again"

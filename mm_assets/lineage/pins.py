@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.lineage.columns import column_sources
+from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
     Final,
@@ -24,6 +25,8 @@ from mm_assets.lineage.refs import (
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mm_assets.engines.lance_tables import LakeTables
     from mm_assets.resources import Lake
 
@@ -186,6 +189,11 @@ def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Reco
     return record
 
 
+def _shown_column(asset: str, field: "pa.Field") -> dg.TableColumn:
+    said = described(asset, field.name)
+    return dg.TableColumn(field.name, str(field.type), said, dg.TableColumnConstraints(field.nullable))
+
+
 def _own_columns(record: Record, names: list[str]) -> list[str]:
     """The columns of a table that an asset fills: several assets share the image table."""
     if "columns" not in record.metadata:
@@ -214,14 +222,12 @@ def _result(
         RECORD: record.id,
         "lance_version": record.ref.version,
         "reused": record.reused,
-        "inputs": shown({item.asset: item.data_version for item in record.inputs}),
+        "inputs": shown({item.asset: item.data_version for item in record.inputs} or None),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,
         "dagster/uri": tables.uri(record.ref.table),
         "dagster/row_count": record.metadata["rows"],
-        "dagster/column_schema": dg.TableSchema(
-            [dg.TableColumn(f.name, str(f.type), constraints=dg.TableColumnConstraints(f.nullable)) for f in ds.schema]
-        ),
+        "dagster/column_schema": dg.TableSchema([_shown_column(record.asset, field) for field in ds.schema]),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in found]
@@ -229,7 +235,7 @@ def _result(
             }
         ),
         # The same for people: Dagster's open-source UI shows column lineage as JSON.
-        "column_sources": shown({column: ", ".join(map(".".join, found)) for column, found in sources.items()}),
+        "column_sources": shown({column: ", ".join(map(".".join, found)) for column, found in sources.items()} or None),
     }
     return dg.MaterializeResult(
         asset_key=AssetKey(record.asset.split("/")),

@@ -1,6 +1,7 @@
 """Label scoring, caption writing and caption scoring against plain forward passes; errors that cost one row."""
 
 import dataclasses
+import io
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -198,32 +199,49 @@ def test_what_a_model_never_learned_is_refused(settings: Decoding, says: str) ->
         Question.of(checkpoint("caption"), settings)
 
 
-class Images:
-    """Images of which some cannot be read."""
+class Stored:
+    """Files of which some are no images."""
 
-    def read(self, image_ids: list[str]) -> list[Image.Image]:
-        if any(image_id.startswith("bad") for image_id in image_ids):
-            raise OSError("unreadable")
-        return [images()[0] for _ in image_ids]
+    def stored(self, image_ids: list[str]) -> list[bytes]:
+        return [b"words" if image_id.startswith("bad") else as_png(images()[0]) for image_id in image_ids]
 
 
-def answerer_of(loaded: LoadedModel, question: Question) -> Answerer:
+class Silent:
+    """A lake that does not answer."""
+
+    def stored(self, image_ids: list[str]) -> list[bytes]:
+        raise OSError(f"no answer to {len(image_ids)} reads")
+
+
+def as_png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def answerer_of(loaded: LoadedModel, question: Question, lake: Stored | Silent | None = None) -> Answerer:
     answerer = Answerer.__new__(Answerer)
-    answerer._images = Images()  # type: ignore[assignment]
+    answerer._images = lake or Stored()  # type: ignore[assignment]
     answerer._generator = generator_for(question, loaded, PredictSettings(max_new_tokens=4))
     return answerer
 
 
 def test_an_engine_that_answers_nothing_is_an_error_of_the_job(loaded: LoadedModel) -> None:
-    with pytest.raises(RuntimeError, match="none of 4 images could be answered: OSError: unreadable"):
+    with pytest.raises(RuntimeError, match="none of 4 images could be answered: ImageError: not an image"):
         answerer_of(loaded, ASKED)(["bad1", "bad2", "bad3", "bad4"])
+
+
+def test_a_lake_that_does_not_answer_is_no_images_fault(loaded: LoadedModel) -> None:
+    with pytest.raises(OSError, match="no answer to 2 reads"):
+        answerer_of(loaded, ASKED, Silent())(["0", "1"])
 
 
 @pytest.mark.parametrize("question", [ASKED, DESCRIBE, KNOWN], ids=["label", "write", "score"])
 def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) -> None:
     answers = answerer_of(loaded, question)(["0", "bad", "2"])
     assert [answer.image_id for answer in answers] == ["0", "bad", "2"]
-    assert answers[1] == Answer("bad", error="OSError: unreadable")
+    assert str(answers[1].error).startswith("ImageError: not an image")
+    assert answers[1] == Answer("bad", error=answers[1].error)
     assert [answer.error for answer in (answers[0], answers[2])] == [None, None]
 
 

@@ -31,8 +31,8 @@ def kept(tables: LakeTables, text: str = "weights") -> str:
 
 def test_what_is_kept_comes_back_whole(tables: LakeTables) -> None:
     digest = kept(tables)
-    assert is_there(tables, digest)
-    assert not is_there(tables, "0" * 16)
+    assert is_there(tables, digest, len("weights{}"))
+    assert not is_there(tables, "0" * 16, 9)
     folder = local_folder(tables, digest)
     assert files_digest(folder)[0] == digest
     assert (folder / "adapter" / "config.json").read_text() == "{}"
@@ -41,6 +41,21 @@ def test_what_is_kept_comes_back_whole(tables: LakeTables) -> None:
 def test_the_same_files_are_kept_once(tables: LakeTables) -> None:
     assert kept(tables) == kept(tables)
     assert kept(tables) != kept(tables, "other weights")
+
+
+def test_a_model_that_lost_a_file_is_not_there_until_it_is_made_again(
+    tables: LakeTables, request: pytest.FixtureRequest
+) -> None:
+    text = "weights that will be lost"
+    digest, num_bytes = kept(tables, text), len(text) + 2
+    if tables.root.startswith("s3://"):
+        request.getfixturevalue("bucket").delete(f"lake/models/{digest}/model.safetensors")
+    else:
+        Path(tables.root, "models", digest, "model.safetensors").unlink()
+    assert not is_there(tables, digest, num_bytes)
+    assert kept(tables, text) == digest
+    assert is_there(tables, digest, num_bytes)
+    assert files_digest(local_folder(tables, digest))[0] == digest
 
 
 def test_what_a_failed_build_leaves_is_removed(tables: LakeTables) -> None:
