@@ -47,7 +47,7 @@ def photos(folder: Path, count: int) -> float:
 
 
 def processes(root: int) -> Iterator[int]:
-    """A process and everything below it; workers of Ray are found by their session, too."""
+    """A process and everything below it."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from mm_assets.demo.pictures import draw_area, draw_folder
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.previews import sheets
+from mm_assets_tests.lake_rows import calls_of
 from mm_assets_tests.project import QUICK, Project
-from mm_assets_tests.stores import bucket, proxy, s3_server  # noqa: F401  (fixtures)
+from mm_assets_tests.stores import Bucket, bucket, proxy, s3_server  # noqa: F401  (fixtures)
 
 # Nothing here may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -28,6 +31,21 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tables(tmp_path: Path) -> LakeTables:
     return LakeTables(str(tmp_path / "lake"))
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> LakeTables:
+    """A lake in a folder, and one in a bucket: nothing above knows the difference."""
+    if request.param == "folder":
+        return LakeTables(str(tmp_path / "lake"))
+    found: Bucket = request.getfixturevalue("bucket")
+    return LakeTables(f"{found.uri}/a/lake", found.s3)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The arguments of every contact sheet that is drawn, its sections first."""
+    return calls_of(monkeypatch, sheets, "draw")
 
 
 @pytest.fixture(scope="session", autouse=True)

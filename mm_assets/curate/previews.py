@@ -10,6 +10,7 @@ from mm_assets.curate.splits import SHARES, TRAIN
 from mm_assets.lineage.refs import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import escaped, table
+from mm_assets.reasons import reasons
 
 if TYPE_CHECKING:
     import lance
@@ -25,10 +26,7 @@ LABEL = "label"
 def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `sft_dataset`."""
     ds = tables.open_at(record.ref)
-    wanted = [name for name in (LABEL, "split", "left_out", "task") if name in ds.schema.names]
-    dataset = ds.scanner(columns=wanted, with_row_id=True).to_table()
-    if "task" not in wanted:  # a dataset of before there were several
-        dataset = dataset.append_column("task", pa.array([LABEL] * dataset.num_rows, pa.string()))
+    dataset = ds.scanner(columns=[LABEL, "split", "left_out", "task"], with_row_id=True).to_table()
     examples = dataset.filter(pc.is_null(dataset["left_out"]))
     left_out = dataset.filter(pc.is_valid(dataset["left_out"]))
     drawn = {"preview_balance": _balance(examples)}
@@ -66,9 +64,9 @@ def _counts(column: pa.ChunkedArray, named: Sequence[str], others: bool) -> list
 
 def _left_out(left_out: pa.Table) -> str:
     tasks = _tasks(left_out)
-    top, others = rows.largest(rows.reasons(left_out["left_out"]), MAX_REASONS)
+    top, others = rows.largest(reasons(left_out["left_out"]), MAX_REASONS)
     named = [name for name, _ in (top[:-1] if others else top)]
-    columns = [_counts(rows.reasons(_of(left_out, "task", task)["left_out"]), named, others > 0) for task in tasks]
+    columns = [_counts(reasons(_of(left_out, "task", task)["left_out"]), named, others > 0) for task in tasks]
     return table(
         ["left out because", *(f"of {task}" for task in tasks)], list(zip((n for n, _ in top), *columns, strict=True))
     )

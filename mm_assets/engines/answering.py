@@ -8,8 +8,9 @@ from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.loaded_model import LoadedModel
 from mm_assets.engines.model_files import local_folder
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.questions import Answer, Question
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.images import decode
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PILLOW_MAX_PIXELS, PredictSettings

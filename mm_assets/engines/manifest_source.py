@@ -20,15 +20,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mm_assets.engines.folder_source import read_file, stat_file
 from mm_assets.engines.manifest_rows import LINES, ManifestError, rows_of
 from mm_assets.engines.object_store import LISTING, REPEATED, UNSUPPORTED, Row, Stat, table_of
-from mm_assets.engines.ray_tasks import Progress
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.s3 import CONNECTIONS, is_s3, split
 from mm_assets.engines.s3_objects import code_of, described, read_object, refusal, stat_object
 from mm_assets.images import ImageError
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
+from mm_assets.settings.root import BUCKET
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 # Objects that are looked up between two lines of progress, at least.
 LOOKED_UP_ROWS = 1000
 

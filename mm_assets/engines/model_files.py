@@ -8,12 +8,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow.fs
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.s3 import client, filesystem, is_s3, split
+from mm_assets.engines.s3 import client, filesystem, is_s3, listed, split
 from mm_assets.lineage.refs import RefusalError
 
 
@@ -36,7 +35,7 @@ def is_there(tables: LakeTables, digest: str, num_bytes: int) -> bool:
     """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
     if not is_s3(tables.root):
         return sum(path.stat().st_size for path in _files(_place(tables, digest))) == num_bytes
-    return sum(item["Size"] for item in _objects(tables, digest)) == num_bytes
+    return sum(item["Size"] for item in listed(tables.s3, *_prefix(tables, digest))) == num_bytes
 
 
 def local_folder(tables: LakeTables, digest: str) -> Path:
@@ -63,12 +62,8 @@ def staging(tables: LakeTables) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
             yield Path(name)
         return
-    folder = _place(tables, f".building-{uuid.uuid4().hex[:8]}")  # in the lake: on the disk where it shall stay
-    folder.mkdir(parents=True)
-    try:
+    with _scratch(tables, _named("building")) as folder:  # in the lake: on the disk where it shall stay
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
@@ -96,7 +91,7 @@ def training_storage(tables: LakeTables) -> Iterator[tuple[str, pyarrow.fs.FileS
     Yields:
         Path and file system, as Ray Train takes them (None: the path is a local one).
     """
-    name = f".training-{uuid.uuid4().hex[:8]}"
+    name = _named("training")
     if is_s3(tables.root):
         store = filesystem(tables.s3)
         path = "/".join(_prefix(tables, name)).rstrip("/")
@@ -105,10 +100,21 @@ def training_storage(tables: LakeTables) -> Iterator[tuple[str, pyarrow.fs.FileS
         finally:
             store.delete_dir_contents(path, missing_dir_ok=True)
         return
+    with _scratch(tables, name) as folder:
+        yield str(folder), None
+
+
+def _named(what: str) -> str:
+    return f".{what}-{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def _scratch(tables: LakeTables, name: str) -> Iterator[Path]:
+    """A folder beside the models, removed afterwards."""
     folder = _place(tables, name)
     folder.mkdir(parents=True)
     try:
-        yield str(folder), None
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -123,13 +129,6 @@ def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
     return bucket, f"{root}/models/{name}/".lstrip("/")
 
 
-def _objects(tables: LakeTables, digest: str) -> Iterator[dict[str, Any]]:
-    """What the bucket lists of a model."""
-    bucket, prefix = _prefix(tables, digest)
-    for page in client(tables.s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from page.get("Contents", [])
-
-
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", "models")
 
@@ -137,7 +136,7 @@ def _cache() -> Path:
 def _download(tables: LakeTables, digest: str, folder: Path) -> None:
     bucket, prefix = _prefix(tables, digest)
     store = client(tables.s3)
-    for item in _objects(tables, digest):
+    for item in listed(tables.s3, bucket, prefix):
         path = folder / item["Key"].removeprefix(prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
         store.download_file(bucket, item["Key"], str(path))

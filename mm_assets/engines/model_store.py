@@ -54,8 +54,9 @@ def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | N
     """The newest model whose columns equal `wanted` and whose files are there."""
     condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
-    rows = [row for row in rows if is_there(tables, row["digest"], row["num_bytes"])]
-    return _model(rows[-1]) if rows else None
+    there = (row for row in reversed(rows) if is_there(tables, row["digest"], row["num_bytes"]))
+    newest = next(there, None)
+    return _model(newest) if newest else None
 
 
 def get(tables: LakeTables, digest: str) -> Model:

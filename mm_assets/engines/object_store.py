@@ -1,6 +1,5 @@
 """The one seam to the places where images come from: list everything, read one object under a limit."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.s3 import is_s3, split
 from mm_assets.images import ImageError
 from mm_assets.settings import S3Settings
@@ -30,7 +30,6 @@ BAD_LINE, REPEATED, UNSUPPORTED = "bad manifest line", "repeated id", "unsupport
 REFUSALS = (BAD_LINE, REPEATED, UNSUPPORTED)
 # Rows that are Python objects at once, while a listing of any length becomes a table.
 BATCH_ROWS = 10_000
-SAY_EVERY_S = 5.0
 
 Row = dict[str, Any]
 # What tells a new version of an object (None: it cannot be found), and its size in bytes.
@@ -111,10 +110,7 @@ def table_of(rows: Iterable[Row], schema: pa.Schema = LISTING) -> pa.Table:
 
 def counted(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
     """The same rows; every few seconds it says how many came by, and how fast."""
-    started = said = time.monotonic()
-    for number, row in enumerate(rows, start=1):
-        now = time.monotonic()
-        if now - said >= SAY_EVERY_S:
-            said = now
-            say(f"{number:,} objects listed, {number / (now - started):,.0f}/s")
+    progress = Progress("objects listed", None, say)
+    for row in rows:
+        progress.add(1)
         yield row

@@ -1,28 +1,22 @@
 """The one seam to Ray: start or join a cluster, map a callable class over items, give up cleanly."""
 
-import concurrent.futures
 import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mm_assets.engines.s3 import Secrets, is_s3
 from mm_assets.engines.worker_pool import distribute
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import Resources
 
-T = TypeVar("T")
-
-FETCH_EVERY_S = 2.0
 EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
 PACKAGE = Path(__file__).parent.parent
 
@@ -129,7 +123,7 @@ class Cluster:
             RefusalError: fewer than `workers`; Ray would wait for more without a word.
         """
         self.connect()
-        wanted = _amounts(needs)
+        wanted = amounts(needs)
         capacity = sum(_places(node, wanted) for node in _nodes())
         if capacity < workers:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
@@ -230,10 +224,10 @@ def options(needs: Resources) -> dict[str, Any]:
     }
 
 
-def _amounts(needs: Resources) -> dict[str, float]:
+def amounts(needs: Resources) -> dict[str, float]:
     """What a worker takes, by Ray's names of resources; only what it takes any of."""
-    amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0), **needs.other}
-    return {name: amount for name, amount in amounts.items() if amount}
+    named = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0, **needs.other}
+    return {name: amount for name, amount in named.items() if amount}
 
 
 def _places(node: dict[str, float], wanted: dict[str, float]) -> int:
@@ -261,112 +255,3 @@ class _Holder:
     def run(self, item: Any) -> Any:  # noqa: ANN401  (whatever the worker takes and gives)
         """Call the instance."""
         return self._call(item)
-
-
-class _Mailbox:
-    """A Ray actor that keeps lines, and a result, until the driver fetches them."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._result: Any = None
-
-    def put(self, line: str) -> None:
-        """Keep a line."""
-        self._lines.append(line)
-
-    def drain(self) -> list[str]:
-        """Hand over all lines."""
-        lines, self._lines = self._lines, []
-        return lines
-
-    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
-        """Keep the result."""
-        self._result = result
-
-    def result(self) -> Any:  # noqa: ANN401
-        """The result; None where nothing was handed over."""
-        return self._result
-
-
-class ProgressLine:
-    """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
-
-    def __init__(self) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        # On the driver's node: another one may be lost.
-        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
-
-    def say(self, line: str) -> None:
-        """Send a line to the driver, without waiting for it."""
-        self._mailbox.put.remote(line)
-
-    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
-        """Give the driver the result, and wait until it has it."""
-        ray.get(self._mailbox.hand_over.remote(result))
-
-    def result(self) -> Any:  # noqa: ANN401
-        """What was handed over."""
-        return self._mailbox.result.remote().future().result()
-
-    def fetch(self) -> list[str]:
-        """Lines that came since the last call."""
-        return self._mailbox.drain.remote().future().result()
-
-
-def interruptible(
-    work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None], abandon: Callable[[], None]
-) -> T:
-    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
-
-    Args:
-        work: what blocks.
-        lines: what workers say meanwhile,
-        log: and where it goes.
-        abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
-    """
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-    def target() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  (handed on to the waiting thread, whatever it is)
-            future.set_exception(error)
-
-    threading.Thread(target=target, daemon=True).start()
-    try:
-        while not future.done():
-            concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
-            for line in lines.fetch():
-                log(line)
-    except BaseException:
-        if not future.done():
-            abandon()
-        raise
-    return future.result()
-
-
-class Progress:
-    """Logs how much of a long piece of work is done, how fast it goes and how long it will take.
-
-    Args:
-        what: the plural noun that is counted ("images").
-        total: how many there are.
-        log: where a line goes.
-        every_s: seconds between two lines, at least.
-    """
-
-    def __init__(self, what: str, total: int, log: Callable[[str], None], every_s: float = 5.0) -> None:
-        self._what, self._total, self._log, self._every_s = what, total, log, every_s
-        self._started = self._said = time.monotonic()
-        self._done = 0
-
-    def add(self, count: int) -> None:
-        """Count work that is done; says so when the last line is old enough, and at the end."""
-        self._done += count
-        now = time.monotonic()
-        if now - self._said < self._every_s and self._done < self._total:
-            return
-        self._said = now
-        rate = max(self._done, 1) / max(now - self._started, 1e-9)
-        left = (self._total - self._done) / rate
-        self._log(f"{self._done:,} of {self._total:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left")

@@ -4,6 +4,8 @@ Secrets are never held here: boto3, Lance and Arrow read them from the environme
 """
 
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
@@ -12,32 +14,49 @@ import boto3
 import pyarrow.fs
 from botocore.config import Config
 
+from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
+from mm_assets.settings.root import S3
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # What else of the environment decides which store is asked.
 PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-SCHEME = "s3://"
 # Connections that the threads of one process share.
 CONNECTIONS = 32
 # Of one request, the first included; with exponential backoff (botocore's "standard" mode).
 ATTEMPTS = 8
 
+_making = threading.Lock()
+
 
 def is_s3(place: str) -> bool:
     """Whether a place is an s3 uri rather than a path."""
-    return place.startswith(SCHEME)
+    return place.startswith(S3)
 
 
 def split(uri: str) -> tuple[str, str]:
     """Bucket and key (or prefix, "" for the whole bucket) of an s3 uri."""
-    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    bucket, _, key = uri.removeprefix(S3).partition("/")
     return bucket, key
 
 
-@lru_cache
 def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
-    """A client of the store, one per process (boto3 clients are thread-safe)."""
+    """A client of the store, one per process.
+
+    Clients are thread-safe, but boto3 does not bear that threads which come first together make one together.
+
+    Raises:
+        RefusalError: the endpoint is none.
+    """
+    with _making:
+        try:
+            return _client(s3)
+        except ValueError as error:
+            raise RefusalError(f"s3.endpoint (MM_S3__ENDPOINT): {error}") from None
+
+
+@lru_cache
+def _client(s3: S3Settings) -> Any:  # noqa: ANN401
     style = {"addressing_style": s3.addressing}
     config = Config(
         s3=style,
@@ -48,6 +67,12 @@ def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at 
         max_pool_connections=CONNECTIONS,
     )
     return boto3.client("s3", endpoint_url=s3.endpoint, region_name=_region(s3), config=config)
+
+
+def listed(s3: S3Settings, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Everything below a prefix, as the store lists it (`Key`, `Size`, `ETag`), in the order of the keys' bytes."""
+    for page in client(s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", ())
 
 
 def _region(s3: S3Settings) -> str | None:

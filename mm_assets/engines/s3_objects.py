@@ -3,7 +3,6 @@
 The difference decides what an outage does: an error of one object becomes its row, and the job goes on.
 """
 
-import threading
 import time
 from typing import Any
 
@@ -51,21 +50,6 @@ ADVICE = {
 }
 ANY_ADVICE = "check MM_SOURCE, MM_S3__ENDPOINT, MM_S3__REGION and the credentials (AWS_ACCESS_KEY_ID)"
 
-_making = threading.Lock()
-
-
-def connected(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
-    """The process's client; threads that come first together do not make it together, which boto3 does not bear.
-
-    Raises:
-        RefusalError: the endpoint is none.
-    """
-    with _making:
-        try:
-            return client(s3)
-        except ValueError as error:
-            raise RefusalError(f"s3.endpoint (MM_S3__ENDPOINT): {error}") from None
-
 
 def read_object(s3: S3Settings, bucket: str, key: str, max_bytes: int) -> bytes:
     """The bytes of one object; a body that breaks off is asked for again.
@@ -90,7 +74,7 @@ def read_object(s3: S3Settings, bucket: str, key: str, max_bytes: int) -> bytes:
 
 def _get(s3: S3Settings, bucket: str, key: str) -> Any:  # noqa: ANN401  (a dictionary of boto3)
     try:
-        return connected(s3).get_object(Bucket=bucket, Key=key)
+        return client(s3).get_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if code_of(error) in OF_ONE_OBJECT:
             raise ImageError(f"unreadable: {described(error)}") from error
@@ -117,7 +101,7 @@ def stat_object(s3: S3Settings, bucket: str, key: str) -> Stat:
         ClientError, BotoCoreError: see `read_object`.
     """
     try:
-        return stat_of(connected(s3).head_object(Bucket=bucket, Key=key))
+        return stat_of(client(s3).head_object(Bucket=bucket, Key=key))
     except ClientError as error:
         if code_of(error) in ("404", "NoSuchKey"):
             return None, None

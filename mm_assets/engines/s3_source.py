@@ -8,8 +8,8 @@ import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.object_store import Row, counted, row_of, table_of
-from mm_assets.engines.s3 import split
-from mm_assets.engines.s3_objects import connected, read_object, refusal
+from mm_assets.engines.s3 import listed, split
+from mm_assets.engines.s3_objects import read_object, refusal
 from mm_assets.settings import S3Settings
 
 
@@ -33,8 +33,7 @@ class S3Source:
 
     def _rows(self) -> Iterator[Row]:
         bucket, prefix = self._root()
-        pages = connected(self.s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for item in (item for page in pages for item in page.get("Contents", ())):
+        for item in listed(self.s3, bucket, prefix):
             # Consoles write an empty object for a folder.
             if item["Size"] or not item["Key"].endswith("/"):
                 yield row_of(item["Key"].removeprefix(prefix).encode(), (item["ETag"].strip('"'), item["Size"]))

@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.s3 import client, split
+from mm_assets.engines.s3_objects import code_of
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
 
@@ -32,7 +33,7 @@ def require_atomic_puts(root: str, s3: S3Settings) -> None:
     try:
         races = [_race(client(s3), bucket, f"{prefix}/.probe-{uuid.uuid4().hex}".lstrip("/")) for _ in range(ROUNDS)]
     except (ClientError, BotoCoreError) as error:
-        if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NotImplemented", "501"):
+        if code_of(error) in ("NotImplemented", "501"):
             raise RefusalError(
                 f"lake (MM_LAKE): the store {store} knows no conditional PUTs (If-None-Match), without which Lance "
                 "cannot commit: keep the lake in a folder or in another store (this one may still be the source)"
@@ -63,7 +64,7 @@ def _race(s3: Any, bucket: str, key: str) -> int:  # noqa: ANN401  (a boto3 clie
         try:
             s3.put_object(Bucket=bucket, Key=key, Body=str(number).encode(), IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] in LOST:
+            if code_of(error) in LOST:
                 return False
             raise
         return True

@@ -20,11 +20,12 @@ from transformers import AutoModelForImageTextToText, PrinterCallback, TrainerCa
 from trl import SFTConfig, SFTTrainer
 
 from mm_assets.chat import Message
+from mm_assets.engines.blocking_work import ProgressLine, interruptible
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_files import keep, local_folder, staging, training_storage
 from mm_assets.engines.processors import load_processor
-from mm_assets.engines.ray_tasks import Cluster, ProgressLine, interruptible
+from mm_assets.engines.ray_tasks import Cluster, amounts
 from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.weights import name_keys_for_vllm
 from mm_assets.settings import TrainSettings
@@ -104,16 +105,14 @@ def fine_tune(
     """
     cluster.require(settings.workers, settings.resources)
     training = Training(tables, base, train, validation, settings, ProgressLine(), Secrets.of_environment())
-    needs = settings.resources
-    amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes, **needs.other}
     with training_storage(tables) as (path, filesystem):
         trainer = TorchTrainer(
             _train_worker,
             train_loop_config={"training": training},
             scaling_config=ScalingConfig(
                 num_workers=settings.workers,
-                use_gpu=needs.gpus > 0,
-                resources_per_worker={name: amount for name, amount in amounts.items() if amount},
+                use_gpu=settings.resources.gpus > 0,
+                resources_per_worker=amounts(settings.resources),
             ),
             run_config=RunConfig(
                 storage_path=path,

@@ -12,8 +12,9 @@ from mm_assets.curate.splits import TEST
 from mm_assets.engines.answering import AnswerJob
 from mm_assets.engines.lance_tables import LakeTables, commit, tag, write_fragments
 from mm_assets.engines.model_store import TABLE, get
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.questions import Answer, Question, main_task, reference
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA, current_production
 from mm_assets.evaluate.verdict import CHALLENGER, CHAMPION, Answers, Contest, judge, scores
 from mm_assets.lineage.refs import Final, RefusalError, Step

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_CLASSES, MAX_BARS = 30, 25
 MISTAKES = 8
 CAPTION_LINES = 4
-COLUMNS = (
+COLUMNS = [
     "at",
     "image_id",
     "label",
@@ -27,7 +27,7 @@ COLUMNS = (
     "task",
     "caption",
     "challenger_score",
-)
+]
 # From an evaluation back to the images that it was made on.
 PATH = ("llava_checkpoint", "sft_dataset", "image_table")
 
@@ -39,8 +39,7 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
     if confusion:
         names, counts = square(confusion)
         drawn = {"preview_confusion": _matrix(names, counts), "preview_recall": _recall(names, counts)}
-    ds = tables.open_at(record.ref)
-    evaluated = newest(ds.to_table(columns=[name for name in COLUMNS if name in ds.schema.names]))
+    evaluated = newest(tables.open_at(record.ref).to_table(columns=COLUMNS))
     sections = [
         Section("most confident mistakes", _tiles(tables, record, mistakes(evaluated, MISTAKES), _mistake)),
         Section("captions that were foretold least", _tiles(tables, record, unexpected(evaluated, MISTAKES), _caption)),
@@ -102,8 +101,6 @@ def mistakes(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
 
 def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
     """Captions with the lowest score first."""
-    if "task" not in evaluated.schema.names:  # a table of before there were captions
-        return []
     captions = evaluated.filter(pc.equal(evaluated["task"], "caption"))
     return captions.sort_by([("challenger_score", "ascending"), ("image_id", "ascending")]).slice(0, most).to_pylist()
 

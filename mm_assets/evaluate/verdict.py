@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ class Contest:
     examples: pa.Table  # images, label, caption
     images: LanceRef
 
-    @property
+    @cached_property
     def image_ids(self) -> list[str]:
         """The image of each example, in order."""
         return [images[0]["image_id"] for images in self.examples["images"].to_pylist()]

@@ -1,7 +1,6 @@
 """List the source; read, decode, hash and store what changed, on Ray, one commit per batch."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,13 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lance_tables import LakeTables, difference, replace_rows, sync_rows, write_fragments
 from mm_assets.engines.object_store import REFUSALS, Source
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.progress import Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.sandbox import DecodeLimits, DecodeSandbox
 from mm_assets.images import ImageError, ImageInfo
 from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA
 from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
 
 SOURCE = "mm.source"
@@ -84,7 +85,7 @@ class ImageWriter:
         columns = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
         arrays = {**columns, "image": lance.blob_array(columns["image"])}
         fragments = write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
-        rejected = Counter(_reason(row["error"]) for row in rows if "error" in row)
+        rejected = _counted(pa.array([row["error"] for row in rows if "error" in row], pa.string()))
         _suspect(items, rows)
         return Piece(fragments, len(rows), rejected)
 
@@ -161,15 +162,15 @@ def _with_refusals_only(current: pa.Table) -> pa.Table:
     return current.set_column(current.schema.get_field_index("error"), "error", errors)
 
 
-def _reason(error: str) -> str:
-    """What an error says before its detail, without the number of a line."""
-    return re.sub(r" \d+$", "", error.split(":")[0])
+def _counted(errors: pa.Array | pa.ChunkedArray) -> Counter[str]:
+    return Counter(reasons(errors).to_pylist())
 
 
 def _rejected(current: pa.Table, except_for: set[str]) -> Counter[str]:
     """How many rows that stay as they are were rejected, by reason."""
-    pairs = zip(current["image_id"].to_pylist(), current["error"].to_pylist(), strict=True)
-    return Counter(_reason(error) for key, error in pairs if error is not None and key not in except_for)
+    rejected = current.filter(pc.is_valid(current["error"]))
+    stays = pc.invert(pc.is_in(rejected["image_id"], pa.array(list(except_for), pa.string())))
+    return _counted(rejected["error"].filter(stays))
 
 
 def _final(rows: int, read: int, removed: int, rejected: Counter[str]) -> Final:

@@ -9,6 +9,7 @@ from mm_assets.lineage.refs import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import table
 from mm_assets.previews.sheets import Section, Tile, sheet
+from mm_assets.reasons import reasons
 
 if TYPE_CHECKING:
     import lance
@@ -29,8 +30,6 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
 def _listing(ds: "lance.LanceDataset") -> dict[str, str]:
     labels, _ = rows.largest(ds.to_table(columns=["label"])["label"], MAX_LABELS)
     drawn = {"preview_labels": plots.bars("Files by label", labels, "files", 10_000)}
-    if "error" not in ds.schema.names:
-        return drawn
     refused = ds.count_rows("error is not null")
     first = ds.to_table(columns=["image_id", "error"], filter="error is not null", limit=MAX_REFUSED).to_pylist()
     if refused:
@@ -63,6 +62,6 @@ def _good(ds: "lance.LanceDataset", usable: pa.Table) -> str:
 
 def _refused(ds: "lance.LanceDataset", bad: pa.Table) -> str:
     """Cards with the reason; the bytes of what was refused are not in the table."""
-    chosen = bad["_rowid"].take(rows.spread(rows.reasons(bad["error"]), CARDS)).to_pylist()
+    chosen = bad["_rowid"].take(rows.spread(reasons(bad["error"]), CARDS)).to_pylist()
     tiles = [Tile(None, [row["image_id"]], row["error"]) for row in rows.take(ds, chosen, ["image_id", "error"])]
     return sheet("Some of the refused objects", [Section(f"{bad.num_rows:,} refused", tiles)], 4, 10_000)

@@ -2,8 +2,6 @@
 
 from mm_assets.lineage.columns import BASE, CHECKPOINT, EVALUATION, LISTING
 
-_REFUSED = "Why it could not be used, as `<reason>: <detail>`; null where it could."
-
 # By column; most names mean the same in all tables.
 _SHARED = {
     "image_id": "The manifest's own id, else the path below the source.",
@@ -12,7 +10,7 @@ _SHARED = {
     "size": "Bytes of the object as it was listed.",
     "label": "The class: the manifest's, else the first folder of the path.",
     "caption": "What the manifest says of the image.",
-    "error": _REFUSED,
+    "error": "Why it could not be used, as `<reason>: <detail>`; null where it could.",
     "sha256": "SHA-256 of the file's bytes.",
     "image": "The file's bytes as they were; null where the object was rejected.",
     "format": "Of the file: JPEG, PNG, WEBP, GIF, BMP or TIFF.",
@@ -87,9 +85,9 @@ _OWN: dict[str, dict[str, str]] = {
 
 def described(asset: str, column: str) -> str | None:
     """What a column of an asset's table holds; None for one of a user's own scorer."""
-    own = _OWN.get(asset, {})
-    if column in own or column in _SHARED:
-        return own.get(column) or _SHARED[column]
+    said = _OWN.get(asset, {}).get(column) or _SHARED.get(column)
+    if said is not None:
+        return said
     if column.endswith("_rev"):
         return f"The revision of {column.removesuffix('_rev')} that computed the cell; null: not computed."
     if column.endswith("_error"):

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering import AnswerJob
 from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
 from mm_assets.engines.model_store import Model, get
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.questions import Answer, Question
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.evaluate.tables import current_production
 from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA

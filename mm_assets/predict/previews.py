@@ -45,9 +45,8 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
 
 def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
     """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
-    asked = f"answer is not null and model_digest = '{record.metadata['digest']}'"
-    if "prompt_digest" in record.metadata:
-        asked += f" and prompt_digest = '{record.metadata['prompt_digest']}'"
+    model, prompt = record.metadata["digest"], record.metadata["prompt_digest"]
+    asked = f"answer is not null and model_digest = '{model}' and prompt_digest = '{prompt}'"
     found = predictions.scanner(columns=COLUMNS, filter=asked).to_table()
     known = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
     places = pc.index_in(found["image_id"], known["image_id"])

@@ -41,11 +41,6 @@ def counts_of(column: pa.ChunkedArray, names: Sequence[str]) -> list[int]:
     return [counts.get(name, 0) for name in names]
 
 
-def reasons(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What stands before the colon of `<reason>: <detail>`, without the number that a line of a manifest has there."""
-    return pc.replace_substring_regex(pc.list_element(pc.split_pattern(column, ":", max_splits=1), 0), " [0-9]+$", "")
-
-
 def spread(column: pa.ChunkedArray, most: int) -> np.ndarray:
     """Positions of at most so many rows, shared among the values (the most frequent first), evenly within each."""
     if not len(column) or most < 1:

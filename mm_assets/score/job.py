@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lance_tables import LakeTables, add_columns, update_cells
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.progress import Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.images import ImageError, decode
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, LanceRef, RefusalError, Step

@@ -10,7 +10,6 @@ from mm_assets.lineage.refs import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import escaped, table
 from mm_assets.previews.sheets import Section, Tile, sheet
-from mm_assets.score.scorers import SCORERS
 
 if TYPE_CHECKING:
     import lance
@@ -29,17 +28,12 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
     ds = tables.open_at(record.ref)
     if record.asset == "scores/near_duplicates":
         return _groups(ds)
-    ordered = [name for name in _columns(record) if _has_order(ds, name)]
+    ordered = [name for name in record.metadata.get("columns", []) if _has_order(ds, name)]
     shown = ordered[:MAX_COLUMNS]
     drawn = {f"preview_{name}": _column(ds, name, MAX_CHARS // len(shown)) for name in shown}
     if len(ordered) > len(shown):
         drawn["preview_not_drawn"] = escaped(", ".join(ordered[MAX_COLUMNS:]), 500)
     return drawn
-
-
-def _columns(record: Record) -> list[str]:
-    scorer = SCORERS.get(record.asset.removeprefix("scores/"))
-    return list(record.metadata.get("columns") or (scorer.columns if scorer else []))
 
 
 def _has_order(ds: "lance.LanceDataset", name: str) -> bool:

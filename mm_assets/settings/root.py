@@ -23,6 +23,7 @@ from mm_assets.settings.sections import (
 PREFIX = "MM_"
 DRAWN = "drawn"
 S3 = "s3://"
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 # Endings of lists of uris.
 MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
 PROFILES = Path(__file__).parent.parent / "profiles"
@@ -41,7 +42,7 @@ def _s3_uri(value: str, what: str, instead: str) -> str:
     if value.startswith(("http://", "https://")):
         raise ValueError(f"{value}: objects behind http(s) are not read yet; give {instead}")
     bucket = value.removeprefix(S3).split("/")[0]
-    if not value.startswith(S3) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", bucket):
+    if not value.startswith(S3) or not BUCKET.fullmatch(bucket):
         raise ValueError(f"{value} cannot {what}: give {instead}")
     return value.rstrip("/")
 

@@ -1,7 +1,7 @@
 """The sections of the settings: what each stage can be told, closed and typed."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -28,10 +28,17 @@ ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Part = TypeVar("Part", bound=BaseModel)
+
+
 class Section(BaseModel):
     """A group of settings: closed (an unknown name is refused) and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def part(self, kind: type[Part]) -> Part:
+        """The fields that this section has from one that it builds on."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
 
 class S3Settings(Section):
@@ -88,7 +95,7 @@ class IngestSettings(ImageLimits):
 
     def limits(self) -> ImageLimits:
         """The part that decides which images are rejected."""
-        return ImageLimits(**{name: getattr(self, name) for name in ImageLimits.model_fields})
+        return self.part(ImageLimits)
 
 
 class ScoreSettings(Section):
@@ -238,7 +245,7 @@ class TrainSettings(Recipe):
 
     def recipe(self) -> Recipe:
         """The part that decides on the weights."""
-        return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
+        return self.part(Recipe)
 
 
 class EvaluateSettings(Section):
@@ -274,4 +281,4 @@ class PredictSettings(Decoding):
 
     def decoding(self) -> Decoding:
         """The part that decides on an answer, besides the model."""
-        return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})
+        return self.part(Decoding)

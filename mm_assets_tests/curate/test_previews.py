@@ -1,9 +1,8 @@
-"""Previews of the dataset: balance, reasons, an example; with tasks and without."""
+"""Previews of the dataset: balance, reasons, an example; of one task and of both."""
 
 import json
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from mm_assets.curate.previews import previews
@@ -11,9 +10,6 @@ from mm_assets.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.previews import plots
 from mm_assets_tests.lake_rows import ODD_NAMES, calls_of, record, write
-
-PLAIN_SCHEMA = pa.schema([field for field in SFT_SCHEMA if field.name not in ("task", "caption")])
-TASK_SCHEMA = pa.schema([*PLAIN_SCHEMA, pa.field("task", pa.string())])
 
 
 @pytest.fixture
@@ -28,22 +24,21 @@ def example(key: str, label: str | None, split: str, answer: str = "a gym", **mo
         "assistant": [{"type": "text", "text": answer}],
     }
     messages = [{"role": role, "content": content} for role, content in said.items()]
-    return {"example_id": key, "label": label, "split": split, "messages": messages, **more}
+    return {"example_id": key, "task": "label", "label": label, "split": split, "messages": messages, **more}
 
 
 def out(key: str, reason: str, **more: Any) -> dict[str, Any]:
-    return {"example_id": key, "left_out": reason, **more}
+    return {"example_id": key, "task": "label", "left_out": reason, **more}
 
 
-def drawn(tables: LakeTables, schema: pa.Schema, *rows: dict[str, Any]) -> dict[str, str]:
-    write(tables, SFT, schema, rows)
+def drawn(tables: LakeTables, *rows: dict[str, Any]) -> dict[str, str]:
+    write(tables, SFT, SFT_SCHEMA, rows)
     return previews(tables, record(tables, "sft_dataset"))
 
 
 def test_balance_reasons_and_an_example(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
     found = drawn(
         tables,
-        PLAIN_SCHEMA,
         example("0", "gym", "test"),
         example("1", "pool", "train", "a | pool\n<b>"),
         example("2", "pool", "train"),
@@ -67,7 +62,6 @@ def test_balance_reasons_and_an_example(tables: LakeTables, balance: list[tuple[
 def test_each_task_has_its_counts_reasons_and_example(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
     found = drawn(
         tables,
-        TASK_SCHEMA,
         example("label:0", "gym", "train", task="label"),
         example("caption:0", "gym", "train", "two weights", task="caption"),
         example("caption:1", "pool", "validation", task="caption"),
@@ -83,14 +77,14 @@ def test_each_task_has_its_counts_reasons_and_example(tables: LakeTables, balanc
 
 
 def test_captions_alone_have_no_bars(tables: LakeTables) -> None:
-    found = drawn(tables, TASK_SCHEMA, example("caption:0", None, "train", task="caption"))
+    found = drawn(tables, example("caption:0", None, "train", task="caption"))
     assert found["preview_balance"].startswith(plots.NOTHING)
 
 
 def test_many_classes_are_summed(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
     splits = ("train", "validation", "test")
     rows = [example(str(n), f"class {n % 300:03}", splits[n % 3]) for n in range(900)]
-    found = drawn(tables, PLAIN_SCHEMA, *rows)
+    found = drawn(tables, *rows)
     _, names, parts, *_ = balance[0]
     assert (len(names), names[-1]) == (30, "271 others")
     assert sum(sum(values) for values in parts.values()) == 900
@@ -98,11 +92,11 @@ def test_many_classes_are_summed(tables: LakeTables, balance: list[tuple[Any, ..
 
 
 def test_nothing_but_reasons_and_nothing_at_all(tables: LakeTables) -> None:
-    assert set(drawn(tables, PLAIN_SCHEMA)) == {"preview_balance"}
-    assert set(drawn(tables, PLAIN_SCHEMA, out("1", "no label"))) == {"preview_balance", "preview_left_out"}
+    assert set(drawn(tables)) == {"preview_balance"}
+    assert set(drawn(tables, out("1", "no label"))) == {"preview_balance", "preview_left_out"}
 
 
 def test_odd_names_keep_the_budget(tables: LakeTables) -> None:
     rows = [example(f"{n}{name}", name, "train", name * 20) for n, name in enumerate(ODD_NAMES)]
     reasons = [out(f"out {n}", f"{name} {n}: why") for n, name in enumerate(ODD_NAMES * 4)]
-    assert len(json.dumps(drawn(tables, PLAIN_SCHEMA, *rows, *reasons))) <= 45_000
+    assert len(json.dumps(drawn(tables, *rows, *reasons))) <= 45_000

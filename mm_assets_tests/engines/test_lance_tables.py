@@ -1,7 +1,5 @@
 """Commits with properties, rows replaced, cells written in place, differences."""
 
-from pathlib import Path
-
 import lance
 import pyarrow as pa
 import pytest
@@ -22,18 +20,13 @@ from mm_assets.engines.lance_tables import (
     write_fragments,
 )
 from mm_assets.lineage.refs import ASSETS, RefusalError
-from mm_assets_tests.stores import Bucket
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("tags", pa.list_(pa.string()))])
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
-def tables(request: pytest.FixtureRequest, tmp_path: Path) -> LakeTables:
-    """A lake in a folder, and one in a bucket: nothing above knows the difference."""
-    if request.param == "folder":
-        return LakeTables(str(tmp_path / "lake"))
-    bucket: Bucket = request.getfixturevalue("bucket")
-    return LakeTables(f"{bucket.uri}/a/lake", bucket.s3)
+@pytest.fixture
+def tables(anywhere: LakeTables) -> LakeTables:
+    return anywhere
 
 
 def rows(**values: int | None) -> pa.Table:

@@ -11,12 +11,9 @@ from mm_assets.lineage.refs import RefusalError
 from mm_assets_tests.stores import Bucket
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
-def tables(request: pytest.FixtureRequest, tmp_path: Path) -> LakeTables:
-    if request.param == "folder":
-        return LakeTables(str(tmp_path / "lake"))
-    bucket: Bucket = request.getfixturevalue("bucket")
-    return LakeTables(f"{bucket.uri}/lake", bucket.s3)
+@pytest.fixture
+def tables(anywhere: LakeTables) -> LakeTables:
+    return anywhere
 
 
 def kept(tables: LakeTables, text: str = "weights") -> str:
@@ -49,7 +46,7 @@ def test_a_model_that_lost_a_file_is_not_there_until_it_is_made_again(
     text = "weights that will be lost"
     digest, num_bytes = kept(tables, text), len(text) + 2
     if tables.root.startswith("s3://"):
-        request.getfixturevalue("bucket").delete(f"lake/models/{digest}/model.safetensors")
+        request.getfixturevalue("bucket").delete(f"a/lake/models/{digest}/model.safetensors")
     else:
         Path(tables.root, "models", digest, "model.safetensors").unlink()
     assert not is_there(tables, digest, num_bytes)

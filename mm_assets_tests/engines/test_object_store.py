@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines import object_store
+from mm_assets.engines import object_store, progress
 from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.manifest_source import ManifestSource
 from mm_assets.engines.object_store import LISTING, counted, open_source, row_of, table_of
@@ -52,7 +52,7 @@ def test_a_long_listing_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> N
     said: list[str] = []
     assert len(list(counted([{}] * 1200, said.append))) == 1200
     assert said == []
-    monkeypatch.setattr(object_store, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     assert len(list(counted([{}] * 1200, said.append))) == 1200
     assert re.fullmatch(r"1,200 objects listed, [\d,]+/s", said[-1])
 

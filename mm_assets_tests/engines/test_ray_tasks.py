@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.ray_tasks import Cluster, Place, Progress
+from mm_assets.engines.progress import Progress
+from mm_assets.engines.ray_tasks import Cluster, Place
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import Resources
 

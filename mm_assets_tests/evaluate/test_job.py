@@ -13,8 +13,9 @@ from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.loaded_model import LoadedModel
 from mm_assets.engines.model_files import keep, local_folder, staging
 from mm_assets.engines.model_store import Model, get
+from mm_assets.engines.progress import Progress
 from mm_assets.engines.questions import Answer, Question
-from mm_assets.engines.ray_tasks import Cluster, Progress
+from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Trained
 from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.evaluate.verdict import Contest, judge

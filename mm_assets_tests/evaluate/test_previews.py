@@ -14,7 +14,7 @@ from mm_assets.evaluate.previews import most_confused, previews, square
 from mm_assets.evaluate.statistics import confusion
 from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.lineage.refs import Record
-from mm_assets.previews import plots, sheets
+from mm_assets.previews import plots
 from mm_assets_tests.lake_rows import (
     ODD_NAMES,
     calls_of,
@@ -28,12 +28,6 @@ from mm_assets_tests.lake_rows import (
 )
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The arguments of every sheet that is drawn, its sections first."""
-    return calls_of(monkeypatch, sheets, "draw")
 
 
 def trained(tables: LakeTables, *rows: dict[str, Any]) -> Record:

@@ -3,27 +3,19 @@
 import json
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.previews import previews
 from mm_assets.ingest.tables import OBJECTS, OBJECTS_SCHEMA
-from mm_assets.previews import plots, sheets
+from mm_assets.previews import plots
 from mm_assets_tests.lake_rows import ODD_NAMES, calls_of, image_row, noise, plain, png, record, write, write_images
 
 MAX_CHARS = 45_000
-WITH_ERROR = pa.schema({field.name: field for field in [*OBJECTS_SCHEMA, pa.field("error", pa.string())]}.values())
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The arguments of every sheet that is drawn, its sections first."""
-    return calls_of(monkeypatch, sheets, "draw")
 
 
 def listed(tables: LakeTables, *rows: dict[str, Any]) -> dict[str, str]:
-    write(tables, OBJECTS, WITH_ERROR, rows)
+    write(tables, OBJECTS, OBJECTS_SCHEMA, rows)
     return previews(tables, record(tables, "raw_images"))
 
 
@@ -54,19 +46,19 @@ def test_labels_beyond_the_largest_are_summed(tables: LakeTables, monkeypatch: p
     assert counts[25:] == [("275 others", 550)]
 
 
-def test_a_few_images_of_every_label_are_shown(tables: LakeTables, drawn: list[tuple[Any, ...]]) -> None:
+def test_a_few_images_of_every_label_are_shown(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
     rows = [image_row(f"{label}/{n}", label, plain("red")) for label in ("a", "b", "c") for n in range(20)]
     stored(tables, *rows, image_row("d/0", None, plain("blue")))
-    (section,) = drawn[0][0]
+    (section,) = shown[0][0]
     assert [tile.captions for tile in section.tiles] == [["a"]] * 4 + [["b"]] * 4 + [["c"]] * 3 + [["no label"]]
     assert all(tile.image is not None for tile in section.tiles)
 
 
-def test_refused_images_are_cards_of_every_reason(tables: LakeTables, drawn: list[tuple[Any, ...]]) -> None:
+def test_refused_images_are_cards_of_every_reason(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
     broken = [image_row(f"{number}.jpg", "x", None) for number in range(50)]
-    shown = stored(tables, *broken, image_row("empty.jpg", "x", None, error="empty: the file has no bytes"))
-    assert shown["preview_images"] == "There is no picture to show."
-    (section,) = drawn[0][0]
+    found = stored(tables, *broken, image_row("empty.jpg", "x", None, error="empty: the file has no bytes"))
+    assert found["preview_images"] == "There is no picture to show."
+    (section,) = shown[0][0]
     assert section.title == "51 refused"
     assert [tile.image for tile in section.tiles] == [None] * 8
     assert section.tiles[-1].captions == ["empty.jpg"]
@@ -78,9 +70,9 @@ def test_an_empty_table_has_a_sentence(tables: LakeTables) -> None:
     assert stored(tables) == {"preview_images": "There is no picture to show."}
 
 
-def test_bytes_that_became_unreadable_are_a_card(tables: LakeTables, drawn: list[tuple[Any, ...]]) -> None:
+def test_bytes_that_became_unreadable_are_a_card(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
     stored(tables, image_row("a", "x", b"rotten"), image_row("b", "x", plain("red")))
-    assert [tile.image is None for tile in drawn[0][0][0].tiles] == [True, False]
+    assert [tile.image is None for tile in shown[0][0][0].tiles] == [True, False]
 
 
 def test_the_budget_holds_for_noise_and_odd_names(tables: LakeTables) -> None:

@@ -3,16 +3,13 @@
 import json
 from typing import Any
 
-import pytest
-
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.lineage.refs import Record
 from mm_assets.predict.previews import previews
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
-from mm_assets.previews import sheets
+from mm_assets.previews.sheets import Section
 from mm_assets_tests.lake_rows import (
     ODD_NAMES,
-    calls_of,
     image_row,
     noise,
     plain,
@@ -21,12 +18,6 @@ from mm_assets_tests.lake_rows import (
     write,
     write_images,
 )
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The arguments of every sheet that is drawn, its sections first."""
-    return calls_of(monkeypatch, sheets, "draw")
 
 
 def stored(tables: LakeTables, *rows: dict[str, Any]) -> tuple[Record, dict[str, dict[str, Any]]]:
@@ -39,12 +30,13 @@ def answer(image: dict[str, Any], said: str | None, confidence: float | None, **
     return {**row, "id": image["image_id"], "label": said, "answer": said, "confidence": confidence, **more}
 
 
-def drawn(tables: LakeTables, images: Record, *rows: dict[str, Any], **metadata: Any) -> dict[str, str]:
+def drawn(tables: LakeTables, images: Record, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, PREDICTIONS, PREDICTIONS_SCHEMA, rows)
-    return previews(tables, record(tables, "batch_predictions", [images], digest="new", **metadata))
+    asked = {"digest": "new", "prompt_digest": "p"}
+    return previews(tables, record(tables, "batch_predictions", [images], **asked))
 
 
-def captions(sections: list[sheets.Section]) -> dict[str, list[Any]]:
+def captions(sections: list[Section]) -> dict[str, list[Any]]:
     return {section.title: [list(tile.captions) for tile in section.tiles] for section in sections}
 
 
@@ -73,7 +65,6 @@ def test_other_models_prompts_and_bytes_are_not_shown(tables: LakeTables, shown:
         answer(row["d"], "spa", 0.5, sha256="before it changed"),
         answer(row["e"], None, None, error="out of memory"),
         answer({"image_id": "gone", "sha256": "x"}, "spa", 0.5),
-        prompt_digest="p",
     )
     assert captions(shown[0][0]) == {"right": [["gym", "0.50"]]}
 

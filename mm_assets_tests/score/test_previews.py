@@ -7,26 +7,19 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.previews import sheets
 from mm_assets.score.job import GROUP_FIELDS
 from mm_assets.score.previews import previews
-from mm_assets_tests.lake_rows import calls_of, image_row, noise, plain, png, record, write_images
+from mm_assets_tests.lake_rows import image_row, noise, plain, png, record, write_images
 
 OWN = [pa.field(name, pa.float64()) for name in ("one", "two", "three", "four", "five")]
 RANK, HASH = pa.field("rank", pa.int16()), pa.field("hash", pa.uint64())
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The arguments of every sheet that is drawn, its sections first."""
-    return calls_of(monkeypatch, sheets, "draw")
 
 
 def test_both_ends_are_shown_with_their_values(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
     values = [5.0, None, 1.0, float("nan"), 9.0, float("inf"), 3.0, 7.0, 2.0, 8.0, 4.0, 6.0, 10.0]
     rows = [image_row(f"{n}.png", "x", plain("red"), sharpness=value) for n, value in enumerate(values)]
     write_images(tables, [*rows, image_row("bad", "x", None)], pa.field("sharpness", pa.float32()))
-    text = previews(tables, record(tables, "scores/sharpness"))["preview_sharpness"]
+    text = previews(tables, record(tables, "scores/sharpness", columns=["sharpness"]))["preview_sharpness"]
     assert text.startswith("10 values; images without one: 1; not finite: 2")
     low, high = shown[0][0]
     assert (low.title, high.title) == ("lowest", "highest")

@@ -1,0 +1,95 @@
+"""Work that blocks inside (Ray Train): what its workers say meanwhile, its result, and its end when it is cancelled."""
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+T = TypeVar("T")
+
+FETCH_EVERY_S = 2.0
+
+
+class _Mailbox:
+    """A Ray actor that keeps lines, and a result, until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._result: Any = None
+
+    def put(self, line: str) -> None:
+        """Keep a line."""
+        self._lines.append(line)
+
+    def drain(self) -> list[str]:
+        """Hand over all lines."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Keep the result."""
+        self._result = result
+
+    def result(self) -> Any:  # noqa: ANN401
+        """The result; None where nothing was handed over."""
+        return self._result
+
+
+class ProgressLine:
+    """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
+
+    def __init__(self) -> None:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # On the driver's node: another one may be lost.
+        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+
+    def say(self, line: str) -> None:
+        """Send a line to the driver, without waiting for it."""
+        self._mailbox.put.remote(line)
+
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Give the driver the result, and wait until it has it."""
+        ray.get(self._mailbox.hand_over.remote(result))
+
+    def result(self) -> Any:  # noqa: ANN401
+        """What was handed over."""
+        return self._mailbox.result.remote().future().result()
+
+    def fetch(self) -> list[str]:
+        """Lines that came since the last call."""
+        return self._mailbox.drain.remote().future().result()
+
+
+def interruptible(
+    work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None], abandon: Callable[[], None]
+) -> T:
+    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
+
+    Args:
+        work: what blocks.
+        lines: what workers say meanwhile,
+        log: and where it goes.
+        abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def target() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  (handed on to the waiting thread, whatever it is)
+            future.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    try:
+        while not future.done():
+            concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
+            for line in lines.fetch():
+                log(line)
+    except BaseException:
+        if not future.done():
+            abandon()
+        raise
+    return future.result()
