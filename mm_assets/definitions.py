@@ -19,7 +19,7 @@ from mm_assets.settings import Settings, SettingsError, digest, load_settings
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
 READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
-    "image_table": lambda s: [s.ingest.limits()],
+    "image_table": lambda s: [s.ingest.limits(), s.ingest.on_removed],
     "scores/near_duplicates": lambda s: [s.duplicates],
     "sft_dataset": lambda s: [s.curate],
     "base_model": lambda s: [s.base],

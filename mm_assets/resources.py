@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 DRAWN_FOLDER = "drawn_photos"
 
 
+class RetryConfig(dg.Config):
+    """What a run can ask of an asset whose rows can fail."""
+
+    retry_errors: bool = Field(False, description="Compute rows again that have failed; they are left alone otherwise.")
+
+
 class Lake(dg.ConfigurableResource):
     """The folder or bucket of the Lance tables and the models; everything in it is found from this root."""
 

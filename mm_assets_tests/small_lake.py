@@ -15,14 +15,15 @@ from mm_assets.curate.job import build_dataset
 from mm_assets.curate.splits import TEST, TRAIN, split_of
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.lance_tables import LakeTables, commit, write_fragments
+from mm_assets.engines.lance_commits import commit, put_rows
+from mm_assets.engines.lance_tables import LakeTables, write_fragments
 from mm_assets.engines.model_files import keep, staging
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.trainer import Trained
 from mm_assets.finetune.job import provide_base, train_checkpoint
 from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.lineage.refs import Final, Record, Step
-from mm_assets.score.job import GROUP_FIELDS, NEAR_DUPLICATES
+from mm_assets.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.score.scorers import SCORERS, Scorer
 from mm_assets.settings import BaseModelSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets_tests.steps import run_step
@@ -36,22 +37,21 @@ BUILT_IN = [SCORERS[name] for name in ("sharpness", "exposure", "entropy")]
 class InProcess(Cluster):
     """The cluster's interface to jobs, here."""
 
-    def map_batches(
+    def map_ordered(
         self,
         worker: type[Any],
         arguments: tuple[Any, ...],
-        batches: Sequence[Sequence[Any]],
-        each: Callable[[Any], None],
+        items: Sequence[Any],
         *,
         actors: int | None = None,
         needs: Resources = Resources(),  # noqa: B008  (frozen)
-    ) -> Iterator[list[Any]]:
-        call = worker(*arguments) if any(batches) else None
-        for batch in batches:
-            results = [call(item) for item in batch if call]
-            for result in results:
-                each(result)
-            yield results
+    ) -> Iterator[Any]:
+        call = worker(*arguments) if items else None
+        for item in items:
+            yield call(item) if call else None
+
+    def cpus(self) -> int:
+        return 1
 
 
 def names(split: str, count: int) -> list[str]:
@@ -77,12 +77,12 @@ def store(tables: LakeTables, rows: list[dict[str, Any]], scorers: Sequence[Scor
 
     def job(step: Step) -> dict[str, Final]:
         finals = {asset: Final({"rows": len(rows)}) for asset in assets}
-        ds = tables.open_or_create(IMAGES, scored, step.properties(assets, 0))
+        tables.open_or_create(IMAGES, scored, step.properties(assets, 0))
         whole = [_row(row, scorers) for row in rows]
         columns = {name: [row.get(name) for row in whole] for name in scored.names}
         table = pa.table({**columns, "image": lance.blob_array(columns["image"])}, schema=scored)
-        operation = lance.LanceOperation.Append(write_fragments(tables, IMAGES, table))
-        commit(ds, operation, step.properties(assets, 1, finals))
+        fragments = write_fragments(tables, IMAGES, table)
+        commit(tables, IMAGES, lambda ds: put_rows(ds, "image_id", [], fragments), step.properties(assets, 1, finals))
         return finals
 
     run_step(tables, job, *assets)

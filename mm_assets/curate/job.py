@@ -11,7 +11,8 @@ from mm_assets.curate.bounds import Bound, bounds_of
 from mm_assets.curate.selection import Choice, choose
 from mm_assets.curate.splits import SHARES, TRAIN
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
-from mm_assets.engines.lance_tables import LakeTables, sync_rows
+from mm_assets.engines.lance_changes import sync_rows
+from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.model_store import get
 from mm_assets.engines.processors import TokenCounter
@@ -45,9 +46,10 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scor
     rows = [_example(choice, labels, counter, settings.max_tokens) for choice in choices]
     _require_something_to_learn(rows)
     final = _final(rows, labels, settings)
-    ds = tables.open_or_create(SFT, SFT_SCHEMA, step.properties(["sft_dataset"], 0))
+    tables.open_or_create(SFT, SFT_SCHEMA, step.properties(["sft_dataset"], 0))
     desired = pa.Table.from_pylist(rows, schema=SFT_SCHEMA)
-    sync_rows(tables, ds, SFT, "example_id", desired, step.properties(["sft_dataset"], 1, {"sft_dataset": final}))
+    properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
+    sync_rows(tables, SFT, "example_id", desired, lambda _: properties)
     return final
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lance
+import pyarrow as pa
 from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables
@@ -22,18 +23,16 @@ class LanceImages:
 
     def __init__(self, tables: LakeTables, ref: LanceRef) -> None:
         self._tables, self._ref = tables, ref
-        self._opened: tuple[lance.LanceDataset, dict[str, int]] | None = None
+        self._opened: lance.LanceDataset | None = None
+        self._ids: dict[str, int] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A handle of Lance belongs to one process.
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_opened": None, "_ids": None}
 
-    def _table(self) -> tuple[lance.LanceDataset, dict[str, int]]:
+    def _table(self) -> lance.LanceDataset:
         if self._opened is None:
-            ds = self._tables.open_at(self._ref)
-            rows = ds.scanner(columns=["image_id"], filter="error is null", with_row_id=True).to_table()
-            ids = dict(zip(rows["image_id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True))
-            self._opened = ds, ids
+            self._opened = self._tables.open_at(self._ref)
         return self._opened
 
     def read(self, image_ids: Sequence[str]) -> list[Image.Image]:
@@ -42,13 +41,19 @@ class LanceImages:
         Raises:
             KeyError: an id has no usable image at this version.
         """
-        return [decode(data, PILLOW_MAX_PIXELS)[0] for data in self.stored(image_ids)]
+        if self._ids is None:
+            rows = self._table().scanner(columns=["image_id"], filter="error is null", with_row_id=True).to_table()
+            self._ids = dict(zip(rows["image_id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True))
+        stored = self._table().read_blobs("image", ids=[self._ids[image_id] for image_id in image_ids])
+        return [decode(data, PILLOW_MAX_PIXELS)[0] for _, data in stored]
 
-    def stored(self, image_ids: Sequence[str]) -> list[bytes]:
-        """The bytes of the images' files, in the order of their ids.
+    def stored(self, rows: pa.Table) -> list[bytes]:
+        """The bytes of the images' files, in the order of the rows.
+
+        Args:
+            rows: with `_rowid`.
 
         Raises:
-            KeyError: an id has no usable image at this version.
+            ValueError: a row is not there at this version.
         """
-        ds, ids = self._table()
-        return [data for _, data in ds.read_blobs("image", ids=[ids[image_id] for image_id in image_ids])]
+        return [data for _, data in self._table().read_blobs("image", ids=rows["_rowid"].to_pylist())]

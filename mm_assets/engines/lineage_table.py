@@ -8,14 +8,8 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lance_tables import (
-    LakeTables,
-    carries,
-    commits_after,
-    key_field,
-    table_id,
-    tag,
-)
+from mm_assets.engines.lance_commits import carries, commit, commits_after, put_rows, rows_by_key, tag
+from mm_assets.engines.lance_tables import LakeTables, key_field, table_id, write_fragments
 from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, tag_name
 
 TABLE = "lineage"
@@ -45,8 +39,8 @@ SCHEMA = pa.schema(
 
 
 def append(tables: LakeTables, record: Record) -> None:
-    """Add a materialization to the lake's history."""
-    ds = tables.open_or_create(TABLE, SCHEMA, {})
+    """Add a materialization to the lake's history, if it is not there yet (another process may have healed it)."""
+    tables.open_or_create(TABLE, SCHEMA, {})
     row = {
         **{name: getattr(record, name) for name in ("id", "asset", "run_id", "step", "code_version", "at", "reused")},
         **asdict(record.ref),
@@ -56,7 +50,14 @@ def append(tables: LakeTables, record: Record) -> None:
         "metadata": json.dumps(record.metadata),
         "watermarks": json.dumps(record.watermarks),
     }
-    lance.write_dataset(pa.Table.from_pylist([row], schema=pa.schema(list(ds.schema))), ds, mode="append")
+
+    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        if rows_by_key(head, "id", [record.id]).num_rows:
+            return None
+        rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
+        return put_rows(head, "id", [], write_fragments(tables, TABLE, rows))
+
+    commit(tables, TABLE, put, {})
 
 
 def records(tables: LakeTables) -> dict[str, Record]:
@@ -91,7 +92,7 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
     record = last_records(tables, list(records(tables).values())).get(asset)
     ds = tables.open(table)
     ref = record.ref if record else None
-    for version, properties in commits_after(ds, record.ref.version if record else 0):
+    for version, properties in commits_after(ds, record.walked if record else 0):
         if carries(properties, asset):
             ref = tables.ref(table, version)
             drafts = json.loads(properties[RECORDS])

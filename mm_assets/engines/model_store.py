@@ -10,7 +10,8 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lance_tables import LakeTables, key_field, replace_rows, write_fragments
+from mm_assets.engines.lance_commits import commit, put_rows
+from mm_assets.engines.lance_tables import LakeTables, key_field, write_fragments
 from mm_assets.engines.model_files import is_there
 from mm_assets.lineage.refs import RefusalError
 
@@ -77,9 +78,7 @@ def _model(row: dict[str, Any]) -> Model:
     return Model(**{name: row[name] for name in names}, **parsed)
 
 
-def register(
-    tables: LakeTables, ds: lance.LanceDataset, model: Model, run_id: str, properties: Mapping[str, str]
-) -> None:
+def register(tables: LakeTables, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
     """Add a model's row (put it anew where its digest is known) in one commit."""
     row = {
         "digest": model.digest,
@@ -93,6 +92,9 @@ def register(
         "run_id": run_id,
         "created_at": datetime.now(UTC),
     }
-    rows = pa.Table.from_pylist([row], schema=pa.schema(list(ds.schema)))
-    known = ds.count_rows(f"digest = '{model.digest}'") > 0
-    replace_rows(ds, "digest", [model.digest] if known else [], write_fragments(tables, TABLE, rows), properties)
+
+    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
+        return put_rows(head, "digest", [model.digest], write_fragments(tables, TABLE, rows))
+
+    commit(tables, TABLE, put, properties)

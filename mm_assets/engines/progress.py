@@ -1,7 +1,10 @@
 """How far a long piece of work is, for the log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Done = TypeVar("Done")
 
 # Seconds between two lines, at least.
 EVERY_S = 5.0
@@ -22,6 +25,12 @@ class Progress:
         self._every_s = EVERY_S if every_s is None else every_s
         self._started = self._said = time.monotonic()
         self._done = 0
+
+    def over(self, results: Iterable[Done], count: Callable[[Done], int]) -> Iterator[Done]:
+        """The same results; counts what each is worth as it comes by."""
+        for result in results:
+            self.add(count(result))
+            yield result
 
     def add(self, count: int) -> None:
         """Count work that is done; says so when the last line is old enough, and at the end."""

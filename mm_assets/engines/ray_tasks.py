@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -169,42 +168,26 @@ class Cluster:
 
         yield from distribute(start, count, items)
 
-    def map_batches(
+    def map_ordered(
         self,
         worker: type[Any],
         arguments: tuple[Any, ...],
-        batches: Sequence[Sequence[Any]],
-        each: Callable[[Any], None],
+        items: Sequence[Any],
         *,
         actors: int | None = None,
         needs: Resources = Resources(),  # noqa: B008  (frozen)
-    ) -> Iterator[list[Any]]:
-        """Like `map` over the items of all batches, with one pool; gives the batches in their order.
+    ) -> Iterator[Any]:
+        """Like `map`, but gives the results in the order of the items, each as soon as all before it are there.
 
         The order of commits, and with it that of row ids, does not depend on which worker was faster.
-
-        Args:
-            worker: see `map`, as the rest.
-            arguments: of its constructor.
-            batches: of items.
-            each: called with every result as it comes (to report progress).
-            actors: size of the pool.
-            needs: what each actor takes.
-
-        Yields:
-            results of the items of each batch, in order.
         """
-        ends = list(accumulate(map(len, batches)))
-        items = [item for batch in batches for item in batch]
-        results = self.map(worker, arguments, items, actors=actors, needs=needs)
         found: dict[int, Any] = {}
-        for end, batch in zip(ends, batches, strict=True):
-            wanted = range(end - len(batch), end)
-            while not all(position in found for position in wanted):
-                position, result = next(results)
-                found[position] = result
-                each(result)
-            yield [found.pop(position) for position in wanted]
+        wanted = 0
+        for position, result in self.map(worker, arguments, items, actors=actors, needs=needs):
+            found[position] = result
+            while wanted in found:
+                yield found.pop(wanted)
+                wanted += 1
 
 
 def _has_token() -> bool:

@@ -5,12 +5,12 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-import lance
 import pyarrow as pa
 
 from mm_assets.curate.splits import TEST
 from mm_assets.engines.answering import AnswerJob
-from mm_assets.engines.lance_tables import LakeTables, commit, tag, write_fragments
+from mm_assets.engines.lance_commits import commit, put_rows, tag
+from mm_assets.engines.lance_tables import LakeTables, write_fragments
 from mm_assets.engines.model_store import TABLE, get
 from mm_assets.engines.progress import Progress
 from mm_assets.engines.questions import Answer, Question, main_task, reference
@@ -47,7 +47,7 @@ def evaluate_checkpoint(
     result |= wanted | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
     properties = step.properties(["evaluation"], 1, {"evaluation": Final(result)})
-    commit(ds, lance.LanceOperation.Append(fragments), properties)
+    commit(tables, EVALUATIONS, lambda head: put_rows(head, "id", [], fragments), properties, written_at=ds.version)
     if result["promoted"]:
         _protect(tables, checkpoint.ref.version)
     ours, theirs = result["accuracy"], result["champion_accuracy"]
@@ -96,7 +96,7 @@ def _answers(
         if digest not in found:
             model = get(tables, digest)
             job = AnswerJob(tables, cluster, contest.images, model.digest, question, settings)
-            (said,) = job.run([ids], Progress(f"answers of the {side}", len(ids), step.log))
+            said = job.ask(ids, Progress(f"answers of the {side}", len(ids), step.log))
             found[digest] = {answer.image_id: answer for answer in said}
     return {side: found[digest] for side, digest in sides.items()}
 

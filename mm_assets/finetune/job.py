@@ -46,7 +46,7 @@ def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Fin
     )
     before = step.last_record(asset)
     if before is None or before.metadata["digest"] != model.digest:
-        register(tables, tables.open(TABLE), model, step.run_id, step.properties([asset], 1, {asset: final}))
+        register(tables, model, step.run_id, step.properties([asset], 1, {asset: final}))
     return final
 
 

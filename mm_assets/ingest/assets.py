@@ -3,7 +3,7 @@
 import dagster as dg
 
 from mm_assets.lineage.pins import materialize
-from mm_assets.resources import ImageSource, Lake, RayCluster
+from mm_assets.resources import ImageSource, Lake, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 
 
@@ -36,6 +36,7 @@ def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: Imag
 )
 def image_table(
     context: dg.AssetExecutionContext,
+    config: RetryConfig,
     lake: Lake,
     ray_cluster: RayCluster,
     image_source: ImageSource,
@@ -52,6 +53,13 @@ def image_table(
     return materialize(
         context,
         lake,
-        lambda step: store_images(step, lake.tables(), ray_cluster.cluster(), image_source.open(), settings.ingest),
+        lambda step: store_images(
+            step,
+            lake.tables(),
+            ray_cluster.cluster(),
+            image_source.open(),
+            settings.ingest,
+            retry_errors=config.retry_errors,
+        ),
         previews,
     )

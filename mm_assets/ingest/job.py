@@ -1,9 +1,7 @@
 """List the source; read, decode, hash and store what changed, on Ray, one commit per batch."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +9,26 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.lance_tables import LakeTables, difference, replace_rows, sync_rows, write_fragments
-from mm_assets.engines.object_store import REFUSALS, Source
+from mm_assets.engines.batches import cut, gather
+from mm_assets.engines.lance_changes import Synced, sync_rows
+from mm_assets.engines.lance_commits import carries, commit, commit_cells, commits_after, put_rows, rows_by_key
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.object_store import Source
 from mm_assets.engines.progress import Progress
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.engines.sandbox import DecodeLimits, DecodeSandbox
-from mm_assets.images import ImageError, ImageInfo
-from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA
-from mm_assets.lineage.refs import Final, RefusalError, Step
-from mm_assets.reasons import reasons
+from mm_assets.engines.sandbox import DecodeLimits
+from mm_assets.ingest.plan import ASSET, LISTED, Plan, make_plan
+from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, TOUCHED
+from mm_assets.ingest.worker import ImageWriter, Piece
+from mm_assets.lineage.refs import RUN, Final, RefusalError, Step, check_budget, inputs_of, version_of
 from mm_assets.settings import IngestSettings
 
 SOURCE = "mm.source"
-# What a worker holds in memory at once; a batch is cut into pieces of this size.
-PIECE_BYTES = 64 * 2**20
-# A piece of so many listed objects of which none can be read speaks against the place.
-SUSPICIOUS = 16
-# Objects that a worker reads at once: a bucket answers after tens of milliseconds, a decoder should not wait for it.
-READ_AHEAD = 16
+# What a worker holds in memory at once; a batch is cut into pieces of at most this size, and of at least so many rows,
+# for every piece becomes a fragment.
+PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
+# How often the table is looked at again, where others write it at the same time.
+ROUNDS = 5
 
 
 def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) -> Final:
@@ -40,164 +40,215 @@ def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) 
     listing = source.list(step.log)
     if not listing.num_rows:
         raise RefusalError(f"source (MM_SOURCE): there are no objects in {source.place}")
-    ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties(["raw_images"], 0), {SOURCE: identity})
+    ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties([LISTED], 0), {SOURCE: identity})
     if ds.schema.metadata[SOURCE.encode()].decode() != identity:
         raise RefusalError(
             f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
         )
-    final = Final(_described(listing))
-    properties = step.properties(["raw_images"], 1, {"raw_images": final})
-    sync_rows(tables, ds, OBJECTS, "image_id", listing, properties)
+    done = sync_rows(
+        tables,
+        OBJECTS,
+        "image_id",
+        listing,
+        lambda so_far: step.properties([LISTED], 1, {LISTED: _listed(listing, so_far)}),
+    )
+    return _listed(listing, done)
+
+
+def _listed(listing: pa.Table, done: Synced) -> Final:
+    fine = listing.filter(pc.is_null(listing["error"]))
+    labels = Counter({item["values"].as_py(): item["counts"].as_py() for item in fine["label"].value_counts()})
+    return Final(
+        {
+            "rows": listing.num_rows,
+            "rows_considered": listing.num_rows,
+            "rows_computed": done.written,
+            "rows_reused": listing.num_rows - done.written,
+            "rows_failed": listing.num_rows - fine.num_rows,
+            "rows_removed": done.gone,
+            "bytes": pc.sum(fine["size"]).as_py() or 0,
+            "labels": _sorted(labels),
+        }
+    )
+
+
+def store_images(
+    step: Step,
+    tables: LakeTables,
+    cluster: Cluster,
+    source: Source,
+    settings: IngestSettings,
+    *,
+    retry_errors: bool = False,
+) -> Final:
+    """Bring `images.lance` up to the pinned listing: new and changed objects are read, the rest costs nothing.
+
+    Where another run writes the table at the same time, it is compared once more at the end, as a whole.
+
+    Raises:
+        BudgetError: more objects are rejected than `ingest.error_budget` allows.
+        RefusalError: a run with a newer listing wrote the table meanwhile, or it was cleaned up.
+    """
+    tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties([ASSET], 0))
+    ingest = _Ingest(step, tables, cluster, source, settings)
+    for number in range(ROUNDS):
+        ingest.alone = True
+        final = ingest.follow(
+            make_plan(step, tables, settings, everything=number > 0, retry_errors=retry_errors and number == 0)
+        )
+        if ingest.alone:
+            break
+        step.log("another run wrote images.lance meanwhile: comparing it once more")
+    failed, rows = final.metadata["rows_failed"], final.metadata["rows"]
+    check_budget(ASSET, failed, rows, settings.error_budget, "ingest.error_budget")
     return final
 
 
-def _described(listing: pa.Table) -> dict[str, Any]:
-    fine = listing.filter(pc.is_null(listing["error"]))
-    return {
-        "rows": listing.num_rows,
-        "rows_refused": listing.num_rows - fine.num_rows,
-        "bytes": pc.sum(fine["size"]).as_py() or 0,
-        "labels": _sorted(Counter(fine["label"].to_pylist())),
-    }
+class _Ingest:
+    """Follows plans: reads and decodes on Ray, commits batch by batch.
+
+    `alone` turns false when a commit of another run is seen; the record of the materialization then waits until the
+    whole table was compared again.
+    """
+
+    def __init__(
+        self, step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings
+    ) -> None:
+        self._step, self._tables, self._cluster = step, tables, cluster
+        self._source, self._settings = source, settings
+        self._number = 0
+        self._looked_at = 0  # the version up to which commits of others were looked for
+        self.alone = True
+
+    def follow(self, plan: Plan) -> Final:
+        """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
+        self._looked_at = plan.version
+        step, read = self._step, plan.read
+        step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.gone):,} removed")
+        failed, touched = Counter(plan.failed), plan.words.num_rows
+        final = _stored(step, plan, failed, touched, self._settings)
+        for pieces, last in self._batches(plan):
+            for piece in pieces:
+                failed.update(piece.failed)
+                touched += piece.touched.num_rows
+            final = _stored(step, plan, failed, touched, self._settings)
+            self._commit(plan, pieces, final if last else None)
+        return final
+
+    def _batches(self, plan: Plan) -> Iterator[tuple[list[Piece], bool]]:
+        settings, read = self._settings, plan.read
+        if plan.empty:
+            return
+        if not read.num_rows:
+            yield [], True
+            return
+        workers = self._cluster.cpus()
+        batches = list(cut(read, settings.batch_rows, read["size"], settings.batch_bytes))
+        pieces = [list(cut(batch, _piece_rows(batch, workers), batch["size"], PIECE_BYTES)) for batch in batches]
+        limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
+        arguments = (self._tables, self._source, limits, settings.max_bytes)
+        items = [piece for batch in pieces for piece in batch]
+        done = self._cluster.map_ordered(ImageWriter, arguments, items)
+        progress = Progress("images", read.num_rows, self._step.log)
+        coming = progress.over(done, lambda piece: piece.objects)
+        yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
+
+    def _properties(self, final: Final | None) -> dict[str, str]:
+        finals = {ASSET: final} if final is not None and self.alone and self._within_budget(final) else None
+        return self._step.properties([ASSET], self._number, finals)
+
+    def _within_budget(self, final: Final) -> bool:
+        return bool(final.metadata["rows_failed"] <= self._settings.error_budget * final.metadata["rows"])
+
+    def _commit(self, plan: Plan, pieces: list[Piece], final: Final | None) -> None:
+        """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
+        words, gone = ([plan.words], plan.gone) if final is not None else ([], [])
+        cells = pa.concat_tables([TOUCHED.empty_table(), *words, *(piece.touched for piece in pieces)])
+        rows = bool(gone) or any(piece.fragments for piece in pieces)
+        if cells.num_rows:
+            self._number += 1
+            commit_cells(self._tables, IMAGES, cells, self._properties(None if rows else final))
+        if rows:
+            self._commit_rows(plan, pieces, gone, final)
+
+    def _commit_rows(self, plan: Plan, pieces: list[Piece], gone: list[str], final: Final | None) -> None:
+        """Put a batch's rows in, in place of those of the same keys."""
+        self._number += 1
+
+        def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+            self._look_at_others(head)
+            there = self._overtaken(head, plan, pieces) if not self.alone else None
+            wanted = [piece for piece in pieces if there is None or not there.settles(piece)]
+            keys = [key for piece in wanted for key in piece.keys]
+            drop = gone + [key for key in keys if key in (plan.replaced if there is None else there.keys)]
+            fragments = [fragment for piece in wanted for fragment in piece.fragments]
+            return put_rows(head, "image_id", drop, fragments)
+
+        done = commit(self._tables, IMAGES, put, lambda: self._properties(final), written_at=self._looked_at)
+        if done is not None:
+            self._looked_at = done.version
+
+    def _look_at_others(self, head: lance.LanceDataset) -> None:
+        """Notice commits that another run made to this asset.
+
+        Raises:
+            RefusalError: it has a newer listing.
+        """
+        mine = self._step.ref(LISTED)
+        for _, properties in commits_after(head, self._looked_at):
+            if carries(properties, ASSET) and properties[RUN] != self._step.run_id:
+                self.alone = False
+                theirs = version_of(inputs_of(properties)[LISTED])
+                if theirs > mine.version:
+                    raise RefusalError(
+                        f"another run is bringing image_table to a newer listing ({OBJECTS} @v{theirs}, this one has "
+                        f"@v{mine.version}): it does this one's work too"
+                    )
+
+    def _overtaken(self, head: lance.LanceDataset, plan: Plan, pieces: list[Piece]) -> "_There":
+        keys = [key for piece in pieces for key in piece.keys]
+        there = rows_by_key(head, "image_id", keys, ["source_uri", "etag", "_row_created_at_version"])
+        listed = plan.read.filter(pc.is_in(plan.read["image_id"], there["image_id"]))
+        places = pc.index_in(there["image_id"], listed["image_id"])
+        same = pc.greater(there["_row_created_at_version"], plan.version)
+        for name in ("source_uri", "etag"):
+            same = pc.and_(same, pc.fill_null(pc.equal(there[name], listed[name].take(places)), False))
+        return _There(set(there["image_id"].to_pylist()), set(there["image_id"].filter(same).to_pylist()))
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What one worker stored: uncommitted fragments, the number of rows, and how many were rejected for what."""
+class _There:
+    """Keys of a batch that have a row now, and those whose row another run has put in meanwhile, of the same object."""
 
-    fragments: list[lance.FragmentMetadata]
-    rows: int
-    rejected: Counter[str]
+    keys: set[str]
+    settled: set[str]
 
-
-class ImageWriter:
-    """Reads objects, decodes them in a sandbox and writes their rows as fragments; runs as a Ray actor."""
-
-    def __init__(self, tables: LakeTables, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
-        self._tables, self._source, self._max_bytes = tables, source, max_bytes
-        self._sandbox = DecodeSandbox(limits)
-        self._readers = ThreadPoolExecutor(READ_AHEAD)
-
-    def __call__(self, objects: pa.Table) -> Piece:
-        """Store one piece of the listing; every object becomes a row, whatever is wrong with it."""
-        items = objects.to_pylist()
-        rows = [self._row(item, data) for item, data in zip(items, self._readers.map(self._read, items), strict=True)]
-        columns = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
-        arrays = {**columns, "image": lance.blob_array(columns["image"])}
-        fragments = write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
-        rejected = _counted(pa.array([row["error"] for row in rows if "error" in row], pa.string()))
-        _suspect(items, rows)
-        return Piece(fragments, len(rows), rejected)
-
-    def _read(self, item: dict[str, Any]) -> bytes | ImageError:
-        """The bytes of an object, or what is wrong with it; anything that is not its own fault ends the job."""
-        if item["error"] is not None:
-            return ImageError(item["error"])
-        try:
-            return self._source.read(item["source_uri"], self._max_bytes)
-        except ImageError as error:
-            return error
-
-    def _row(self, item: dict[str, Any], data: bytes | ImageError) -> dict[str, Any]:
-        row = {name: item[name] for name in ("image_id", "source_uri", "etag", "label", "caption")}
-        row["num_bytes"] = item["size"]
-        if isinstance(data, ImageError):
-            return row | {"error": str(data)}
-        row |= {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        try:
-            info: ImageInfo = self._sandbox.inspect(data)
-        except ImageError as error:
-            return row | {"error": str(error)}
-        return row | {"image": data, "format": info.format, "width": info.width, "height": info.height}
+    def settles(self, piece: Piece) -> bool:
+        """Whether nothing of a piece is wanted any more."""
+        return self.settled.issuperset(piece.keys)
 
 
-def _suspect(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Objects that were there when they were listed, of which none can be read now, are not the ones at fault.
-
-    Raises:
-        RuntimeError: with the first one's reason.
-    """
-    reasons = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
-    if len(reasons) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in reasons):
-        raise RuntimeError(
-            f"none of {len(reasons)} objects could be read ({reasons[0]}): check the source's permissions"
-        )
+def _piece_rows(batch: pa.Table, workers: int) -> int:
+    """Two pieces for each worker, so that none waits long for the slowest."""
+    return max(-(-batch.num_rows // (2 * workers)), min(PIECE_ROWS, -(-batch.num_rows // workers)))
 
 
-def store_images(step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings) -> Final:
-    """Bring `images.lance` up to the pinned listing: new and changed objects are read, removed ones taken out."""
-    ds = tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties(["image_table"], 0))
-    objects = tables.open_at(step.ref("raw_images")).to_table()
-    current = ds.to_table(columns=["image_id", "source_uri", "etag", "label", "caption", "error"])
-    listed = objects.select(current.schema.names)
-    wanted, gone = difference(_with_refusals_only(current), listed, "image_id")
-    known = {*wanted, *gone}
-    wanted += [key for key in _newly_judged(step, ds, settings) if key not in known]
-    todo = objects.filter(pc.is_in(objects["image_id"], pa.array(wanted, pa.string())))
-    replaced = set(current["image_id"].to_pylist()) & set(wanted)
-    step.log(f"{todo.num_rows:,} of {objects.num_rows:,} objects to read, {len(gone):,} removed")
-
-    limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
-    progress, rejected = Progress("images", todo.num_rows, step.log), _rejected(current, {*wanted, *gone})
-    batches = list(_cut(todo, settings.batch_rows, settings.batch_bytes)) or ([todo] if gone else [])
-    workers = cluster.cpus() if todo.num_rows else 1
-    cuts = [list(_cut(batch, -(-batch.num_rows // workers), PIECE_BYTES)) for batch in batches]
-    arguments = (tables, source, limits, settings.max_bytes)
-    done = cluster.map_batches(ImageWriter, arguments, cuts, lambda piece: progress.add(piece.rows))
-    for number, (batch, pieces) in enumerate(zip(batches, done, strict=True), start=1):
-        rejected.update(reason for piece in pieces for reason in piece.rejected.elements())
-        last = number == len(batches)
-        drop = [key for key in batch["image_id"].to_pylist() if key in replaced] + (gone if last else [])
-        final = _final(objects.num_rows, todo.num_rows, len(gone), rejected)
-        properties = step.properties(["image_table"], number, {"image_table": final} if last else None)
-        fragments = [fragment for piece in pieces for fragment in piece.fragments]
-        replace_rows(tables.open(IMAGES), "image_id", drop, fragments, properties)
-    return _final(objects.num_rows, todo.num_rows, len(gone), rejected)
-
-
-def _with_refusals_only(current: pa.Table) -> pa.Table:
-    """Rows with the errors that the listing gave them; those that reading or decoding gave are left out."""
-    refused = pc.match_substring_regex(current["error"], f"^({'|'.join(REFUSALS)})")
-    errors = pc.if_else(refused, current["error"], pa.scalar(None, pa.string()))
-    return current.set_column(current.schema.get_field_index("error"), "error", errors)
-
-
-def _counted(errors: pa.Array | pa.ChunkedArray) -> Counter[str]:
-    return Counter(reasons(errors).to_pylist())
-
-
-def _rejected(current: pa.Table, except_for: set[str]) -> Counter[str]:
-    """How many rows that stay as they are were rejected, by reason."""
-    rejected = current.filter(pc.is_valid(current["error"]))
-    stays = pc.invert(pc.is_in(rejected["image_id"], pa.array(list(except_for), pa.string())))
-    return _counted(rejected["error"].filter(stays))
-
-
-def _final(rows: int, read: int, removed: int, rejected: Counter[str]) -> Final:
-    counts = {"rows": rows, "rows_read": read, "rows_removed": removed, "rows_rejected": rejected.total()}
-    return Final({**counts, "rejected_for": _sorted(rejected)})
-
-
-def _newly_judged(step: Step, ds: lance.LanceDataset, settings: IngestSettings) -> list[str]:
-    """Rows that other limits may judge otherwise: only where the limits (the code version) changed."""
-    before = step.last_record("image_table")
-    if before is None or before.code_version == step.code_versions["image_table"]:
-        return []
-    over = f"num_bytes > {settings.max_bytes} or width * height > {settings.max_pixels}"
-    rows = ds.to_table(columns=["image_id"], filter=f"error is not null or {over}")
-    return rows["image_id"].to_pylist()
-
-
-def _cut(objects: pa.Table, max_rows: int, max_bytes: int) -> Iterator[pa.Table]:
-    """Consecutive slices of at most so many rows and (but for a single larger object) so many bytes."""
-    start, size = 0, 0
-    for position, num_bytes in enumerate(objects["size"].to_pylist()):
-        if position > start and (position - start >= max_rows or size + (num_bytes or 0) > max_bytes):
-            yield objects.slice(start, position - start)
-            start, size = position, 0
-        size += num_bytes or 0
-    if start < objects.num_rows:
-        yield objects.slice(start)
+def _stored(step: Step, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> Final:
+    computed = plan.read.num_rows + plan.words.num_rows
+    return Final(
+        {
+            "rows": plan.considered,
+            "rows_considered": plan.considered,
+            "rows_computed": computed,
+            "rows_touched": touched,  # of the computed ones: the same bytes, so nothing follows
+            "rows_reused": plan.considered - computed,
+            "rows_failed": failed.total(),
+            "rows_removed": len(plan.gone),
+            "failed_for": _sorted(failed),
+            "limits": settings.limits().model_dump(),
+        },
+        {OBJECTS: step.ref(LISTED).version},
+    )
 
 
 def _sorted(counts: Counter[Any]) -> dict[str, int]:

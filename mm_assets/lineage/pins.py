@@ -6,6 +6,7 @@ commits name, what `lineage.lance` says and what Dagster records are the same ve
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
+    WALKED,
+    BudgetError,
     Final,
     Record,
     RefusalError,
@@ -77,7 +80,7 @@ def materialize_each(
     try:
         lake.check_writable()
         step, pointers = _begin(context, tables)
-        finals = job(step)
+        finals, over = _done(job, step)
     except RefusalError as refusal:
         # One that a worker raised carries the worker's trace; the sentence is its cause's.
         raise dg.Failure(str(getattr(refusal, "cause", refusal)), allow_retries=False) from None
@@ -87,7 +90,17 @@ def materialize_each(
         how = "as before" if record.reused else "new"
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         pictures = _drawn(context, tables, record, previews)
-        yield _result(tables, record, pointers, seconds, pictures)
+        yield _result(tables, step, record, pointers, seconds, pictures)
+    if over is not None:
+        raise dg.Failure(str(over), allow_retries=False)
+
+
+def _done(job: Callable[[Step], dict[str, Final]], step: Step) -> tuple[dict[str, Final], BudgetError | None]:
+    """What a job says of the assets that it completed, and which of them failed too often."""
+    try:
+        return job(step), None
+    except BudgetError as over:
+        return over.finals, over
 
 
 def _drawn(
@@ -170,19 +183,22 @@ def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Reco
 
     Another run may have materialized the asset meanwhile: only what this run wrote is its own.
     """
-    from mm_assets.engines.lance_tables import tag
+    from mm_assets.engines.lance_commits import tag
     from mm_assets.engines.lineage_table import append, last_commit_of_run, own_commit, records
 
     before = step.own[asset]
-    own_commit(tables, asset, table_of(asset))  # publishes every final commit, this run's among them
+    walked = tables.open(table_of(asset)).version
+    now = own_commit(tables, asset, table_of(asset))  # publishes every final commit, this run's among them
     mine = [r for r in records(tables).values() if (r.asset, r.run_id) == (asset, step.run_id)]
     if mine and (before.record is None or mine[-1].id != before.record.id) and not mine[-1].reused:
         return mine[-1]
     seen = before.ref.version if before.ref else 0
-    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id, after=seen) or before.ref
+    # Where another run did it all meanwhile, its last commit is what this one found.
+    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id, after=seen) or now.ref
     if ref is None:
         raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table_of(asset)}")
     reused = before.record is not None and before.record.ref == ref
+    final = replace(final, watermarks={**final.watermarks, WALKED: walked})
     record = step.record(asset, ref, final, reused=reused)
     tag(tables.open(ref.table), tag_name(asset, ref.version), ref.version)
     append(tables, record)
@@ -204,13 +220,18 @@ def _own_columns(record: Record, names: list[str]) -> list[str]:
 
 def _result(
     tables: "LakeTables",
+    step: Step,
     record: Record,
     pointers: dict[str, int | None],
     seconds: float,
     pictures: dict[str, Any],
 ) -> dg.MaterializeResult:
+    from mm_assets.engines.lance_sizes import bytes_written
+
     ds = tables.open(record.ref.table, record.ref.version)
-    rows = record.metadata.get("rows_computed", record.metadata.get("rows_read", record.metadata["rows"]))
+    rows = record.metadata.get("rows_computed", record.metadata["rows"])
+    before = step.own[record.asset].ref
+    written = bytes_written(tables, record.ref.table, record.asset, step.run_id, before.version if before else 0)
     tags = {f"dagster/input_data_version/{item.asset}": item.data_version for item in record.inputs}
     for name, pointer in pointers.items():
         if pointer is not None:
@@ -222,6 +243,7 @@ def _result(
         RECORD: record.id,
         "lance_version": record.ref.version,
         "reused": record.reused,
+        "bytes_written": written,
         "inputs": shown({item.asset: item.data_version for item in record.inputs} or None),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,

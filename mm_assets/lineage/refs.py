@@ -14,10 +14,24 @@ from typing import Any
 # Keys of the transaction properties that every commit of rows carries.
 ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
 CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
+# Of every commit its own random mark; of the commit that goes before a clean-up, that it is a fence.
+MARK, FENCE = "mm.mark", "mm.fence"
+# Among the watermarks of a record that reuses a version: see `Record.walked`.
+WALKED = "commits"
 
 
 class RefusalError(Exception):
     """The step cannot be done as things stand; the message is one sentence that says what to do."""
+
+
+class BudgetError(RefusalError):
+    """More rows failed than the profile allows; the good ones are kept, and the step's other assets (`finals`) too."""
+
+    finals: "dict[str, Final]"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.finals = {}
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,11 @@ class Record:
     def data_version(self) -> str:
         """The data version that Dagster records for this materialization."""
         return str(self.ref)
+
+    @property
+    def walked(self) -> int:
+        """The version of its table up to which the asset's own commits are known: later ones may have lost a record."""
+        return max(self.ref.version, self.watermarks.get(WALKED, 0))
 
     def as_input(self) -> InputRef:
         """How a materialization that reads this one refers to it."""
@@ -162,6 +181,38 @@ class Step:
     def record(self, asset: str, ref: LanceRef, final: Final, *, reused: bool) -> Record:
         """The record of a materialization without a final commit of its own."""
         return replace(Record.from_commit(self._draft(asset, final), ref), reused=reused)
+
+
+def inputs_of(properties: Mapping[str, str]) -> dict[str, str]:
+    """Data version by asset, of what the commit with these properties was made from."""
+    found: dict[str, str] = json.loads(properties.get(INPUTS, "{}"))
+    return found
+
+
+def version_of(data_version: str) -> int:
+    """The Lance version that a data version (`table:id@vN`) names."""
+    return int(data_version.rpartition("@v")[2])
+
+
+def check_budget(what: str, failed: int, rows: int, budget: float, setting: str) -> None:
+    """Hold a step to the share of failed rows that its profile allows; the good rows are committed before.
+
+    Args:
+        what: the asset.
+        failed: rows of it that are in failure now, whenever that happened.
+        rows: all rows that it answers for.
+        budget: greatest share, 0 to 1.
+        setting: the name of the budget's setting.
+
+    Raises:
+        BudgetError: the share is greater.
+    """
+    if failed > budget * rows:
+        raise BudgetError(
+            f"{what}: {failed:,} of {rows:,} rows failed ({failed / rows:.1%}), more than {setting} ({budget:g}) "
+            "allows; the good rows are kept. Look at the rows' errors, then run it again with retry_errors, or allow "
+            f"more (MM_{setting.upper().replace('.', '__')})"
+        )
 
 
 def tag_name(asset: str, version: int) -> str:

@@ -5,7 +5,7 @@ import dagster as dg
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.ingest.assets import image_table
 from mm_assets.lineage.pins import materialize
-from mm_assets.resources import Lake, RayCluster
+from mm_assets.resources import Lake, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 
 
@@ -18,7 +18,11 @@ from mm_assets.settings import Settings
     pool="predictions",
 )
 def batch_predictions(
-    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext,
+    config: RetryConfig,
+    lake: Lake,
+    ray_cluster: RayCluster,
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
     """One row per image content, model and prompt: an answer with its confidence, or an error.
 
@@ -32,5 +36,10 @@ def batch_predictions(
     from mm_assets.predict.previews import previews
 
     return materialize(
-        context, lake, lambda step: predict(step, lake.tables(), ray_cluster.cluster(), settings.predict), previews
+        context,
+        lake,
+        lambda step: predict(
+            step, lake.tables(), ray_cluster.cluster(), settings.predict, retry_errors=config.retry_errors
+        ),
+        previews,
     )

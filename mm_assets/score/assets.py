@@ -6,7 +6,7 @@ import dagster as dg
 
 from mm_assets.ingest.assets import image_table
 from mm_assets.lineage.pins import materialize, materialize_each
-from mm_assets.resources import Lake, RayCluster
+from mm_assets.resources import Lake, RayCluster, RetryConfig
 from mm_assets.score.duplicates import GROUPING_REVISION
 from mm_assets.score.scorers import Scorer
 from mm_assets.settings import Settings
@@ -34,7 +34,11 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
         pool="images",
     )
     def scores(
-        context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+        context: dg.AssetExecutionContext,
+        config: RetryConfig,
+        lake: Lake,
+        ray_cluster: RayCluster,
+        settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.MaterializeResult]:
         """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
         from mm_assets.score.job import compute_scores
@@ -44,7 +48,14 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
         yield from materialize_each(
             context,
             lake,
-            lambda step: compute_scores(step, lake.tables(), ray_cluster.cluster(), chosen, settings.score),
+            lambda step: compute_scores(
+                step,
+                lake.tables(),
+                ray_cluster.cluster(),
+                chosen,
+                settings.score,
+                retry_errors=config.retry_errors,
+            ),
             previews,
         )
 
@@ -68,7 +79,7 @@ def near_duplicates(
     `group_id` is the group now, named after its first member; `first_group_id` is the first group that a row ever had,
     is written once, and decides the row's split.
     """
-    from mm_assets.score.job import group_duplicates
+    from mm_assets.score.grouping import group_duplicates
     from mm_assets.score.previews import previews
 
     return materialize(

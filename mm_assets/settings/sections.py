@@ -31,6 +31,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Part = TypeVar("Part", bound=BaseModel)
 
 
+# For each stage that commits in batches.
+BATCH_SECONDS: float = Field(
+    60.0, gt=0, description="Seconds between two commits; a commit waits for the piece of work at hand."
+)
+
+
 class Section(BaseModel):
     """A group of settings: closed (an unknown name is refused) and immutable."""
 
@@ -92,6 +98,11 @@ class IngestSettings(ImageLimits):
 
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
     batch_bytes: int = Field(256 * MiB, gt=0, description="Bytes between two commits, at most.")
+    batch_seconds: float = BATCH_SECONDS
+    on_removed: Literal["keep", "delete"] = Field(
+        "delete", description="What becomes of the row of an image whose object is no longer listed."
+    )
+    error_budget: Share = Field(1.0, description="Greatest share of rejected rows in the table; 1 allows all.")
 
     def limits(self) -> ImageLimits:
         """The part that decides which images are rejected."""
@@ -102,6 +113,12 @@ class ScoreSettings(Section):
     """How scores are computed."""
 
     batch_rows: int = Field(4096, gt=0, description="Rows between two commits, at most.")
+    batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
+    batch_seconds: float = BATCH_SECONDS
+    error_budget: Share = Field(0.5, description="Greatest share of failed cells of a scorer.")
+    error_budgets: dict[str, Share] = Field(
+        default_factory=dict, description="The same for single scorers, by scorer: `{phash: 0.01}`."
+    )
     own: list[ImportPath] = Field(
         default_factory=list, description="Scorers of one's own, by import path: `my_package.scorers:watermark`."
     )
@@ -276,6 +293,9 @@ class PredictSettings(Decoding):
     batch_size: int = Field(32, gt=0, description="Images per forward pass.")
     answers_at_once: int = Field(8, gt=0, description="Answers per image in one forward pass; each takes a cache.")
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
+    batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
+    batch_seconds: float = BATCH_SECONDS
+    error_budget: Share = Field(0.5, description="Greatest share of usable images without an answer.")
     actors: int = Field(1, gt=0, description="Ray actors that hold a model.")
     resources: Resources = Field(Resources(), description="Of one actor.")
 

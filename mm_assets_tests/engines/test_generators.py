@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -202,21 +203,26 @@ def test_what_a_model_never_learned_is_refused(settings: Decoding, says: str) ->
 class Stored:
     """Files of which some are no images."""
 
-    def stored(self, image_ids: list[str]) -> list[bytes]:
-        return [b"words" if image_id.startswith("bad") else as_png(images()[0]) for image_id in image_ids]
+    def stored(self, rows: pa.Table) -> list[bytes]:
+        ids = rows["image_id"].to_pylist()
+        return [b"words" if image_id.startswith("bad") else as_png(images()[0]) for image_id in ids]
 
 
 class Silent:
     """A lake that does not answer."""
 
-    def stored(self, image_ids: list[str]) -> list[bytes]:
-        raise OSError(f"no answer to {len(image_ids)} reads")
+    def stored(self, rows: pa.Table) -> list[bytes]:
+        raise OSError(f"no answer to {rows.num_rows} reads")
 
 
 def as_png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+def part(*image_ids: str) -> pa.Table:
+    return pa.table({"image_id": image_ids})
 
 
 def answerer_of(loaded: LoadedModel, question: Question, lake: Stored | Silent | None = None) -> Answerer:
@@ -228,17 +234,17 @@ def answerer_of(loaded: LoadedModel, question: Question, lake: Stored | Silent |
 
 def test_an_engine_that_answers_nothing_is_an_error_of_the_job(loaded: LoadedModel) -> None:
     with pytest.raises(RuntimeError, match="none of 4 images could be answered: ImageError: not an image"):
-        answerer_of(loaded, ASKED)(["bad1", "bad2", "bad3", "bad4"])
+        answerer_of(loaded, ASKED)(part("bad1", "bad2", "bad3", "bad4"))
 
 
 def test_a_lake_that_does_not_answer_is_no_images_fault(loaded: LoadedModel) -> None:
     with pytest.raises(OSError, match="no answer to 2 reads"):
-        answerer_of(loaded, ASKED, Silent())(["0", "1"])
+        answerer_of(loaded, ASKED, Silent())(part("0", "1"))
 
 
 @pytest.mark.parametrize("question", [ASKED, DESCRIBE, KNOWN], ids=["label", "write", "score"])
 def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) -> None:
-    answers = answerer_of(loaded, question)(["0", "bad", "2"])
+    answers = answerer_of(loaded, question)(part("0", "bad", "2"))
     assert [answer.image_id for answer in answers] == ["0", "bad", "2"]
     assert str(answers[1].error).startswith("ImageError: not an image")
     assert answers[1] == Answer("bad", error=answers[1].error)
@@ -247,6 +253,6 @@ def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) ->
 
 def test_a_caption_that_the_engine_cannot_read_costs_one_row(loaded: LoadedModel) -> None:
     question = dataclasses.replace(KNOWN, references={"0": "a pool.", "2": "spa"})
-    answers = answerer_of(loaded, question)(["0", "1", "2"])
+    answers = answerer_of(loaded, question)(part("0", "1", "2"))
     assert answers[1].error == "KeyError: '1'"
     assert None not in (answers[0].score, answers[2].score)

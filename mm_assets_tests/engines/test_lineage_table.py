@@ -4,7 +4,8 @@ import shutil
 
 import pyarrow as pa
 
-from mm_assets.engines.lance_tables import LakeTables, key_field, replace_rows, write_fragments
+from mm_assets.engines.lance_commits import commit, put_rows
+from mm_assets.engines.lance_tables import LakeTables, key_field, write_fragments
 from mm_assets.engines.lineage_table import last_records, own_commit, records
 from mm_assets.lineage.refs import Final, Step
 
@@ -16,10 +17,15 @@ def step(run_id: str = "run-1") -> Step:
 
 
 def write(tables: LakeTables, key: str, final: Final | None) -> int:
-    ds = tables.open_or_create("objects", SCHEMA, step().properties(["raw_images"], 0))
+    tables.open_or_create("objects", SCHEMA, step().properties(["raw_images"], 0))
+    return put(tables, key, step().properties(["raw_images"], 1, {"raw_images": final} if final else None))
+
+
+def put(tables: LakeTables, key: str, properties: dict[str, str]) -> int:
     fragments = write_fragments(tables, "objects", pa.table({"id": [key]}, schema=SCHEMA))
-    properties = step().properties(["raw_images"], 1, {"raw_images": final} if final else None)
-    return int(replace_rows(ds, "id", [], fragments, properties).version)
+    done = commit(tables, "objects", lambda ds: put_rows(ds, "id", [], fragments), properties)
+    assert done is not None
+    return int(done.version)
 
 
 def test_a_record_lost_to_a_crash_is_written_at_the_next_start(tables: LakeTables) -> None:
@@ -47,8 +53,7 @@ def test_a_batch_of_an_unfinished_run_is_an_own_commit_without_a_record(tables: 
 def test_commits_of_other_assets_are_not_ones_own(tables: LakeTables) -> None:
     version = write(tables, "a", Final({"rows": 1}))
     other = Step("run-2", "scores", {"scores/raw": "1"}, {}, {}, {}, print)
-    fragments = write_fragments(tables, "objects", pa.table({"id": ["b"]}, schema=SCHEMA))
-    replace_rows(tables.open("objects"), "id", [], fragments, other.properties(["scores/raw"], 1))
+    put(tables, "b", other.properties(["scores/raw"], 1))
     found = own_commit(tables, "raw_images", "objects")
     assert found.ref is not None
     assert found.ref.version == version

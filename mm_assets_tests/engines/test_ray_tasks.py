@@ -50,12 +50,9 @@ def test_progress_says_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.ray
-def test_batches_come_back_whole_and_in_their_order(cluster: Cluster) -> None:
-    batches = [[1, 2, 3], [], [4], [5, 6]]
-    results: list[int] = []
-    found = list(cluster.map_batches(Doubler, (10,), batches, results.append))
-    assert sorted(results) == [10, 20, 30, 40, 50, 60]
-    assert found == [[10, 20, 30], [], [40], [50, 60]]
+def test_results_come_back_in_the_order_of_their_items(cluster: Cluster) -> None:
+    assert list(cluster.map_ordered(Doubler, (10,), range(1, 20))) == list(range(10, 200, 10))
+    assert list(cluster.map_ordered(Doubler, (10,), [])) == []
 
 
 @pytest.mark.ray

@@ -39,8 +39,7 @@ def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: C
     settings = PredictSettings()
     job = AnswerJob(tables, cluster, against_itself.images, base, Question.of(model, settings), settings)
     ids = against_itself.image_ids
-    (said,) = job.run([ids], Progress("answers", len(ids), print))
-    found = {answer.image_id: answer for answer in said}
+    found = {answer.image_id: answer for answer in job.ask(ids, Progress("answers", len(ids), print))}
     result = judge(against_itself, {"challenger": found, "champion": found}, EvaluateSettings(min_accuracy=0.0))
     assert result["promoted"] is False
     assert result["interval"] == [0, 0]

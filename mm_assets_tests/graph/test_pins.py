@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mm_assets.engines.lance_tables import sync_rows
+from mm_assets.engines.lance_changes import Synced, sync_rows
 from mm_assets.lineage import pins
 from mm_assets_tests.project import Project, failure_of
 
@@ -170,7 +170,7 @@ def test_a_run_does_not_take_what_another_run_wrote_for_its_own(
         state["raced"] = True
         add_picture(project, "raced.png")
         project.materialize("raw_images")
-        return None
+        return Synced()
 
     monkeypatch.setattr("mm_assets.ingest.job.sync_rows", racing)
     project.materialize("raw_images")

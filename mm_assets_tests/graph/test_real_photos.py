@@ -15,7 +15,7 @@ def test_the_decision_follows_the_interval(test_data: Path, tmp_path: Path, clus
     project.materialize()
     newest = project.newest()
     assert newest["image_table"].metadata["rows"] == newest["batch_predictions"].metadata["rows"] == 1500
-    assert newest["image_table"].metadata["rows_rejected"] == 0
+    assert newest["image_table"].metadata["rows_failed"] == 0
     said = newest["evaluation"].metadata
     assert said["promoted"] == (said["interval"][0] > 0 and said["accuracy"] >= 0.6)
     assert sum(sum(row.values()) for row in said["confusion"].values()) == said["rows"]

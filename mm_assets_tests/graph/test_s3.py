@@ -129,7 +129,7 @@ def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path
     project.materialize()
     newest = project.newest()
     assert newest["sft_dataset"].metadata["labels"] == sorted(LABELS)
-    assert newest["image_table"].metadata["rows_rejected"] == 0
+    assert newest["image_table"].metadata["rows_failed"] == 0
     examples = project.tables.open("sft").to_table(filter="left_out is null and task = 'label'").to_pylist()
     assert {row["label"] for row in examples} == set(LABELS)
     for row in examples:

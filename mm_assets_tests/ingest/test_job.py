@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables, commits_after
+from mm_assets.engines.lance_commits import commits_after
+from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.s3_source import S3Source
 from mm_assets.ingest.job import list_objects
@@ -36,7 +37,7 @@ def test_every_file_is_a_row_with_its_bytes_or_its_reason(
     found = rows(tables)
     assert len(found) == 25
     assert reasons(tables) == {"corrupt": 1, "not an image": 1}
-    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1}
+    assert record.metadata["failed_for"] == {"corrupt": 1, "not an image": 1}
     assert found["gym/7.png"]["image"] is None
     assert found["gym/7.png"]["sha256"] is not None
     good = [row for row in found.values() if row["error"] is None]
@@ -60,8 +61,8 @@ def test_only_changes_are_read_and_a_changed_row_is_a_new_row(
     Image.new("RGB", (50, 40), "green").save(few_pictures / "pool" / "1.png")
     Image.new("RGB", (30, 20), "red").save(few_pictures / "pool" / "new.png")
     _, record = ingest(tables, cluster, few_pictures)
-    counts = {name: record.metadata[name] for name in ("rows", "rows_read", "rows_removed", "rows_rejected")}
-    assert counts == {"rows": 25, "rows_read": 2, "rows_removed": 1, "rows_rejected": 2}
+    counts = {name: record.metadata[name] for name in ("rows", "rows_computed", "rows_removed", "rows_failed")}
+    assert counts == {"rows": 25, "rows_computed": 2, "rows_removed": 1, "rows_failed": 2}
     after = rows(tables)
     assert set(after) == set(before) - {"pool/0.png"} | {"pool/new.png"}
     assert {key for key in before if key in after and after[key] != before[key]} == {"pool/1.png"}
@@ -119,7 +120,7 @@ def test_other_limits_judge_again_what_they_touch(tables: LakeTables, cluster: C
     assert reasons(tables) == {"corrupt": 1, "not an image": 1}
     _, record = ingest(tables, cluster, few_pictures, code="strict", max_pixels=9000)
     assert reasons(tables)["too many pixels"] == 23
-    assert record.metadata["rows_read"] == 25
+    assert record.metadata["rows_computed"] == 25
 
 
 def test_another_source_is_refused(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
@@ -184,12 +185,16 @@ def test_a_refused_entry_is_a_row_that_is_not_read(tables: LakeTables, cluster: 
         )
     assert listed.metadata == {
         "rows": 7,
-        "rows_refused": 4,
+        "rows_considered": 7,
+        "rows_computed": 7,
+        "rows_reused": 0,
+        "rows_failed": 4,
+        "rows_removed": 0,
         "bytes": (few_pictures / "pool" / "0.png").stat().st_size + (few_pictures / "gym" / "7.png").stat().st_size,
         "labels": {"Terrace/Patio": 1, "gym": 2},
     }
     # Thousands of bad lines are one reason.
-    assert stored.metadata["rejected_for"] == {
+    assert stored.metadata["failed_for"] == {
         "bad manifest line": 2,
         "corrupt": 1,
         "repeated id": 1,
@@ -206,7 +211,7 @@ def test_only_lines_that_changed_are_judged_anew(tables: LakeTables, cluster: Cl
     # The same two ids, now of a line that is bad for another reason, and of an object that is fine.
     manifest.write_text("uri,image_id\npool/0.png,a\n1,2,3\ngone.png,b\npool/1.png,a~2\n")
     _, record = ingest(tables, cluster, manifest)
-    assert (record.metadata["rows_read"], record.metadata["rows_rejected"]) == (2, 2)
+    assert (record.metadata["rows_computed"], record.metadata["rows_failed"]) == (2, 2)
     found = {key: row["error"] for key, row in rows(tables).items()}
     assert found.pop("b").startswith("unreadable: FileNotFoundError")
     assert found == {"a": None, "a~2": None, "line 3": "bad manifest line 3: 3 fields, the first line has 2"}
@@ -219,13 +224,13 @@ def test_a_bucket_is_ingested_as_a_folder_is(
     source = S3Source(bucket.put_folder(few_pictures, "photos"), bucket.s3)
     listed, record = ingest(tables, cluster, source)
     assert listed.metadata["rows"] == 25
-    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1}
+    assert record.metadata["failed_for"] == {"corrupt": 1, "not an image": 1}
     for key, row in rows(tables).items():
         assert row["sha256"] == hashlib.sha256((few_pictures / key).read_bytes()).hexdigest()
     bucket.put("photos/pool/0.png", (few_pictures / "pool" / "1.png").read_bytes())
     bucket.delete("photos/pool/2.png")
     _, record = ingest(tables, cluster, source)
-    assert (record.metadata["rows_read"], record.metadata["rows_removed"]) == (1, 1)
+    assert (record.metadata["rows_computed"], record.metadata["rows_removed"]) == (1, 1)
 
 
 @pytest.mark.s3
@@ -242,7 +247,7 @@ def test_an_outage_ends_the_job_and_spoils_no_row(
     assert rows(tables) == {}
     proxy.faults.pop()
     _, record = ingest(tables, cluster, source)
-    assert record.metadata["rejected_for"] == {"corrupt": 1, "not an image": 1, "unreadable": 1}
+    assert record.metadata["failed_for"] == {"corrupt": 1, "not an image": 1, "unreadable": 1}
 
 
 @pytest.mark.s3

@@ -10,7 +10,7 @@ from mm_assets.evaluate.tables import EVALUATIONS_SCHEMA
 from mm_assets.ingest.tables import IMAGES_SCHEMA, OBJECTS_SCHEMA
 from mm_assets.lineage.columns import SOURCES, column_sources
 from mm_assets.predict.tables import PREDICTIONS_SCHEMA
-from mm_assets.score.job import GROUP_FIELDS
+from mm_assets.score.grouping import GROUP_FIELDS
 from mm_assets.score.scorers import SCORERS
 from mm_assets.settings import load_settings
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mm_assets.engines.lance_tables import LakeTables, update_cells
+from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.lineage.refs import Record, RefusalError
-from mm_assets.score.job import NEAR_DUPLICATES, compute_scores, group_duplicates
-from mm_assets.score.scorers import Scorer, Values, entropy, phash, sharpness
+from mm_assets.score.job import compute_scores
+from mm_assets.score.scorers import Scorer, Values, entropy, sharpness
 from mm_assets.settings import ScoreSettings
 from mm_assets_tests.steps import ingest, run_step
 
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.ray
 def score(tables: LakeTables, cluster: Cluster, *scorers: Scorer, batch_rows: int = 4096) -> dict[str, Record]:
     return run_step(
         tables,
-        lambda step: compute_scores(step, tables, cluster, list(scorers), ScoreSettings(batch_rows=batch_rows)),
+        lambda step: compute_scores(
+            step, tables, cluster, list(scorers), ScoreSettings(batch_rows=batch_rows, error_budget=1)
+        ),
         *(scorer.asset for scorer in scorers),
         inputs=("image_table",),
     )
@@ -105,61 +107,6 @@ def test_a_failing_cell_keeps_its_error_and_the_others_go_on(
     }
     assert records["scores/wrong"].metadata["rows_failed"] == 23
     assert records["scores/sharpness"].metadata["rows_failed"] == 0
-
-
-def group(tables: LakeTables, max_distance: int = 2) -> Record:
-    return run_step(
-        tables,
-        lambda step: group_duplicates(step, tables, max_distance),
-        NEAR_DUPLICATES,
-        inputs=("scores/phash",),
-    )[NEAR_DUPLICATES]
-
-
-def test_groups_last_as_images_come(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
-    group(tables)
-    before = cells(tables, "group_id", "first_group_id")
-    assert before["notes.txt"] == (None, None)
-    assert before["pool/3.png"] == ("pool/3.png", "pool/3.png")
-    picture = Image.open(few_pictures / "pool" / "3.png")
-    picture.resize((120, 120)).save(few_pictures / "beach" / "again.png")
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
-    record = group(tables)
-    assert record.metadata["rows_computed"] == 1
-    after = cells(tables, "group_id", "first_group_id")
-    assert after["beach/again.png"] == ("pool/3.png", "pool/3.png")
-    assert {key: after[key] for key in before} == before
-
-
-def test_a_row_keeps_its_first_group_when_groups_join(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
-    group(tables, 0)
-    before = cells(tables, "group_id", "first_group_id")
-    group(tables, 12)
-    after = cells(tables, "group_id", "first_group_id")
-    assert {key: first for key, (_, first) in after.items()} == {key: first for key, (_, first) in before.items()}
-    assert len({now for now, _ in after.values()}) <= len({now for now, _ in before.values()})
-
-
-def test_a_commit_conflict_is_tried_again(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ingest(tables, cluster, few_pictures)
-    tries: list[int] = []
-
-    def conflicting(*arguments: Any) -> Any:
-        tries.append(1)
-        if len(tries) < 3:
-            raise OSError("Retryable commit conflict for version 4")
-        return update_cells(*arguments)
-
-    monkeypatch.setattr("mm_assets.score.job.update_cells", conflicting)
-    assert score(tables, cluster, sharpness)["scores/sharpness"].metadata["rows_computed"] == 23
-    assert len(tries) == 3
 
 
 def shrunk(image: Image.Image) -> Values:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.score.job import GROUP_FIELDS
+from mm_assets.score.grouping import GROUP_FIELDS
 from mm_assets.score.previews import previews
 from mm_assets_tests.lake_rows import image_row, noise, plain, png, record, write_images
 
