@@ -8,6 +8,7 @@ from typing import Any
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, own_commit, records
 from mm_assets.engines.object_store import Source, open_source
+from mm_assets.engines.publication import publish
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.pins import table_of
@@ -28,22 +29,30 @@ def run_step(
     newest = last_records(tables, list(history.values()))
     pins = {name: newest[name] for name in inputs}
     step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
-    job(step)
-    found = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
-    missing = [asset for asset, commit in found.items() if commit.record is None]
-    assert not missing, f"no final commit of {missing}"
-    return {asset: commit.record for asset, commit in found.items() if commit.record is not None}
+    said = job(step)
+    finals = {assets[0]: said} if isinstance(said, Final) else said
+    return {
+        asset: own_commit(tables, asset, table_of(asset)).record
+        or publish(tables, step, asset, table_of(asset), finals[asset])
+        for asset in assets
+    }
 
 
 def ingest(
-    tables: LakeTables, cluster: Cluster, place: Source | Path, code: str = "1", **settings: Any
+    tables: LakeTables,
+    cluster: Cluster,
+    place: Source | Path,
+    code: str = "1",
+    *,
+    retry_errors: bool = False,
+    **settings: Any,
 ) -> tuple[Record, Record]:
     """List a source (or a folder, or a manifest of files) and store its images."""
     source = open_source(str(place), S3Settings()) if isinstance(place, Path) else place
     listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
     stored = run_step(
         tables,
-        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings)),
+        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings), retry_errors=retry_errors),
         "image_table",
         inputs=("raw_images",),
         code=code,

@@ -101,10 +101,11 @@ def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
 
 @dataclass
 class Synced:
-    """How many rows a table was given (new and changed ones), and how many were taken out for good."""
+    """How many rows a table was given (new and changed ones), how many were taken out, and at which version."""
 
     written: int = 0
     gone: int = 0
+    looked_at: int = 0
 
 
 def sync_rows(
@@ -124,7 +125,7 @@ def sync_rows(
     def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         current = ds.to_table(columns=desired.schema.names)
         written, gone = difference(current, desired, key)
-        done.written, done.gone = len(written), len(gone)
+        done.written, done.gone, done.looked_at = len(written), len(gone), ds.version
         if not written and not gone:
             return None
         keys = pa.array(written, pa.string())

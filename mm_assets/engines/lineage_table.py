@@ -1,4 +1,4 @@
-"""`lineage.lance`: one row per materialization, append only; and what each asset's own last commit is."""
+"""`lineage.lance`: one row per materialization or withdrawal, append only; and what each asset's own last commit is."""
 
 import json
 from collections.abc import Iterable
@@ -8,11 +8,13 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lance_commits import carries, commit, commits_after, put_rows, rows_by_key, tag
+from mm_assets.engines.lance_commits import add_columns, carries, commit, commits_after, put_rows, rows_by_key, tag
 from mm_assets.engines.lance_tables import LakeTables, key_field, table_id, write_fragments
-from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, tag_name
+from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, Withdrawal, tag_name
 
 TABLE = "lineage"
+# Kinds of rows.
+MATERIALIZATION, WITHDRAWAL = "materialization", "withdrawal"
 
 SCHEMA = pa.schema(
     [
@@ -34,14 +36,15 @@ SCHEMA = pa.schema(
         pa.field("watermarks", pa.string()),
         pa.field("at", pa.timestamp("us", tz="UTC")),
         pa.field("reused", pa.bool_()),
+        pa.field("kind", pa.string()),  # materialization | withdrawal (its metadata says why); null: a materialization
     ]
 )
 
 
 def append(tables: LakeTables, record: Record) -> None:
     """Add a materialization to the lake's history, if it is not there yet (another process may have healed it)."""
-    tables.open_or_create(TABLE, SCHEMA, {})
     row = {
+        "kind": MATERIALIZATION,
         **{name: getattr(record, name) for name in ("id", "asset", "run_id", "step", "code_version", "at", "reused")},
         **asdict(record.ref),
         "data_version": record.data_version,
@@ -50,21 +53,71 @@ def append(tables: LakeTables, record: Record) -> None:
         "metadata": json.dumps(record.metadata),
         "watermarks": json.dumps(record.watermarks),
     }
+    _append(tables, [row])
+
+
+def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
+    """Add withdrawals to the lake's history, in one commit; what was withdrawn before is not added again."""
+    _append(
+        tables,
+        [
+            {
+                **{name: getattr(item, name) for name in ("id", "asset", "run_id", "step", "at")},
+                **asdict(item.ref),
+                "kind": WITHDRAWAL,
+                "data_version": str(item.ref),
+                "uri": f"{item.ref.table}.lance",
+                "inputs": [],
+                "metadata": json.dumps(item.reason),
+                "watermarks": "{}",
+                "reused": False,
+            }
+            for item in withdrawals
+        ],
+    )
+
+
+def _append(tables: LakeTables, rows: list[dict[str, Any]]) -> None:
+    if tables.exists(TABLE):  # one that an earlier version made has no kinds
+        commit(tables, TABLE, lambda head: add_columns(head, SCHEMA), {})
+    else:
+        tables.open_or_create(TABLE, SCHEMA, {})
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        if rows_by_key(head, "id", [record.id]).num_rows:
+        there = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
+        new = [row for row in rows if row["id"] not in there]
+        if not new:
             return None
-        rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
-        return put_rows(head, "id", [], write_fragments(tables, TABLE, rows))
+        added = pa.Table.from_pylist(new, schema=pa.schema(list(head.schema)))
+        return put_rows(head, "id", [], write_fragments(tables, TABLE, added))
 
-    commit(tables, TABLE, put, {})
+    if rows:
+        commit(tables, TABLE, put, {})
 
 
 def records(tables: LakeTables) -> dict[str, Record]:
     """All materializations of the lake by id, oldest first ({} in a new lake)."""
+    return {row["id"]: _record(row) for row in _rows(tables) if row.get("kind") != WITHDRAWAL}
+
+
+def withdrawals(tables: LakeTables) -> list[Withdrawal]:
+    """What the lake has let go, oldest first."""
+    return [
+        Withdrawal(
+            **{name: row[name] for name in ("asset", "run_id", "step", "at")},
+            ref=LanceRef(row["table"], row["table_id"], row["version"]),
+            reason=json.loads(row["metadata"]),
+        )
+        for row in _rows(tables)
+        if row.get("kind") == WITHDRAWAL
+    ]
+
+
+def _rows(tables: LakeTables) -> list[dict[str, Any]]:
+    """All rows in the order in which they were added: row ids keep it, a compaction may not."""
     if not tables.exists(TABLE):
-        return {}
-    return {row["id"]: _record(row) for row in tables.open(TABLE).to_table().to_pylist()}
+        return []
+    return tables.open(TABLE).scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -103,8 +156,19 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
     return OwnCommit(record, ref)
 
 
-def last_commit_of_run(tables: LakeTables, table: str, asset: str, run_id: str, after: int) -> LanceRef | None:
-    """The newest commit above version `after` that a run made for an asset; None where it made none."""
-    commits = commits_after(tables.open(table), after)
-    mine = [version for version, found in commits if found.get(RUN) == run_id and carries(found, asset)]
-    return tables.ref(table, mine[-1]) if mine else None
+def last_commit_of_run(
+    tables: LakeTables, table: str, asset: str, run_id: str, after: int, looked_at: int = 0
+) -> LanceRef | None:
+    """The newest commit above version `after`, for an asset, that a run made or had before its eyes; None without one.
+
+    Args:
+        tables: the lake.
+        table: of the asset.
+        asset: its name.
+        run_id: of the run.
+        after: the version of an earlier commit.
+        looked_at: up to this version commits of other runs count too.
+    """
+    commits = [(v, found) for v, found in commits_after(tables.open(table), after) if carries(found, asset)]
+    seen = [version for version, found in commits if found.get(RUN) == run_id or version <= looked_at]
+    return tables.ref(table, seen[-1]) if seen else None

@@ -68,7 +68,8 @@ def _listed(listing: pa.Table, done: Synced) -> Final:
             "rows_removed": done.gone,
             "bytes": pc.sum(fine["size"]).as_py() or 0,
             "labels": _sorted(labels),
-        }
+        },
+        looked_at=done.looked_at,
     )
 
 
@@ -248,6 +249,7 @@ def _stored(step: Step, plan: Plan, failed: Counter[str], touched: int, settings
             "limits": settings.limits().model_dump(),
         },
         {OBJECTS: step.ref(LISTED).version},
+        plan.version,
     )
 
 

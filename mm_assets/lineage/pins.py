@@ -6,7 +6,6 @@ commits name, what `lineage.lance` says and what Dagster records are the same ve
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,14 +15,12 @@ from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.metadata import shown
 from mm_assets.lineage.refs import (
-    WALKED,
     BudgetError,
     Final,
     Record,
     RefusalError,
     Step,
     diamond_conflict,
-    tag_name,
     walk,
 )
 
@@ -75,6 +72,8 @@ def materialize_each(
     previews: Previews | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself."""
+    from mm_assets.engines.publication import publish
+
     tables = lake.tables()
     started = time.monotonic()
     try:
@@ -86,7 +85,7 @@ def materialize_each(
         raise dg.Failure(str(getattr(refusal, "cause", refusal)), allow_retries=False) from None
     seconds = time.monotonic() - started
     for asset, final in finals.items():
-        record = _publish(tables, step, asset, final)
+        record = publish(tables, step, asset, table_of(asset), final)
         how = "as before" if record.reused else "new"
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         pictures = _drawn(context, tables, record, previews)
@@ -176,33 +175,6 @@ def _pin(
         if record is not None and record.ref.table_id == latest[name].ref.table_id:
             return record, event.storage_id
     return latest[name], None
-
-
-def _publish(tables: "LakeTables", step: Step, asset: str, final: Final) -> Record:
-    """Tag the version and write the lineage row (the commit came before, the event comes after).
-
-    Another run may have materialized the asset meanwhile: only what this run wrote is its own.
-    """
-    from mm_assets.engines.lance_commits import tag
-    from mm_assets.engines.lineage_table import append, last_commit_of_run, own_commit, records
-
-    before = step.own[asset]
-    walked = tables.open(table_of(asset)).version
-    now = own_commit(tables, asset, table_of(asset))  # publishes every final commit, this run's among them
-    mine = [r for r in records(tables).values() if (r.asset, r.run_id) == (asset, step.run_id)]
-    if mine and (before.record is None or mine[-1].id != before.record.id) and not mine[-1].reused:
-        return mine[-1]
-    seen = before.ref.version if before.ref else 0
-    # Where another run did it all meanwhile, its last commit is what this one found.
-    ref = last_commit_of_run(tables, table_of(asset), asset, step.run_id, after=seen) or now.ref
-    if ref is None:
-        raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table_of(asset)}")
-    reused = before.record is not None and before.record.ref == ref
-    final = replace(final, watermarks={**final.watermarks, WALKED: walked})
-    record = step.record(asset, ref, final, reused=reused)
-    tag(tables.open(ref.table), tag_name(asset, ref.version), ref.version)
-    append(tables, record)
-    return record
 
 
 def _shown_column(asset: str, field: "pa.Field") -> dg.TableColumn:

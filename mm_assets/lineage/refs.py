@@ -98,6 +98,26 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """A materialized version that was let go: a row of `lineage.lance` of its own; the records of it stay.
+
+    `reason` says why, in JSON values: `{"reason": "retention", "keep_last": 10}`.
+    """
+
+    asset: str
+    ref: LanceRef
+    run_id: str
+    step: str
+    reason: dict[str, Any]
+    at: datetime
+
+    @property
+    def id(self) -> str:
+        """One for each asset and version, so that a version is withdrawn once."""
+        return f"withdrawn:{self.asset}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
+
+
+@dataclass(frozen=True)
 class OwnCommit:
     """The last commit of an asset in its table, and the record of its last materialization (None: there is none)."""
 
@@ -107,10 +127,18 @@ class OwnCommit:
 
 @dataclass(frozen=True)
 class Final:
-    """What a finished materialization says of itself: metadata (JSON values), and watermarks (see Record)."""
+    """What a finished materialization says of itself.
+
+    Args:
+        metadata: JSON values.
+        watermarks: see `Record`.
+        looked_at: the version of its table at which nothing was left to do, where it wrote nothing itself: what it
+            stands for may be what another run wrote.
+    """
 
     metadata: dict[str, Any]
     watermarks: dict[str, int] = field(default_factory=dict)
+    looked_at: int = 0
 
 
 @dataclass(frozen=True)

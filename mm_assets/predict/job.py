@@ -51,7 +51,7 @@ def predict(
     for number, (done, last) in enumerate(_batches(step, job, plan, asked, settings), start=1):
         tally.add(done)
         finals = {ASSET: tally.final()} if last and tally.failed <= settings.error_budget * tally.usable else None
-        _commit(tables, done, plan.again, step.properties([ASSET], number, finals))
+        tally.looked_at = _commit(tables, done, plan.again, step.properties([ASSET], number, finals))
     check_budget(ASSET, tally.failed, tally.usable, settings.error_budget, "predict.error_budget")
     return tally.final()
 
@@ -75,16 +75,24 @@ def _batches(
         start += len(answers)
 
 
-def _commit(tables: LakeTables, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> None:
-    """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile."""
+def _commit(tables: LakeTables, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
+    """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile.
+
+    Returns:
+        The version of the table before the commit.
+    """
+    looked_at = 0
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        nonlocal looked_at
+        looked_at = head.version
         there = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
         new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(there - again), pa.string()))))
         fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
         return put_rows(head, "id", there & again, fragments)
 
     commit(tables, PREDICTIONS, put, properties)
+    return looked_at
 
 
 class _Tally:
@@ -92,6 +100,7 @@ class _Tally:
 
     def __init__(self, plan: Plan, asked: dict[str, str], images: int) -> None:
         self._plan, self._asked, self._images = plan, asked, images
+        self.looked_at = plan.version
         self._labels, self._errors = Counter(plan.labels), Counter(plan.failed)
 
     def add(self, predictions: pa.Table) -> None:
@@ -125,6 +134,7 @@ class _Tally:
                 **self._asked,
             },
             {IMAGES: self._images},
+            self.looked_at,
         )
 
 

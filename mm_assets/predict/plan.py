@@ -27,6 +27,7 @@ class Plan:
     """What to answer.
 
     Args:
+        version: of `predictions.lance` that the plan was made at.
         rows: images that the predictions answer for.
         todo: rows of `COLUMNS` with `id` and `_rowid`, oldest first.
         again: keys among them that have a prediction, which failed.
@@ -34,6 +35,7 @@ class Plan:
         failed: how many predictions that stay have failed, by reason.
     """
 
+    version: int
     rows: int
     todo: pa.Table
     again: frozenset[str]
@@ -60,6 +62,7 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     images = tables.open_at(pinned)
     rows = changes.rows if changes else images.scanner(columns=COLUMNS, with_row_id=True).to_table()
     rows = _keyed(rows.sort_by("_rowid"), asked)
+    version = tables.open(PREDICTIONS).version
     known = _known(tables, rows)
     failed = known.filter(_may_succeed(known["error"])) if retry_errors else known.slice(0, 0)
     settled = known.filter(pc.invert(pc.is_in(known["id"], failed["id"])))
@@ -67,7 +70,7 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     labels, errors = _counts(settled)
     if before and changes:
         labels, errors = _added(tables, before, changes, asked, labels, errors)
-    return Plan(images.count_rows(), todo, frozenset(failed["id"].to_pylist()), labels, errors)
+    return Plan(version, images.count_rows(), todo, frozenset(failed["id"].to_pylist()), labels, errors)
 
 
 def _same_question(step: Step, asked: dict[str, str]) -> Record | None:

@@ -92,6 +92,7 @@ class _Tally:
 
     def __init__(self, scorer: Scorer, plan: Plan, settings: ScoreSettings) -> None:
         self.scorer = scorer
+        self._version = plan.version
         self._rows, self._failed = plan.rows, plan.failed[scorer.name]
         self._computed = 0
         named = scorer.name in settings.error_budgets
@@ -125,6 +126,7 @@ class _Tally:
                 "columns": list(self.scorer.columns),
             },
             {IMAGES: pinned.version},
+            self._version,
         )
 
 

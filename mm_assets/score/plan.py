@@ -19,11 +19,13 @@ class Plan:
 
     Args:
         work: rows (`_rowid`, `sha256`, `num_bytes`; oldest first) by the scorers that they lack.
+        version: of the image table that the plan was made at.
         rows: usable images of the pinned version.
         failed: cells by scorer that stay as they are, and have failed.
     """
 
     work: Mapping[tuple[Scorer, ...], pa.Table]
+    version: int
     rows: int
     failed: Mapping[str, int] = field(default_factory=dict)
 
@@ -53,7 +55,7 @@ def make_plan(
         scorer.name: 0 if retry_errors else head.count_rows(f"{_current(scorer)} and {scorer.error_column} is not null")
         for scorer in scorers
     }
-    return Plan(_by_scorers(lacking, scorers, settings), head.count_rows(there), failed)
+    return Plan(_by_scorers(lacking, scorers, settings), head.version, head.count_rows(there), failed)
 
 
 def _current(scorer: Scorer) -> str:

@@ -20,6 +20,7 @@ from mm_assets.settings.sections import (
     TaskName,
     TaskSettings,
     TrainSettings,
+    UpkeepSettings,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "TaskName",
     "TaskSettings",
     "TrainSettings",
+    "UpkeepSettings",
     "digest",
     "known_variables",
     "load_settings",

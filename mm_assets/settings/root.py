@@ -18,6 +18,7 @@ from mm_assets.settings.sections import (
     S3Settings,
     ScoreSettings,
     TrainSettings,
+    UpkeepSettings,
 )
 
 PREFIX = "MM_"
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     predict: PredictSettings = PredictSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
 
     @field_validator("source")
     @classmethod

@@ -302,3 +302,24 @@ class PredictSettings(Decoding):
     def decoding(self) -> Decoding:
         """The part that decides on an answer, besides the model."""
         return self.part(Decoding)
+
+
+class UpkeepSettings(Section):
+    """How the `maintenance` job keeps the tables in shape."""
+
+    target_file_bytes: int = Field(
+        256 * MiB, ge=MiB, description="Bytes that a file should have; compaction puts smaller ones together."
+    )
+    keep_last: int = Field(10, gt=0, description="So many materialized versions of each asset can always be read.")
+    grace_seconds: float = Field(
+        3600.0,
+        ge=0,
+        description="For so long a version that was replaced, and files of no version, are left alone: whoever reads "
+        "or writes them now is not disturbed.",
+    )
+    scratch_seconds: float = Field(
+        86_400.0, ge=0, description="Folders of unfinished models go when nothing was written into them for so long."
+    )
+    indexes: list[Literal["objects", "images", "sft", "predictions"]] = Field(
+        default_factory=list, description="Tables that get an index on their key: for look-ups of a few rows."
+    )

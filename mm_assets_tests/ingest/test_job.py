@@ -1,7 +1,9 @@
 """Listing and ingest on Ray: every file a row, every bad one a reason, only changes read."""
 
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ from PIL import Image
 from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_commits import commits_after
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import own_commit
+from mm_assets.engines.manifest_source import ManifestSource
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.s3_source import S3Source
 from mm_assets.ingest.job import list_objects
-from mm_assets.lineage.refs import BATCH, RefusalError
+from mm_assets.lineage.refs import BATCH, BudgetError, Record, RefusalError
+from mm_assets.settings import S3Settings
+from mm_assets_tests.small_lake import InProcess
 from mm_assets_tests.steps import ingest, run_step
 from mm_assets_tests.stores import Bucket, Fault, Proxy
 
@@ -261,3 +267,143 @@ def test_a_bucket_that_lets_nothing_be_read_ends_the_job(
     with pytest.raises(RuntimeError, match=r"none of \d+ objects could be read \(unreadable: AccessDenied"):
         ingest(tables, cluster, S3Source(f"{bucket.uri}/photos", proxy.s3))
     assert tables.open("images").count_rows() == 0
+
+
+def test_a_touched_file_keeps_its_row_and_is_not_read_again(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    before = rows(tables)
+    os.utime(few_pictures / "pool" / "0.png", ns=(1, 1))
+    os.utime(few_pictures / "gym" / "7.png", ns=(1, 1))  # rejected; read again, and rejected again
+    _, record = ingest(tables, cluster, few_pictures)
+    counts = {name: record.metadata[name] for name in ("rows_computed", "rows_touched", "rows_failed", "rows")}
+    assert counts == {"rows_computed": 2, "rows_touched": 1, "rows_failed": 2, "rows": 25}
+    after = rows(tables)
+    touched = after["pool/0.png"]
+    assert touched["etag"] != before["pool/0.png"]["etag"]
+    assert touched | {"etag": None} == before["pool/0.png"] | {"etag": None}  # the same row, by its row id too
+    assert {key for key in before if after[key] != before[key]} == {"pool/0.png", "gym/7.png"}
+    _, again = ingest(tables, cluster, few_pictures)
+    assert again == record
+
+
+def test_other_words_are_written_without_reading_the_image(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    manifest = few_pictures / "list.csv"
+    manifest.write_text("uri,label,caption\npool/0.png,pool,A pool\npool/1.png,pool,Another\n")
+    ingest(tables, cluster, manifest)
+    before = rows(tables)
+    manifest.write_text("uri,label,caption\npool/0.png,spa,A pool\npool/1.png,pool,Another\n")
+    source = Unreadable(str(manifest), S3Settings())
+    _, record = ingest(tables, cluster, source)
+    assert (record.metadata["rows_computed"], record.metadata["rows_touched"]) == (1, 1)
+    after = rows(tables)
+    assert after["pool/0.png"] == before["pool/0.png"] | {"label": "spa"}
+    assert after["pool/1.png"] == before["pool/1.png"]
+
+
+class Unreadable(ManifestSource):
+    """A list of objects that nobody is let near."""
+
+    def read(self, source_uri: str, max_bytes: int) -> bytes:
+        raise AssertionError(f"{source_uri} was read")
+
+
+def test_a_removed_object_stays_where_the_profile_says_so(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures, code="keep", on_removed="keep")
+    before = rows(tables)
+    (few_pictures / "pool" / "0.png").unlink()
+    listed, record = ingest(tables, cluster, few_pictures, code="keep", on_removed="keep")
+    assert (listed.metadata["rows"], listed.metadata["rows_removed"]) == (24, 1)
+    assert (record.metadata["rows"], record.metadata["rows_removed"]) == (25, 0)
+    assert rows(tables) == before
+    _, record = ingest(tables, cluster, few_pictures, code="delete", on_removed="delete")
+    assert (record.metadata["rows"], record.metadata["rows_removed"], record.metadata["rows_computed"]) == (24, 1, 0)
+    assert set(before) - set(rows(tables)) == {"pool/0.png"}
+
+
+@pytest.mark.s3
+def test_rejected_objects_are_read_again_only_when_asked(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    source = S3Source(bucket.put_folder(few_pictures, "photos"), proxy.s3)
+    proxy.faults = [Fault("pool/3.png", status=403, code="AccessDenied")]
+    ingest(tables, cluster, source)
+    before = rows(tables)
+    proxy.faults = []
+    ingest(tables, cluster, source)
+    assert rows(tables) == before
+    asked = len(proxy.requests)
+    _, record = ingest(tables, cluster, source, retry_errors=True)
+    assert (record.metadata["rows_computed"], record.metadata["rows_failed"]) == (3, 2)
+    assert rows(tables)["pool/3.png"]["error"] is None
+    assert sum("GET" in line and "/photos/" in line for line in proxy.requests[asked:]) == 3
+
+
+def test_more_rejected_rows_than_allowed_fail_the_step_and_keep_the_good_ones(
+    tables: LakeTables, cluster: Cluster, few_pictures: Path
+) -> None:
+    sentence = (
+        r"image_table: 2 of 25 rows failed \(8.0%\), more than ingest.error_budget \(0.05\) allows; the good rows"
+    )
+    for _ in range(2):  # it does not get better by itself
+        with pytest.raises(BudgetError, match=sentence):
+            ingest(tables, cluster, few_pictures, error_budget=0.05)
+        assert len(rows(tables)) == 25
+    assert own_commit(tables, "image_table", "images").record is None
+    (few_pictures / "gym" / "7.png").unlink()
+    _, record = ingest(tables, cluster, few_pictures, error_budget=0.05)
+    assert (record.metadata["rows_removed"], record.metadata["rows_computed"]) == (1, 0)
+
+
+def test_a_run_with_an_older_listing_gives_way(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    """What it read is of the past: it must not put it in the place of what a newer listing brought."""
+    ingest(tables, cluster, few_pictures)
+    (few_pictures / "pool" / "new.png").write_bytes((few_pictures / "pool" / "0.png").read_bytes())
+
+    def newer() -> None:
+        Image.new("RGB", (30, 20), "red").save(few_pictures / "pool" / "newer.png")
+        ingest(tables, InProcess(), few_pictures)
+
+    with pytest.raises(
+        RefusalError, match=r"bringing image_table to a newer listing \(objects @v4, this one has @v3\)"
+    ):
+        ingest(tables, Meanwhile(newer), few_pictures)
+    assert {"pool/new.png", "pool/newer.png"} < set(rows(tables))
+    assert own_commit(tables, "image_table", "images").record is not None
+
+
+def test_what_two_runs_read_at_once_is_there_once(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures)
+    before = rows(tables)
+    Image.new("RGB", (30, 20), "red").save(few_pictures / "pool" / "0.png")
+    Image.new("RGB", (30, 20), "blue").save(few_pictures / "pool" / "new.png")
+    (few_pictures / "pool" / "1.png").unlink()
+    found: list[Record] = []
+    _, record = ingest(tables, Meanwhile(lambda: found.extend(ingest(tables, InProcess(), few_pictures))), few_pictures)
+    assert (record.ref, record.metadata["rows"]) == (found[1].ref, 25)
+    keys = tables.open("images").to_table(columns=["image_id"])["image_id"].to_pylist()
+    assert sorted(keys) == sorted({*before, "pool/new.png"} - {"pool/1.png"})
+
+
+class Meanwhile(InProcess):
+    """A cluster on which something else happens between the plan and the first result."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act: list[Callable[[], None]] = [act]
+
+    def map_ordered(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        while self._act:
+            self._act.pop()()
+        return super().map_ordered(*arguments, **named)
+
+
+def test_a_batch_is_committed_when_its_time_is_up(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+    ingest(tables, cluster, few_pictures, batch_seconds=1e-9)
+    batches = [properties[BATCH] for _, properties in commits_after(tables.open("images"), 0)]
+    assert len(batches) > 2  # each piece of work is one
+    assert len(rows(tables)) == 25

@@ -2,13 +2,19 @@
 
 from typing import Any
 
+import lance
+import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines import answering
+from mm_assets.engines.lance_commits import commit, put_rows
+from mm_assets.engines.lance_tables import LakeTables, write_fragments
+from mm_assets.engines.lineage_table import own_commit
 from mm_assets.evaluate.job import evaluate_checkpoint
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.refs import BudgetError, Final, Record, RefusalError, Step
 from mm_assets.predict.job import predict
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
+from mm_assets_tests.lake_rows import calls_of, plain
 from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.steps import run_step
 
@@ -27,11 +33,11 @@ def trained(tables: LakeTables, *tasks: TaskSettings, **odd: Any) -> None:
     )
 
 
-def predicted(tables: LakeTables, **settings: Any) -> Record:
+def predicted(tables: LakeTables, *, retry_errors: bool = False, **settings: Any) -> Record:
     how = PredictSettings(batch_rows=7, batch_size=3, max_new_tokens=5, **settings)
     made = run_step(
         tables,
-        lambda step: predict(step, tables, InProcess(), how),
+        lambda step: predict(step, tables, InProcess(), how, retry_errors=retry_errors),
         "batch_predictions",
         inputs=("image_table", "evaluation"),
     )
@@ -77,3 +83,49 @@ def test_a_task_that_was_not_trained_is_refused(tables: LakeTables) -> None:
     trained(tables, LABEL)
     with pytest.raises(RefusalError, match=r"MM_PREDICT__TASK\) is caption, and model .* was trained on label alone"):
         predicted(tables, task="caption")
+
+
+def test_only_failed_answers_are_asked_for_again(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tables, CAPTION, image=b"no image", error=None)
+    first = predicted(tables)
+    before = {row["id"]: row for row in rows(tables)}
+    assert predicted(tables) == first
+    asked = calls_of(monkeypatch, answering, "decode")
+    again = predicted(tables, retry_errors=True)
+    assert len(asked) == 1
+    assert (again.metadata["rows_computed"], again.metadata["rows_failed"]) == (1, 1)
+    assert {row["id"]: row for row in rows(tables)} == before
+
+
+def test_more_failed_answers_than_allowed_fail_the_step_and_keep_the_good_ones(tables: LakeTables) -> None:
+    trained(tables, CAPTION, image=b"no image", error=None)
+    sentence = r"batch_predictions: 1 of 16 rows failed \(6.2%\), more than predict.error_budget \(0.05\) allows"
+    for _ in range(2):
+        with pytest.raises(BudgetError, match=sentence):
+            predicted(tables, error_budget=0.05)
+    assert sum(row["error"] is None for row in rows(tables)) == 15
+    assert own_commit(tables, "batch_predictions", "predictions").record is None
+
+
+def test_only_new_bytes_are_answered(tables: LakeTables) -> None:
+    trained(tables, CAPTION)
+    predicted(tables)
+    gone, changed, *_ = photos()
+    other = {**changed, "image": plain("red"), "sha256": "other"}
+
+    def job(step: Step) -> Final:
+        rows = {**other, "width": 40, "height": 30}
+        schema = pa.schema(list(tables.open("images").schema))
+        columns = {name: [rows.get(name)] for name in schema.names}
+        columns["image"] = lance.blob_array(columns["image"])
+        fragments = write_fragments(tables, "images", pa.table(columns, schema=schema))
+        final = Final({"rows": 15})
+        drop = [gone["image_id"], changed["image_id"]]
+        properties = step.properties(["image_table"], 1, {"image_table": final})
+        commit(tables, "images", lambda head: put_rows(head, "image_id", drop, fragments), properties)
+        return final
+
+    run_step(tables, job, "image_table")
+    said = predicted(tables).metadata
+    assert (said["rows"], said["rows_computed"], said["rows_reused"]) == (15, 1, 14)
+    assert len(rows(tables)) == 17  # answers to what is gone stay
