@@ -26,7 +26,6 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         code_version="1",
         kinds={"lance"},
         owners=["team:ml"],
-        pool="sft",
     )
     def sft_dataset(
         context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]

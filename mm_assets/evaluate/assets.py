@@ -14,7 +14,6 @@ from mm_assets.settings import Settings
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],
-    pool="evaluations",
 )
 def evaluation(
     context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]

@@ -8,7 +8,7 @@ from mm_assets.resources import Lake, RayCluster
 from mm_assets.settings import Settings
 
 
-@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"], pool="models")
+@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"])
 def base_model(
     context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
@@ -34,7 +34,6 @@ class TrainConfig(dg.Config):
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],
-    pool="models",
 )
 def llava_checkpoint(
     context: dg.AssetExecutionContext,

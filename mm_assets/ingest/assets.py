@@ -7,7 +7,7 @@ from mm_assets.resources import ImageSource, Lake, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 
 
-@dg.asset(group_name="ingest", code_version="2", kinds={"lance"}, owners=["team:data"], pool="objects")
+@dg.asset(group_name="ingest", code_version="2", kinds={"lance"}, owners=["team:data"])
 def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource) -> dg.MaterializeResult:
     """The listing of the source: every object with its uri, etag, size and label, whatever its name; never the bytes.
 
@@ -32,7 +32,6 @@ def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: Imag
     code_version="1",
     kinds={"lance", "ray"},
     owners=["team:data"],
-    pool="images",
 )
 def image_table(
     context: dg.AssetExecutionContext,

@@ -100,6 +100,10 @@ def store_images(
         if ingest.alone:
             break
         step.log("another run wrote images.lance meanwhile: comparing it once more")
+    else:
+        raise RefusalError(
+            f"other runs wrote images.lance at the same time, {ROUNDS} times: run it again; nothing is lost"
+        )
     failed, rows = final.metadata["rows_failed"], final.metadata["rows"]
     check_budget(ASSET, failed, rows, settings.error_budget, "ingest.error_budget")
     return final

@@ -15,7 +15,6 @@ from mm_assets.settings import Settings
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],
-    pool="predictions",
 )
 def batch_predictions(
     context: dg.AssetExecutionContext,

@@ -31,7 +31,6 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
             for scorer in scorers.values()
         ],
         can_subset=True,
-        pool="images",
     )
     def scores(
         context: dg.AssetExecutionContext,
@@ -69,7 +68,6 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
     code_version=GROUPING_REVISION,
     kinds={"lance"},
     owners=["team:data"],
-    pool="images",
 )
 def near_duplicates(
     context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]

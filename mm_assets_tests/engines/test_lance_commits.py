@@ -120,7 +120,8 @@ def test_a_cell_is_not_written_on_bytes_that_it_was_not_computed_from(tables: La
 
 @pytest.mark.parametrize("odd", ["it's", 'a"b', "line\nbreak", "客厅", "n" * 300])
 def test_rows_are_found_by_any_key(folder: LakeTables, odd: str) -> None:
-    put(folder, **{odd: 1, "z": 2})
+    values: dict[str, Any] = {odd: 1, "z": 2}
+    put(folder, **values)
     assert rows_by_key(folder.open("t"), "id", [odd, "none"])["id"].to_pylist() == [odd]
     put(folder, [odd])
     assert content(folder) == {"z": 2}
@@ -164,7 +165,7 @@ def test_what_another_commit_overtook_is_prepared_again(tables: LakeTables) -> N
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(folder: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder, a=1)
     real = lance.LanceDataset.commit
-    lost = []
+    lost: list[int] = []
 
     def without_answer(*arguments: Any, **named: Any) -> Any:
         done = real(*arguments, **named)
