@@ -3,10 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+BENCH_STAMP := $(VENV)/installed-bench
 QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test chromium dev check format status clean bench
+.PHONY: demo test chromium dev check format status clean bench bench-full torture
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
@@ -33,8 +34,19 @@ format: $(STAMP)  ## Put the code into shape
 	$(BIN)/ruff format mm_assets mm_assets_tests
 	$(BIN)/ruff check --fix mm_assets mm_assets_tests
 
-bench: $(STAMP)  ## Measure: peak memory by the number of images
+bench: $(BENCH_STAMP)  ## Measure, against what one would otherwise take: tables on the screen, JSON in bench/results
+	$(BIN)/python bench/columns.py
+	$(BIN)/python bench/point_reads.py
+	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/memory.py
+
+bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images
+	$(BIN)/python bench/growth.py --sizes 10000 100000 1000000 --append 0 --json bench/results/growth-full.json
+
+torture: N ?= 500
+torture: $(STAMP)  ## Kill -9 steps and Ray workers N times at random instants; the lake must be that of an undisturbed run
+	$(BIN)/python -m mm_assets_tests.torture.kills $(N) --out bench/results/torture.json
 
 status: $(STAMP)  ## The newest materialization of every asset
 	$(BIN)/mm-assets status
@@ -47,3 +59,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $(BENCH_STAMP)

@@ -1,66 +1,120 @@
-"""Peak memory of every process of a whole graph, by the number of images: `python bench/memory.py --images 1000 10000`.
+"""Peak memory of every process, stage by stage, by the number of images: `bench/memory.py --sizes 10000 100000`.
 
-Draws photos of about 100 KB, materializes everything by the command in a fresh lake, follows all processes of the run
-(VmHWM of /proc, every 50 ms), and prints the peak of each kind of process at each size, and the difference. Linux only.
+Unlike pictures of 32 x 32 pixels in a folder; every stage runs in a process and a Ray cluster of its own, as a step of
+Dagster does, over all images: listing, ingest, the four scorers, near-duplicates, dataset; and the predictions of the
+last 10,000 with the tiny LLaVA (the checkpoint is made, not trained; the other predictions are made up before). All
+processes below are followed (VmHWM of /proc, every 50 ms). Listing, near-duplicates and dataset see every row, without
+image bytes, and are told apart. Linux only.
 """
 
 import argparse
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
+import measure
+import pictures
+from lakes import STAGES, Lake, MadeUp, tiny
 
-SIDES = (480, 360)
-LABELS = ("beach", "gym", "lobby", "pool")
+from mm_assets.engines.folder_source import FolderSource
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.ray_tasks import Cluster
+
 EVERY_S = 0.05
-MB = 1e6
-ROOT = Path(__file__).parent.parent
+# What is measured, and what comes before it without being measured.
+SEQUENCE = (*STAGES[:4], "sft_dataset", "predictions")
+BEFORE = {"sft_dataset": "base_model", "predictions": "answers"}
+# So many images are answered by the model at every size; the answers of the others are made up.
+ANSWERED = 10_000
+SEES_ALL = ("listing", "near_duplicates", "sft_dataset")
+LIMIT_MB = 100
+PIECE = 1000
 
 
-def draw(folder: Path, number: int) -> None:
-    """One unlike photo of about 100 KB: coarse noise for its content, fine noise for its bytes."""
-    rng = np.random.default_rng(number)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(SIDES, Image.Resampling.BICUBIC)
-    fine = rng.normal(0, 20, (SIDES[1], SIDES[0], 3))
-    pixels = np.clip(np.asarray(coarse, dtype=np.float32) + fine, 0, 255).astype(np.uint8)
-    path = folder / LABELS[number % len(LABELS)] / f"{number:06d}.jpg"
-    Image.fromarray(pixels).save(path, quality=92)
+def main() -> None:
+    """Measure each size, print tables, write JSON."""
+    parser = measure.parser(__doc__, "memory")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        run(options.stage, options.folder, options.sizes[0])
+        return
+    peaks: dict[int, dict[str, dict[str, float]]] = {}
+    seconds: dict[int, dict[str, float]] = {}
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-memory-", dir=options.scratch) as name:
+            draw(Path(name, "photos"), size)
+            peaks[size], seconds[size] = {}, {}
+            for stage in SEQUENCE:
+                if stage in BEFORE:
+                    watched(BEFORE[stage], Path(name), size)
+                peaks[size][stage], seconds[size][stage] = watched(stage, Path(name), size)
+        print(f"{size:,} images: {sum(seconds[size].values()):.0f} s", flush=True)
+    rows = compared(peaks)
+    measure.show("peak memory (MB) of each process that the stage's work runs in", rows)
+    targets = judged(rows)
+    measure.show("targets", targets)
+    measure.save(options.json, {"peak_mb": peaks, "seconds": seconds, "targets": targets}, options)
 
 
-def photos(folder: Path, count: int) -> float:
-    """Draw a folder of photos; gives their mean size in bytes."""
-    for label in LABELS:
+def draw(folder: Path, count: int) -> None:
+    """A folder of unlike pictures."""
+    for label in pictures.LABELS:
         (folder / label).mkdir(parents=True)
-    with ProcessPoolExecutor() as pool:
-        list(pool.map(draw, [folder] * count, range(count), chunksize=64))
-    return sum(path.stat().st_size for path in folder.rglob("*.jpg")) / count
+    starts = range(0, count, PIECE)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        list(pool.map(draw_piece, [folder] * len(starts), starts, [min(PIECE, count - start) for start in starts]))
 
 
-def processes(root: int) -> Iterator[int]:
-    """A process and everything below it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    waiting = [root]
-    while waiting:
-        pid = waiting.pop()
-        yield pid
-        waiting += children.get(pid, [])
+def draw_piece(folder: Path, start: int, count: int) -> None:
+    """Some of the pictures."""
+    for number, data in enumerate(tiny(count, seed=start), start=start):
+        (folder / pictures.image_id(number)).write_bytes(data)
+
+
+def run(stage: str, folder: Path, size: int) -> None:
+    """One stage, in a process that the other one watches."""
+    lake = Lake(LakeTables(str(folder / "lake")), FolderSource(str(folder / "photos")), Cluster())
+    if stage == "answers":
+        lake.cluster = MadeUp(lambda name: number_of(name) >= size - ANSWERED)
+        for name in ("llava_checkpoint", "evaluation", "predictions"):
+            lake.run(name)
+        return
+    lake.retry_errors = stage == "predictions"  # the made-up answers of the last images are errors
+    lake.run(stage)
+
+
+def number_of(image_id: str) -> int:
+    """The number in an id."""
+    return int(Path(image_id).stem)
+
+
+def watched(stage: str, folder: Path, size: int) -> tuple[dict[str, float], float]:
+    """Run a stage and watch: peaks in MB by kind of process, and seconds."""
+    command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder), "--sizes", str(size)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
+    peaks: dict[str, float] = {}
+    started = time.monotonic()
+    with (folder / "log").open("wb") as log:
+        child = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        while child.poll() is None:
+            for pid in measure.descendants(child.pid):
+                found = look(pid)
+                if found:
+                    peaks[found[0]] = max(peaks.get(found[0], 0.0), found[1])
+            time.sleep(EVERY_S)
+    if child.returncode:
+        raise SystemExit((folder / "log").read_text()[-3000:])
+    return peaks, round(time.monotonic() - started, 1)
 
 
 def look(pid: int) -> tuple[str, float] | None:
@@ -70,62 +124,36 @@ def look(pid: int) -> tuple[str, float] | None:
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return None
-    return (kind(title), int(peak[1]) * 1024 / MB) if peak else None
+    return (kind(title), int(peak[1]) * 1024 / measure.MB) if peak else None
 
 
 def kind(title: str) -> str:
     """A short name of a process by its command line."""
     if title.startswith("ray::"):
-        return title.split()[0].split(".")[0]
-    for part in ("raylet", "gcs_server", "mm_assets.engines.sandbox", "dagster asset materialize"):
-        if part in title.replace("bin/dagster", "dagster"):
-            return part
-    return "others"
+        return "a worker" if "_Holder" in title else "Ray's own"
+    if "mm_assets.engines.sandbox" in title:
+        return "the decoder's sandbox"
+    return "the step" if "--stage" in title else "Ray's own"
 
 
-def run(source: Path, folder: Path) -> tuple[dict[str, float], float]:
-    """Materialize the graph and watch; peaks in MB by kind of process, and seconds."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
-    env |= {"MM_SOURCE": str(source), "MM_LAKE": str(folder / "lake"), "DAGSTER_HOME": str(folder)}
-    env |= {"MM_TRAIN__EPOCHS": "1"}
-    (folder / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
-    command = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "--select", "*"]
-    started, peaks = time.monotonic(), {}
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(
-            [*command, "-m", "mm_assets.definitions"], env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT
-        )
-        while child.poll() is None:
-            for name, peak in filter(None, map(look, processes(child.pid))):
-                peaks[name] = max(peaks.get(name, 0.0), peak)
-            time.sleep(EVERY_S)
-    if child.returncode:
-        raise SystemExit((folder / "log").read_text()[-3000:])
-    return peaks, time.monotonic() - started
+def compared(peaks: dict[int, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+    """A row for every stage and kind of process that was seen at every size."""
+    rows = []
+    for stage in SEQUENCE:
+        seen = set.intersection(*(set(found[stage]) for found in peaks.values()))
+        for process in sorted(seen):
+            by_size = {f"{size:,}": round(found[stage][process], 1) for size, found in peaks.items()}
+            values = list(by_size.values())
+            rows.append({"stage": stage, "process": process, **by_size, "more": round(values[-1] - values[0], 1)})
+    return rows
 
 
-def main() -> None:
-    """Measure each size, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10000])
-    parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "memory.json")
-    options = parser.parse_args()
-    found = []
-    for count in options.images:
-        with tempfile.TemporaryDirectory(prefix="bench-memory-") as name:
-            mean = photos(Path(name, "photos"), count)
-            Path(name, "home").mkdir()
-            peaks, seconds = run(Path(name, "photos"), Path(name, "home"))
-        found.append({"images": count, "mean_bytes": round(mean), "seconds": round(seconds, 1), "peak_mb": peaks})
-        print(f"{count:,} images of {mean / 1000:.0f} KB: {seconds:.0f} s", flush=True)
-    # A process that lives so shortly that it was not seen at every size cannot be compared.
-    names = sorted(set.intersection(*(set(item["peak_mb"]) for item in found)))
-    for name in names:
-        peaks_mb = [item["peak_mb"][name] for item in found]
-        print(f"{name:40}", *(f"{peak:8.0f} MB" for peak in peaks_mb), f"{peaks_mb[-1] - peaks_mb[0]:+8.0f} MB")
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"machine": machine, "sizes": found}, indent=2))
+def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The targets: stages that look at one batch after the other stay flat; the others are only named."""
+    flat = [row for row in rows if row["stage"] not in SEES_ALL]
+    most = max(flat, key=lambda row: row["more"])
+    what = f"MB more at the most images than at the fewest, greatest: {most['stage']}, {most['process']}"
+    return [measure.verdict(what, most["more"], LIMIT_MB, at_least=False)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from mm_assets.curate.assets import sft_dataset_asset
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
-from mm_assets.jobs import JOBS
+from mm_assets.jobs import JOBS, SCHEDULES, UPKEEP
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.predict.assets import batch_predictions
 from mm_assets.resources import ImageSource, Lake, RayCluster
@@ -64,7 +64,8 @@ def build(settings: Settings) -> dg.Definitions:
     s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
         assets=list(dg.map_asset_specs(with_code_version, assets_in_flow_order(settings))),
-        jobs=JOBS,
+        jobs=[*JOBS, *UPKEEP],
+        schedules=SCHEDULES,
         resources={
             "settings": settings,
             "lake": Lake(root=settings.lake, s3=s3, single_writer=settings.single_writer),

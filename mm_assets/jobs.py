@@ -1,6 +1,8 @@
-"""The jobs of the UI: what people run as one."""
+"""The jobs of the UI, what people run as one, and their schedules."""
 
 import dagster as dg
+
+from mm_assets.upkeep.ops import maintenance
 
 TRAINING = dg.AssetSelection.assets("llava_checkpoint", "evaluation")
 TRAIN_CONFIG = {"ops": {"llava_checkpoint": {"config": {"force": False}}}}
@@ -23,5 +25,16 @@ JOBS = [
         selection=TRAINING,
         config=TRAIN_CONFIG,
         description="Fine-tune on the dataset as it is, and judge the checkpoint against production.",
+    ),
+]
+
+UPKEEP = [maintenance]
+
+SCHEDULES = [
+    dg.ScheduleDefinition(
+        name="maintenance_every_night",
+        job=maintenance,
+        cron_schedule="0 3 * * *",
+        description="The tables are put in shape at 03:00 (UTC); off until it is switched on.",
     ),
 ]

@@ -104,7 +104,13 @@ def dataset(tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scor
     run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="built")), "base_model")
     inputs = ("image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES, "base_model")
     offered = [*SCORERS.values(), *(scorer for scorer in scorers if scorer.name not in SCORERS)]
-    made = run_step(tables, lambda step: build_dataset(step, tables, settings, offered), "sft_dataset", inputs=inputs)
+    made = run_step(
+        tables,
+        lambda step: build_dataset(step, tables, settings, offered),
+        "sft_dataset",
+        inputs=inputs,
+        code=settings.model_dump_json(),
+    )
     return made["sft_dataset"]
 
 

@@ -1,33 +1,43 @@
 """Build the SFT dataset: join the scores at their own pins, choose, word, check, and write what differs."""
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
+import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mm_assets.chat import assistant_message, fault, fill, user_message
 from mm_assets.curate.bounds import Bound, bounds_of
-from mm_assets.curate.selection import Choice, choose
-from mm_assets.curate.splits import SHARES, TRAIN
+from mm_assets.curate.examples import Wording, reads_labels
+from mm_assets.curate.plan import Delta, delta
+from mm_assets.curate.reads import ASSET as IMAGE_TABLE
+from mm_assets.curate.reads import Reads, in_groups, joined, reads_of
+from mm_assets.curate.rewrite import Rewrite
+from mm_assets.curate.selection import choose
+from mm_assets.curate.summary import require_something_to_learn, summary
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
-from mm_assets.engines.lance_changes import sync_rows
+from mm_assets.engines.lance_commits import commit
+from mm_assets.engines.lance_passes import others_wrote, same_pass
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_files import local_folder
-from mm_assets.engines.model_store import get
+from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.processors import TokenCounter
-from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.ingest.tables import IMAGES
+from mm_assets.lineage.refs import Final, Record, Step
 from mm_assets.score.scorers import Scorer
 from mm_assets.settings import CurateSettings
 
-Row = dict[str, Any]
-
-NEAR_DUPLICATES = "scores/near_duplicates"
-IMAGE_COLUMNS = ["image_id", "sha256", "width", "height", "label", "caption", "error"]
+ASSET = "sft_dataset"
+# Images that become Python objects at once, and more where a near-duplicate group is larger.
+CHUNK_ROWS = 2_000
 
 
 def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer]) -> Final:
     """Bring `sft.lance` up to the pinned images, scores and base model.
+
+    Only images that changed since the last time, and the others of their near-duplicate groups, are chosen from anew;
+    all are, where the code, the base model or the labels in the words are others, or another run wrote the table.
 
     Args:
         step: what is pinned.
@@ -38,97 +48,123 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scor
     Raises:
         RefusalError: fewer than two labels are left to learn, or no caption.
     """
-    bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
-    choices = choose(_joined(step, tables, bounds), settings, bounds)
-    labels = sorted({choice.row["label"] for choice in choices if choice.split and choice.task.task == "label"})
+    if tables.exists(SFT):
+        tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
     base = get(tables, step.inputs["base_model"].metadata["digest"])
-    counter = TokenCounter(local_folder(tables, base.digest))
-    rows = [_example(choice, labels, counter, settings.max_tokens) for choice in choices]
-    _require_something_to_learn(rows)
-    final = _final(rows, labels, settings)
-    tables.open_or_create(SFT, SFT_SCHEMA, step.properties(["sft_dataset"], 0))
-    desired = pa.Table.from_pylist(rows, schema=SFT_SCHEMA)
-    properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
-    sync_rows(tables, SFT, "example_id", desired, lambda _: properties)
-    return final
+    bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
+    making = _Making(step, tables, settings, bounds, base)
+    made = making.refresh()
+
+    def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        nonlocal made
+        if others_wrote(ds, ASSET, made.rewrite.version, step.run_id):
+            made = making.whole()
+        return made.rewrite.operation(ds)
+
+    def properties() -> dict[str, str]:
+        return step.properties([ASSET], 1, {ASSET: made.final})
+
+    commit(tables, SFT, put, properties, written_at=made.rewrite.version)
+    return made.final
 
 
-def _joined(step: Step, tables: LakeTables, bounds: Sequence[Bound]) -> list[Row]:
-    """The images, oldest first, with the scores that belong to the same bytes, each at its own pin."""
-    columns: dict[str, list[str]] = defaultdict(list)
-    for bound in bounds:
-        columns[bound.scorer.asset] += [bound.column, bound.scorer.rev_column, bound.scorer.error_column]
-    columns[NEAR_DUPLICATES] = ["group_id", "first_group_id"]
-    images = tables.open_at(step.ref("image_table"))
-    rows = images.scanner(columns=IMAGE_COLUMNS, with_row_id=True).to_table()
-    for asset, names in columns.items():
-        scored = tables.open_at(step.ref(asset)).to_table(columns=["image_id", "sha256", *dict.fromkeys(names)])
-        rows = rows.join(scored, keys=["image_id", "sha256"], join_type="left outer")
-    return rows.sort_by("_rowid").drop_columns(["_rowid"]).to_pylist()
+@dataclass(frozen=True)
+class _Made:
+    """What differs, and what the dataset then says of itself."""
+
+    rewrite: Rewrite
+    final: Final
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that were chosen."""
+        found: list[str] = self.final.metadata["labels"]
+        return found
 
 
-def _require_something_to_learn(rows: list[Row]) -> None:
-    """A classifier needs two labels; captions alone need one to train on.
+@dataclass(frozen=True)
+class _Making:
+    """Makes the rows of the dataset from what a step has pinned."""
 
-    Raises:
-        RefusalError: there is not enough of it.
-    """
-    examples = [row for row in rows if not row["left_out"]]
-    labels = {row["label"] for row in examples if row["task"] == "label"}
-    if any(row["task"] == "label" for row in rows):
-        if len(labels) < 2:
-            found = f"one class only ({labels.pop()})" if labels else "no usable example"
-            need = "a classifier needs usable images of at least two labels (a sub-folder each, or a manifest)"
-            raise RefusalError(_too_few(rows, "label", found, need))
-    elif not any(row["split"] == TRAIN for row in examples):
-        need = "give a manifest that has captions, or the task label in curate.tasks (MM_CURATE__TASKS)"
-        raise RefusalError(_too_few(rows, "caption", "no caption to train on", need))
+    step: Step
+    tables: LakeTables
+    settings: CurateSettings
+    bounds: Sequence[Bound]
+    base: Model
 
+    @cached_property
+    def _reads(self) -> Reads:
+        return reads_of(self.step, self.bounds)
 
-def _too_few(rows: list[Row], task: str, found: str, need: str) -> str:
-    tried = [row["left_out"] for row in rows if row["task"] == task]
-    reasons = Counter(filter(None, tried)).most_common(1)
-    why = "".join(f" (most often left out for: {reason}, {times} times)" for reason, times in reasons)
-    return f"source (MM_SOURCE): {found} is left of {len(tried)} images{why}: {need}"
+    @cached_property
+    def _counter(self) -> TokenCounter:
+        return TokenCounter(local_folder(self.tables, self.base.digest))
 
+    def refresh(self) -> _Made:
+        """What differs since the last time, or from what the table holds.
 
-def _example(choice: Choice, labels: list[str], counter: TokenCounter, max_tokens: int) -> Row:
-    row, task = choice.row, choice.task
-    example = {
-        "example_id": choice.example_id,
-        "task": task.task,
-        "images": [{"image_id": row["image_id"], "sha256": row["sha256"]}],
-        "label": row["label"],
-        "caption": row["caption"],
-        "group_id": row["group_id"],
-        "left_out": choice.left_out,
-        "split": None,
-    }
-    if choice.split is None:
-        return example
-    answer = fill(task.answer, labels, **{task.task: row[task.task]})
-    messages = [user_message(fill(task.prompt, labels)), assistant_message(answer)]
-    wrong = fault(messages, len(example["images"]), counter.special_tokens)
-    if wrong:
-        return example | {"left_out": f"pre-flight: {wrong}"}
-    tokens = counter.count(messages, [(row["width"], row["height"])])
-    if tokens > max_tokens:
-        return example | {"left_out": f"pre-flight: {tokens} tokens, max_tokens is {max_tokens}"}
-    return example | {"messages": messages, "split": choice.split, "num_tokens": tokens}
+        Raises:
+            RefusalError: see `build_dataset`.
+        """
+        before = self._before()
+        changed = delta(self.tables, self._reads, before) if before else None
+        if before is None or changed is None:
+            return self.whole()
+        labels: list[str] = before.metadata["labels"]
+        made = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
+        return made if self._fits(made, labels) else self.whole(made.labels)
 
+    def _before(self) -> Record | None:
+        """The last materialization, if what it did not choose from anew would come out the same."""
+        record = self.step.last_record(ASSET)
+        if record is None or not self.tables.exists(SFT):
+            return None
+        record = same_pass(self.tables.open(SFT), record, self.step.code_versions[ASSET], SFT)
+        return record if record and record.metadata.get("base_model") == self.base.digest else None
 
-def _final(rows: list[Row], labels: list[str], settings: CurateSettings) -> Final:
-    splits = Counter(row["split"] for row in rows)
-    reasons = Counter(row["left_out"].split(":")[0] for row in rows if row["left_out"])
-    examples = Counter(row["task"] for row in rows if not row["left_out"])
-    return Final(
-        {
-            "rows": len(rows),
-            "examples": examples.total(),
-            "splits": {name: splits[name] for name, _ in SHARES},
-            "left_out": dict(sorted(reasons.items())),
-            "labels": labels,
-            "tasks": [{**task.model_dump(mode="json"), "examples": examples[task.task]} for task in settings.tasks],
-            "longest_tokens": max((row.get("num_tokens", 0) for row in rows), default=0),
-        }
-    )
+    def whole(self, labels: list[str] | None = None) -> _Made:
+        """All rows, compared with what the table holds now.
+
+        Args:
+            labels: those that will be chosen, where that is known.
+
+        Raises:
+            RefusalError: see `build_dataset`.
+        """
+        rows = joined(self.tables, self._reads)
+        labels = self._labels_at_hand(rows) if labels is None else labels
+        made = self._make(rows, labels)
+        return made if self._fits(made, labels) else self._make(rows, made.labels)
+
+    def _labels_at_hand(self, rows: pa.Table) -> list[str]:
+        """The labels of any image: nearly always those that are chosen in the end."""
+        found = pc.unique(rows["label"].filter(pc.is_null(rows["error"]))).drop_null().to_pylist()
+        wanted = self.settings.labels
+        return sorted(label for label in found if label.strip() and (wanted is None or label in wanted))
+
+    def _fits(self, made: _Made, labels: list[str]) -> bool:
+        """Whether the words name the labels that were chosen."""
+        return made.labels == labels or not reads_labels(self.settings)
+
+    def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> _Made:
+        rewrite = Rewrite(self.step, self.tables, whole=changed is None)
+        for keys in self._keys(changed.gone) if changed else ():
+            rewrite.remove(rewrite.places(keys))
+        wording = Wording(self.settings, labels, self._counter)
+        rows, pieces = in_groups(rows, CHUNK_ROWS)
+        places = [rewrite.places(keys) for keys in self._keys(rows["image_id"])]
+        for start, count in pieces:
+            choices = choose(rows.slice(start, count).to_pylist(), self.settings, self.bounds)
+            examples = pa.Table.from_pylist([wording.example(choice) for choice in choices], schema=SFT_SCHEMA)
+            stand = [chunk for column in places for chunk in column.slice(start, count).chunks]
+            rewrite.add(examples, pa.chunked_array(stand, pa.int32()))
+        counted = rewrite.counted
+        require_something_to_learn(counted)
+        rewrite.finish()
+        said = summary(counted, self.settings)
+        metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
+        return _Made(rewrite, Final(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version}))
+
+    def _keys(self, image_ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+        """Keys of the examples of images, by task."""
+        return [pc.binary_join_element_wise(task.task, image_ids, ":") for task in self.settings.tasks]

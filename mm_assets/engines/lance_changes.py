@@ -46,7 +46,7 @@ def changes_since(
     Returns:
         None where that is not known: without `since`, or where that version was removed by maintenance.
     """
-    before = _older(tables, ref, since)
+    before = older(tables, ref, since)
     if before is None:
         return None
     now = tables.open_at(ref)
@@ -58,7 +58,8 @@ def changes_since(
     return Changes(rows, _rows_of(before, ids, names))
 
 
-def _older(tables: LakeTables, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
+def older(tables: LakeTables, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
+    """An older version of a pinned table; None where there is none, or where maintenance has removed it."""
     if since is None or since > ref.version:
         return None
     try:

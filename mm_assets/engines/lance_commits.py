@@ -243,13 +243,15 @@ def commit_cells(
         The table at the new version; None where no such row is left.
     """
 
-    def write(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        now = rows_by_id(head, cells["_rowid"], ["sha256"])
-        positions = pc.index_in(cells["_rowid"], now["_rowid"])
-        same = pc.fill_null(pc.equal(now["sha256"].take(positions), cells["sha256"]), False)
-        return write_cells(head, cells.filter(same).drop_columns(["sha256"]))
+    return commit(tables, table, lambda ds: write_unless_replaced(ds, cells), properties)
 
-    return commit(tables, table, write, properties)
+
+def write_unless_replaced(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation.BaseOperation | None:
+    """The operation of `commit_cells`."""
+    now = rows_by_id(ds, cells["_rowid"], ["sha256"])
+    positions = pc.index_in(cells["_rowid"], now["_rowid"])
+    same = pc.fill_null(pc.equal(now["sha256"].take(positions), cells["sha256"]), False)
+    return write_cells(ds, cells.filter(same).drop_columns(["sha256"]))
 
 
 def tag(ds: lance.LanceDataset, name: str, version: int) -> None:

@@ -26,7 +26,6 @@ class TokenCounter:
 
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
-        self._texts: dict[str, int] = {}
         self._images: dict[tuple[int, int], int] = {}
 
     @cached_property
@@ -45,16 +44,17 @@ class TokenCounter:
             messages: of the chat.
             sizes: (width, height) in pixels of each image, upright.
         """
-        text = self._processor.apply_chat_template(messages, tokenize=False)
-        if text not in self._texts:
-            ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-            self._texts[text] = len(ids)
-        # The text holds one placeholder token for each image.
-        return self._texts[text] + sum(self._image(size) - 1 for size in sizes)
+        return self.text_tokens(messages) + sum(self.beyond_placeholder(*size) for size in sizes)
 
-    def _image(self, size: tuple[int, int]) -> int:
+    def text_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the text, which holds one placeholder token for each image."""
+        text = self._processor.apply_chat_template(messages, tokenize=False)
+        return len(self._processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def beyond_placeholder(self, width: int, height: int) -> int:
+        """Tokens of an image of this size, upright and in pixels, without its placeholder."""
+        size = (width, height)
         if size not in self._images:
-            width, height = size
             known = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
             (self._images[size],) = known.num_image_tokens
-        return self._images[size]
+        return self._images[size] - 1

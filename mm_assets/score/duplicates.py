@@ -4,15 +4,23 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Raise it when the same hashes and distance give other groups.
 GROUPING_REVISION = "1"
 HASH_BITS = 64
 # Keys of fewer bits put too many unlike hashes into one bucket.
 MIN_KEY_BITS = 16
+# Old hashes are looked up in a table of so many bits before they are compared with new ones.
+FILTER = np.uint64(2**20 - 1)
+# Pairs that are compared at once.
+MOST_PAIRS = 2**21
+
+Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
-def components(hashes: np.ndarray, max_distance: int) -> np.ndarray:
+def components(hashes: np.ndarray, max_distance: int, known: np.ndarray | None = None) -> np.ndarray:
     """Connected components of "Hamming distance at most `max_distance`".
 
     Two hashes that differ in d bits agree on at least k of any d + k bands (pigeonhole), so only hashes that agree on
@@ -21,85 +29,180 @@ def components(hashes: np.ndarray, max_distance: int) -> np.ndarray:
     Args:
         hashes: shape (n,), uint64.
         max_distance: in bits.
+        known: shape (n,), int64, where some components are known already: hashes of the same number (0 and above) are
+            in one, those of different numbers are not near each other. -1: not known; only these are compared.
 
     Returns:
         Shape (n,), int64: the smallest index of each hash's component.
     """
     unique, inverse = np.unique(hashes, return_inverse=True)
-    parents = np.arange(len(unique))
-    for key in _keys(unique, max_distance):
-        order = np.argsort(key, kind="stable")
-        for left, right in _pairs_in_runs(key[order]):
-            a, b = order[left], order[right]
-            near = np.bitwise_count(unique[a] ^ unique[b]) <= max_distance
-            for i, j in zip(a[near].tolist(), b[near].tolist(), strict=True):
-                _union(parents, i, j)
-    roots = np.array([_find(parents, i) for i in range(len(unique))], dtype=np.int64)[inverse]
-    _, first, position = np.unique(roots, return_index=True, return_inverse=True)
-    return first[position].astype(np.int64)
+    labels = np.full(len(unique), -1, dtype=np.int64)
+    if known is not None:
+        labels[inverse[known >= 0]] = known[known >= 0]
+    forest = _Forest(labels)
+    new, old = np.flatnonzero(labels < 0), np.flatnonzero(labels >= 0)
+    few, many = unique[new], unique[old]
+    for key in _keys(unique, max_distance) if len(new) else ():
+        for left, right in _near_among(key[new], few, max_distance):
+            forest.join(new[left], new[right])
+        for left, right in _near_between(key[new], few, key[old], many, max_distance):
+            forest.join(new[left], old[right])
+    roots = forest.roots()[inverse]
+    smallest = np.full(len(unique), len(hashes), dtype=np.int64)
+    np.minimum.at(smallest, roots, np.arange(len(hashes)))
+    return smallest[roots]
 
 
 def _keys(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
+    if max_distance == 0:  # different hashes are never near
+        return
     kept = next(k for k in range(1, HASH_BITS) if HASH_BITS * k // (max_distance + k) >= MIN_KEY_BITS)
-    edges = np.linspace(0, HASH_BITS, max_distance + kept + 1).astype(int)
-    masks = [((1 << int(high - low)) - 1) << int(low) for low, high in pairwise(edges)]
-    for chosen in combinations(masks, kept):
-        yield hashes & np.uint64(sum(chosen))
+    edges = [int(edge) for edge in np.linspace(0, HASH_BITS, max_distance + kept + 1)]
+    bands = [((hashes >> np.uint64(low)) & _ones(high - low), np.uint64(high - low)) for low, high in pairwise(edges)]
+    for (key, _), *others in combinations(bands, kept):
+        for band, width in others:
+            key = (key << width) | band
+        yield key
 
 
-def _pairs_in_runs(key: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of positions with equal keys in a sorted array, one offset after the other."""
+def _ones(width: int) -> np.uint64:
+    return np.uint64((1 << width) - 1)
+
+
+def _near_among(key: np.ndarray, hashes: np.ndarray, max_distance: int) -> Pairs:
+    """Pairs of indices with equal keys whose hashes are near, each pair once."""
+    width = max(len(key) - 1, 1).bit_length()
+    # Key and index in one number: sorting plain numbers is several times faster than sorting indices by key.
+    packed = np.sort((key << np.uint64(width)) | np.arange(len(key), dtype=np.uint64))
+    order = (packed & _ones(width)).astype(np.int64)
+    key, hashes = packed >> np.uint64(width), hashes[order]
     offset = 1
     left = np.flatnonzero(key[:-1] == key[1:])
     while len(left):
-        yield left, left + offset
+        near = left[np.bitwise_count(hashes[left] ^ hashes[left + offset]) <= max_distance]
+        yield order[near], order[near + offset]
         offset += 1
         left = left[left + offset < len(key)]
         left = left[key[left] == key[left + offset]]
 
 
-def _find(parents: np.ndarray, i: int) -> int:
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = int(parents[i])
-    return i
+def _near_between(
+    few_keys: np.ndarray, few: np.ndarray, many_keys: np.ndarray, many: np.ndarray, max_distance: int
+) -> Pairs:
+    """Pairs of indices, into `few` and into `many`, with equal keys whose hashes are near."""
+    seen = np.zeros(int(FILTER) + 1, dtype=bool)
+    seen[few_keys & FILTER] = True
+    maybe = np.flatnonzero(seen[many_keys & FILTER])
+    order = np.argsort(few_keys)
+    first, last = (np.searchsorted(few_keys[order], many_keys[maybe], side) for side in ("left", "right"))
+    counts = last - first
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(maybe):  # a slice of at most so many pairs, or of one index
+        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + MOST_PAIRS, "right")))
+        size = counts[start:stop]
+        places = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        left, right = order[np.repeat(first[start:stop], size) + places], np.repeat(maybe[start:stop], size)
+        near = np.bitwise_count(few[left] ^ many[right]) <= max_distance
+        yield left[near], right[near]
+        start = stop
 
 
-def _union(parents: np.ndarray, i: int, j: int) -> None:
-    a, b = _find(parents, i), _find(parents, j)
-    parents[max(a, b)] = min(a, b)
-
-
-def group_names(image_ids: list[str], roots: np.ndarray, before: list[str | None]) -> list[str]:
-    """Name every component after its first member, so that a name lasts as the table grows.
-
-    A component keeps the name that its oldest named member had; where two named groups join, the older name wins and
-    only the younger's rows change. A name belongs to one component: to the one with the oldest member that had it.
+class _Forest:
+    """Disjoint sets of indices; each is named after its smallest.
 
     Args:
-        image_ids: in the order of age (of row ids), oldest first.
-        roots: shape (n,): the index of each image's component (see `components`), a smallest member.
-        before: each image's group until now; None for a new one.
+        labels: shape (n,): indices of the same number (0 and above) are in one set from the beginning.
+    """
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self._parents = np.arange(len(labels))
+        known = np.flatnonzero(labels >= 0)
+        if len(known):
+            first = np.full(labels.max() + 1, len(labels))
+            np.minimum.at(first, labels[known], known)
+            self._parents[known] = first[labels[known]]
+
+    def join(self, left: np.ndarray, right: np.ndarray) -> None:
+        """Join the sets of each pair of indices."""
+        while len(left):
+            left, right = self._find(left), self._find(right)
+            apart = left != right
+            left, right = left[apart], right[apart]
+            # Of several parents for one root the smallest stays; the other pairs come again.
+            np.minimum.at(self._parents, np.maximum(left, right), np.minimum(left, right))
+
+    def _find(self, nodes: np.ndarray) -> np.ndarray:
+        while True:
+            parents = self._parents[nodes]
+            if np.array_equal(parents, nodes):
+                return nodes
+            nodes = parents
+
+    def roots(self) -> np.ndarray:
+        """Shape (n,): the smallest index of each one's set."""
+        return self._find(np.arange(len(self._parents)))
+
+
+def group_names(image_ids: pa.ChunkedArray, roots: np.ndarray, before: pa.ChunkedArray) -> pa.Array:
+    """Name every component, so that a name lasts as the table grows.
+
+    A component keeps the name that its oldest named member had; where two named groups join, the older name wins and
+    only the younger's rows change. A name belongs to one component: to the one with the oldest member that had it. A
+    component without one is named after the first of its members' ids, in the order of text: in which order new images
+    came to be stored, which is chance where several runs store them, decides nothing.
+
+    Args:
+        image_ids: text; in the order of age (of row ids), oldest first.
+        roots: shape (n,): the index of each image's component (see `components`).
+        before: text: each image's group until now; null for a new one.
 
     Returns:
-        The group of each image.
+        Text, shape (n,): the group of each image.
     """
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for root, old in zip(roots.tolist(), before, strict=True):
-        if root not in names and old is not None and old not in taken:
-            names[root] = old
-            taken.add(old)
-    for root in roots.tolist():
-        if root not in names:
-            names[root] = _free(image_ids[root], taken)
-            taken.add(names[root])
-    return [names[root] for root in roots.tolist()]
+    encoded = pa.chunked_array([before]) if isinstance(before, pa.Array) else before
+    encoded = encoded.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    _, component = np.unique(roots, return_inverse=True)
+    kept = _kept(component, codes)
+    unnamed = np.flatnonzero(kept[component] < 0)
+    wanted = pa.table({"component": component[unnamed], "image_id": image_ids.take(pa.array(unnamed))})
+    wanted = wanted.sort_by("image_id").group_by("component", use_threads=False).aggregate([("image_id", "first")])
+    taken = encoded.dictionary.take(pa.array(kept[kept >= 0]))
+    kept[wanted["component"].to_numpy()] = len(encoded.dictionary) + np.arange(wanted.num_rows)
+    names = pa.concat_arrays([encoded.dictionary, _free(wanted["image_id_first"].combine_chunks(), taken)])
+    return names.take(pa.array(kept[component]))
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    # A group outlives the image that it is named after; that image may come back with other bytes.
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}~{number}", number + 1
-    return name
+def _kept(component: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Shape (components,): the number of the name that each keeps, or -1; see `group_names`."""
+    count = int(component.max()) + 1 if len(component) else 0
+    named = np.flatnonzero(before >= 0)
+    pairs, first = np.unique(component[named] * (before.max(initial=0) + 1) + before[named], return_index=True)
+    pairs = pairs[np.argsort(first)]  # by the oldest member
+    components, names = np.divmod(pairs, before.max(initial=0) + 1)
+    kept = np.full(count, -1, dtype=np.int64)
+    alone = (np.bincount(components)[components] == 1) & (np.bincount(names)[names] == 1) if len(pairs) else pairs > 0
+    kept[components[alone]] = names[alone]
+    taken: set[int] = set()
+    for one, name in zip(components[~alone].tolist(), names[~alone].tolist(), strict=True):
+        if kept[one] < 0 and name not in taken:
+            kept[one] = name
+            taken.add(name)
+    return kept
+
+
+def _free(wanted: pa.Array, taken: pa.Array) -> pa.Array:
+    """Different names: the wanted ones, those that are taken with a number.
+
+    A group outlives the image that it is named after; that image may come back with other bytes.
+    """
+    names, number = wanted, 1
+    waiting = pc.is_in(wanted, taken)
+    while pc.any(waiting).as_py():
+        number += 1
+        taken = pa.concat_arrays([taken, names.filter(pc.invert(waiting))])
+        numbered = pc.binary_join_element_wise(wanted, str(number), "~")
+        names = pc.if_else(waiting, numbered, names)
+        waiting = pc.and_(waiting, pc.is_in(names, taken))
+    return names

@@ -7,23 +7,27 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from mm_assets.engines.lance_commits import commits_after
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import own_commit
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.refs import BATCH, BudgetError, Record, RefusalError
 from mm_assets.score.job import compute_scores
 from mm_assets.score.scorers import Scorer, Values, entropy, sharpness
 from mm_assets.settings import ScoreSettings
+from mm_assets_tests.small_lake import InProcess
 from mm_assets_tests.steps import ingest, run_step
 
 pytestmark = pytest.mark.ray
 
 
-def score(tables: LakeTables, cluster: Cluster, *scorers: Scorer, batch_rows: int = 4096) -> dict[str, Record]:
+def score(
+    tables: LakeTables, cluster: Cluster, *scorers: Scorer, retry_errors: bool = False, **settings: Any
+) -> dict[str, Record]:
+    how = ScoreSettings(**{"error_budget": 1, **settings})
     return run_step(
         tables,
-        lambda step: compute_scores(
-            step, tables, cluster, list(scorers), ScoreSettings(batch_rows=batch_rows, error_budget=1)
-        ),
+        lambda step: compute_scores(step, tables, cluster, list(scorers), how, retry_errors=retry_errors),
         *(scorer.asset for scorer in scorers),
         inputs=("image_table",),
     )
@@ -146,3 +150,79 @@ def test_a_later_revision_may_have_another_column(tables: LakeTables, cluster: C
 
 def with_area(image: Image.Image) -> Values:
     return {**sharpness.function(image), "area": image.width * image.height}
+
+
+def failing(bad: set[int]) -> Scorer:
+    """A scorer that cannot bear images whose number is among the bad ones; null is a value."""
+
+    def score_of(image: Image.Image) -> Values:
+        number = int(image.getpixel((0, 0))[0])  # type: ignore[index]
+        if number in bad:
+            raise ZeroDivisionError(f"number {number}")
+        return {"x": None if number == 0 else float(number)}
+
+    return Scorer("x", "1", {"x": pa.float32()}, score_of, "")
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Path:
+    """Ten plain images of the greys 0 to 9."""
+    (tmp_path / "numbered").mkdir()
+    for number in range(10):
+        Image.new("RGB", (8, 8), (number, number, number)).save(tmp_path / "numbered" / f"{number}.png")
+    return tmp_path / "numbered"
+
+
+def test_a_failed_cell_is_computed_again_only_when_asked(tables: LakeTables, numbered: Path) -> None:
+    calls: list[int] = []
+
+    def counting(bad: set[int]) -> Scorer:
+        scorer = failing(bad)
+
+        def score_of(image: Image.Image) -> Values:
+            calls.append(int(image.getpixel((0, 0))[0]))  # type: ignore[index]
+            return scorer.function(image)
+
+        return Scorer("x", "1", scorer.columns, score_of, "")
+
+    here = InProcess()
+    ingest(tables, here, numbered)
+    first = score(tables, here, counting({3, 4}))["scores/x"]
+    assert (first.metadata["rows_computed"], first.metadata["rows_failed"]) == (10, 2)
+    assert cells(tables, "x", "x_rev", "x_error")["0.png"] == (None, "1", None)  # computed, and there is none
+    assert cells(tables, "x", "x_rev", "x_error")["3.png"] == (None, "1", "ZeroDivisionError: number 3")
+    calls.clear()
+    assert score(tables, here, counting(set()))["scores/x"] == first
+    assert calls == []
+    again = score(tables, here, counting({4}), retry_errors=True)["scores/x"]
+    assert sorted(calls) == [3, 4]
+    counts = {name: again.metadata[name] for name in ("rows", "rows_computed", "rows_reused", "rows_failed")}
+    assert counts == {"rows": 10, "rows_computed": 2, "rows_reused": 8, "rows_failed": 1}
+    assert cells(tables, "x", "x_error")["3.png"] == (3.0, None)
+
+
+def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: LakeTables, numbered: Path) -> None:
+    here = InProcess()
+    ingest(tables, here, numbered)
+    sentence = r"scores/x: 2 of 10 rows failed \(20.0%\), more than score.error_budgets.x \(0.1\) allows"
+    for _ in range(2):
+        with pytest.raises(BudgetError, match=sentence) as over:
+            score(tables, here, failing({3, 4}), sharpness, error_budget=0, error_budgets={"x": 0.1})
+        assert list(over.value.finals) == ["scores/sharpness"]
+    assert sum(value is not None for (value,) in cells(tables, "x").values()) == 7
+    assert own_commit(tables, "scores/x", "images").record is None
+    assert own_commit(tables, "scores/sharpness", "images").record is not None
+    record = score(tables, here, failing({3, 4}), error_budgets={"x": 0.2})["scores/x"]
+    assert record.metadata["rows_failed"] == 2
+
+
+def test_each_batch_of_rows_bytes_or_seconds_is_a_commit(tables: LakeTables, numbered: Path) -> None:
+    here = InProcess()
+    ingest(tables, here, numbered)
+    before = tables.open("images").version
+    score(tables, here, failing(set()), batch_rows=4)
+    batches = [found[BATCH] for _, found in commits_after(tables.open("images"), before)]
+    assert batches == ["0", "1", "2", "3"]  # 0: the columns
+    version = tables.open("images").version
+    score(tables, here, revised(failing(set())), batch_bytes=1)
+    assert tables.open("images").version == version + 10

@@ -1,0 +1,246 @@
+"""Add a score column to a table of images and refresh 1% of it: this project and what else one would take.
+
+`python bench/columns.py --images 20000 --photos 4000`: storage only (random bytes of about 100 KB for images; the score
+is a number made of the id) on 20,000 images, then the same addition with a real scorer (sharpness) on 4,000 photos.
+Every way adds the value, its revision and its error. Before a figure is printed, the cells of every way are compared
+with those that they must be, and the images with those that were written.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import pictures
+import processes
+import pyarrow as pa
+from column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisProject, Way, replaced, store
+from driver import local_ray, run_step
+from scores import FIELDS, REAL, Scorer, score_of
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.lineage.refs import Final, Step
+from mm_assets.score.job import compute_scores
+from mm_assets.settings import ScoreSettings
+
+WARM_UP = 2000
+JOB = "this project (the job, on Ray)"
+Found = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    options = measure.parser(__doc__, "columns", images=20_000, photos=4_000).parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-columns-", dir=options.scratch) as name:
+        found = storage_only(Path(name), options.images)
+        measure.show(f"storage only, {options.images:,} images of about 100 KB", found)
+        scored = with_scorer(Path(name), options.photos)
+    measure.show(f"with a real scorer ({REAL.name}), {options.photos:,} photos", scored)
+    targets = judged(found, scored)
+    measure.show("targets", targets)
+    packages = measure.versions("pylance", "lance-ray", "pyarrow", "ray", "pillow")
+    said = {"versions": packages, "storage_only": found, "with_scorer": scored, "targets": targets}
+    measure.save(options.json, said, options)
+
+
+def storage_only(scratch: Path, count: int) -> Found:
+    """Every way in turn: the addition and the refresh."""
+
+    def rows(number: int) -> Iterator[pa.Table]:
+        return pictures.random_rows(PLAIN, number, GROUP_ROWS)
+
+    changed = sorted(np.random.default_rng(1).choice(count, count // 100, replace=False))
+    ids = [pictures.image_id(int(number)) for number in changed]
+    first, second = Scorer("r1"), Scorer("r2")
+    added = expected(count, first)
+    refreshed = replaced(added, second, ids)
+    sums = checksums(rows(count))
+    found = []
+    for kind in STORAGE:
+        with local_ray(kind.ray):
+            warm = kind(scratch / "warm-up")
+            warm.build(pictures.random_rows(PLAIN, WARM_UP, GROUP_ROWS, 100))
+            warm.add(first)
+            shutil.rmtree(warm.folder)
+            way = kind(scratch / "storage")
+            build(way, rows(count), scratch)
+            add = timed(way, partial(way.add, first))
+            same(way, added)
+            way.change(ids)
+            refresh = timed(way, partial(way.refresh, second, ids))
+            same(way, refreshed)
+            if checksums(way.table(["image_id", "image"])) != sums:
+                raise SystemExit(f"{way.name}: the images are others than those that were written")
+            shutil.rmtree(way.folder)
+        found.append({"way": way.name, **add, **{f"refresh_{name}": value for name, value in refresh.items()}})
+        print(f"{way.name}: done", flush=True)
+    for place in scratch.glob("built-*"):
+        shutil.rmtree(place)
+    return found
+
+
+def build(way: Way, rows: Iterator[pa.Table], scratch: Path) -> None:
+    """Write the table, or link the files of one that was written: nobody changes a file in place."""
+    maker = next(base for base in type(way).mro() if "build" in vars(base))
+    kept = scratch / f"built-{maker.__name__}"
+    if not kept.exists():
+        type(way)(kept).build(rows)
+    shutil.copytree(kept, way.folder, copy_function=os.link)
+
+
+def timed(way: Way, work: Callable[[], None]) -> dict[str, float]:
+    """The cost of one piece of work, from a cold page cache."""
+    measure.cold(way.folder)
+    with measure.measured() as cost:
+        work()
+    return cost.row()
+
+
+def expected(count: int, scorer: Scorer) -> pa.Table:
+    """The cells as they must be, by the order of ids."""
+    ids = pa.table({"image_id": pa.array(sorted(map(pictures.image_id, range(count))), pa.string())})
+    cells = scorer(ids)
+    return pa.table([ids["image_id"], *cells.columns], names=["image_id", *FIELDS.names])
+
+
+def same(way: Way, wanted: pa.Table) -> None:
+    """Compare cell for cell; ends the program where one differs."""
+    cells = way.cells()
+    for name in wanted.schema.names:
+        if cells[name].to_pylist() != wanted[name].to_pylist():
+            raise SystemExit(f"{way.name}: column {name} is not what it must be")
+
+
+def checksums(pieces: Iterator[pa.Table]) -> dict[str, int]:
+    """CRC of every image by id."""
+    found = {}
+    for piece in pieces:
+        for name, data in zip(piece["image_id"], piece["image"], strict=True):
+            found[name.as_py()] = zlib.crc32(data.as_buffer())
+    return found
+
+
+def with_scorer(scratch: Path, count: int) -> Found:
+    """Every way with a scorer that decodes the photos, beside the scorer alone."""
+    photos = pictures.drawn(40)
+    first, values = scorer_alone(photos, count)
+    names = [pictures.image_id(number) for number in range(count)]
+    wanted = dict(zip(names, values, strict=True))
+    costs: dict[str, dict[str, float]] = {}
+
+    def rows() -> Iterator[pa.Table]:
+        return pictures.photo_rows(PLAIN, count, GROUP_ROWS, photos)
+
+    for name, work in [(JOB, project_job), *((kind.name, rival(kind)) for kind in WITH_SCORER)]:
+        costs[name], cells = work(scratch / "scorer", rows())
+        shutil.rmtree(scratch / "scorer")
+        scored = dict(zip(cells["image_id"].to_pylist(), cells[REAL.name].to_pylist(), strict=True))
+        if scored != wanted:
+            raise SystemExit(f"{name}: the scores are not what they must be")
+        if name == JOB:  # the machine may not be equally fast all the time
+            second, _ = scorer_alone(photos, count)
+            own = (first + second) / 2
+        print(f"{name}: done", flush=True)
+    alone = {"way": "the scorer alone, over bytes in memory", "seconds": round(own, 3), "times": 1.0}
+    return [alone, *({"way": name, **cost, "times": round(cost["seconds"] / own, 3)} for name, cost in costs.items())]
+
+
+def rival(kind: type[Way]) -> Callable[[Path, Iterator[pa.Table]], tuple[dict[str, float], pa.Table]]:
+    """Build, warm up where Ray runs, and measure one way."""
+
+    def work(folder: Path, rows: Iterator[pa.Table]) -> tuple[dict[str, float], pa.Table]:
+        with local_ray(kind.ray):
+            warm = kind(folder / "warm-up")
+            warm.build(pictures.random_rows(PLAIN, WARM_UP, GROUP_ROWS, 100))
+            warm.add(Scorer("r1"))
+            way = kind(folder / "table")
+            way.build(rows)
+            cost = timed(way, lambda: way.add(Scorer(REAL.revision, real=True)))
+            return cost, way.cells()
+
+    return work
+
+
+def project_job(folder: Path, rows: Iterator[pa.Table]) -> tuple[dict[str, float], pa.Table]:
+    """The step of `scores/sharpness`: on Ray, batch by batch, with the Ray cluster started before."""
+    tables, cluster = LakeTables(str(folder)), Cluster()
+    cluster.connect()
+    settings, cost = ScoreSettings(), {}
+
+    def ingest(step: Step) -> Final:
+        final = Final({"rows": 0})
+        store(tables, rows, step.properties(["image_table"], 1, {"image_table": final}))
+        return final
+
+    def score(step: Step) -> dict[str, Final]:
+        with measure.measured() as taken:
+            finals = compute_scores(step, tables, cluster, [REAL], settings)
+        cost.update(taken.row())
+        return finals
+
+    try:
+        run_step(tables, ingest, "image_table")
+        measure.cold(folder)
+        run_step(tables, score, REAL.asset, inputs=("image_table",))
+    finally:
+        cluster.shutdown()
+    return cost, tables.open("images").to_table(columns=["image_id", REAL.name])
+
+
+def scorer_alone(photos: list[bytes], count: int) -> tuple[float, list[float]]:
+    """Seconds of decoding and scoring photos from memory in as many processes as there are cores, and the scores."""
+    shares = [range(core, count, processes.CORES) for core in range(processes.CORES)]
+    with processes.ready(hold, photos) as pool:
+        started = time.perf_counter()
+        results = list(pool.map(score_share, shares))
+        seconds = time.perf_counter() - started
+    pairs = (pair for share, found in zip(shares, results, strict=True) for pair in zip(share, found, strict=True))
+    return seconds, [value for _, value in sorted(pairs)]
+
+
+HELD: list[bytes] = []
+
+
+def hold(photos: list[bytes]) -> None:
+    """Keep the photos in a process, and import all that scoring needs."""
+    HELD[:] = photos
+    score_of(photos[0])
+
+
+def score_share(numbers: range) -> list[float]:
+    """Scores of some of the photos."""
+    return [score_of(pictures.serial(HELD[number % len(HELD)], number)) for number in numbers]
+
+
+def judged(found: Found, scored: Found) -> Found:
+    """The targets."""
+    by_way = {row["way"]: row for row in found}
+    ours, side = by_way[ThisProject.name], by_way[Sidecar.name]
+    parquet = by_way["Parquet rewritten (pyarrow)"]
+    job = next(row for row in scored if row["way"] == JOB)
+    targets = []
+    for prefix, what in (("", "add"), ("refresh_", "refresh 1%")):
+        moved = {name: row[f"{prefix}read_mb"] + row[f"{prefix}written_mb"] for name, row in by_way.items()}
+        fewer, faster = (
+            moved[parquet["way"]] / moved[ours["way"]],
+            parquet[f"{prefix}seconds"] / ours[f"{prefix}seconds"],
+        )
+        beside = moved[ours["way"]] / moved[side["way"]]
+        targets += [
+            measure.verdict(f"{what}: times fewer bytes than Parquet rewritten", fewer, 100, at_least=True),
+            measure.verdict(f"{what}: times faster than Parquet rewritten", faster, 20, at_least=True),
+            measure.verdict(f"{what}: bytes, in those of the sidecar", beside, 1.5, at_least=False),
+        ]
+    return [*targets, measure.verdict("real scorer: wall time, in the scorer's own", job["times"], 1.2, at_least=False)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Run the jobs without Dagster: what a step pins is looked up in the lake, what it wrote is recorded there."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, own_commit, records
+from mm_assets.engines.publication import publish
+from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.refs import Final, Record, Step
+
+Job = Callable[[Step], Final | dict[str, Final]]
+
+
+def run_step(tables: LakeTables, job: Job, *assets: str, inputs: tuple[str, ...] = ()) -> dict[str, Record]:
+    """Run a job as the step of `assets`, with the newest version of each input pinned, and record what it wrote."""
+    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
+    history = records(tables)
+    newest = last_records(tables, list(history.values()))
+    pins = {name: newest[name] for name in inputs}
+    step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, "1"), pins, history, own, lambda _: None)
+    said = job(step)
+    finals = {assets[0]: said} if isinstance(said, Final) else said
+    return {asset: publish(tables, step, asset, table_of(asset), finals[asset]) for asset in assets}
+
+
+@contextmanager
+def local_ray(wanted: bool) -> Iterator[None]:
+    """A Ray cluster on this machine with its defaults, for what runs on Ray without this project."""
+    if not wanted:
+        yield
+        return
+    import ray
+
+    ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,211 @@
+"""A refresh of 1,000 new images by the size of the lake, and of 1% new ones, stage by stage.
+
+`python bench/growth.py --sizes 10000 100000 --new 1000 --append 10000`: for each size a lake is made by the project's
+own jobs and tables (pictures of 32 x 32 pixels; scores and answers made up), `maintain` brings it into shape, and then
+new images come, three times. The refresh runs the real jobs: listing, ingest, the four scorers, near-duplicates,
+dataset, predictions with the tiny LLaVA; the model stays as it is. Seconds are those inside the step, with Ray
+running; of three refreshes the median. Bytes: see `measure.py`.
+
+Then 1% of new images come to 10,000 of about 100 KB, while the files that hold the old images' bytes are moved away:
+what read one of them would fail.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import measure
+import pictures
+from lakes import STAGES, Lake, Made, tiny
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.tables import IMAGES
+from mm_assets.lineage.refs import Record
+
+REFRESHES = 3
+# Stages that look only at what is new; the others see every row, without images.
+BY_CHANGE = ("ingest", "scores", "predictions")
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    parser = measure.parser(__doc__, "growth", new=1000, append=10_000)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000])
+    options = parser.parse_args()
+    found, bare = [], {}
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-growth-", dir=options.scratch) as name:
+            rows, bare[size] = refreshed(Path(name), size, options.new)
+        measure.show(f"{options.new:,} new images on {size:,}", rows)
+        found += [{"images": size, **row} for row in rows]
+    targets = judged(found, bare) if len(options.sizes) > 1 else []
+    appended: list[Row] = []
+    if options.append:
+        with tempfile.TemporaryDirectory(prefix="bench-append-", dir=options.scratch) as name:
+            appended, more = append(Path(name), options.append)
+        targets += more
+    measure.show("targets", targets)
+    said = {"versions": measure.versions("pylance", "ray", "pyarrow"), "growth": found, "bare_listing_s": bare}
+    measure.save(options.json, {**said, "append": appended, "targets": targets}, options)
+
+
+def refreshed(scratch: Path, size: int, new: int) -> tuple[list[Row], float]:
+    """The median cost of every stage of a refresh, and the seconds of a bare listing."""
+    source = Made(size, tiny(200), size, tiny(REFRESHES * new, seed=1))
+    lake = filled(scratch, source)
+    costs: dict[str, list[measure.Cost]] = {name: [] for name in STAGES}
+    computed: dict[str, int | None] = {}
+    bare = []
+    with ray(lake):
+        for number in range(1, REFRESHES + 1):
+            lake.source = Made(size + number * new, source.photos, size, source.new)
+            started = time.perf_counter()
+            lake.source.list(lambda _: None)
+            bare.append(time.perf_counter() - started)
+            for name in STAGES:
+                cost, records = timed(lake, name)
+                costs[name].append(cost)
+                computed[name] = rows_computed(records)
+            check(lake, size + number * new)
+    rows = []
+    for name, taken in costs.items():
+        middle = sorted(taken, key=lambda cost: cost.seconds)[len(taken) // 2]
+        rows.append({"stage": name, "rows_computed": computed[name], **middle.row()})
+    return rows, measure.median(bare)
+
+
+def filled(scratch: Path, source: Made) -> Lake:
+    """A lake in the shape that maintenance gives it."""
+    lake = Lake(LakeTables(str(scratch / "lake")), source, Cluster())
+    started = time.perf_counter()
+    lake.fill()
+    made = time.perf_counter()
+    lake.maintain()
+    size = measure.size_mb(scratch)
+    print(
+        f"{source.count:,} images: made in {made - started:.0f} s, maintained in {time.perf_counter() - made:.0f} s, "
+        f"{size:,.0f} MB",
+        flush=True,
+    )
+    return lake
+
+
+@contextmanager
+def ray(lake: Lake) -> Iterator[None]:
+    """Ray runs before the clock starts."""
+    lake.cluster.connect()
+    try:
+        yield
+    finally:
+        lake.cluster.shutdown()
+
+
+def timed(lake: Lake, name: str) -> tuple[measure.Cost, dict[str, Record]]:
+    """The cost of the work inside one step."""
+    costs = []
+
+    def around(work: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the job says)
+        with measure.measured() as cost:
+            said = work()
+        costs.append(cost)
+        return said
+
+    records = lake.run(name, around)
+    return costs[0], records
+
+
+def rows_computed(records: dict[str, Record]) -> int | None:
+    """What the stage says of itself, the greatest of its assets."""
+    said = [record.metadata.get("rows_computed") for record in records.values()]
+    counts = [number for number in said if number is not None]
+    return max(counts) if counts else None
+
+
+def check(lake: Lake, count: int) -> None:
+    """Every table has a row for every image, scored and answered; ends the program where it has not."""
+    images = lake.tables.open(IMAGES)
+    wanted = {
+        "objects": lake.tables.open("objects").count_rows(),
+        "images": images.count_rows(),
+        "scored": images.count_rows("sharpness_rev = '1' and phash_rev = '1' and group_id is not null"),
+        "dataset": lake.tables.open("sft").count_rows(),
+        "predictions": lake.tables.open("predictions").count_rows("error is null"),
+    }
+    wrong = {name: found for name, found in wanted.items() if found != count}
+    if wrong:
+        raise SystemExit(f"after the refresh there should be {count:,} rows each: {wrong}")
+
+
+def append(scratch: Path, count: int) -> tuple[list[Row], list[Row]]:
+    """1% new images of real size: rows computed and bytes by stage, with the old images' files away."""
+    new = count // 100
+    old, fresh = pictures.drawn(40), pictures.drawn(new, first=1000)
+    lake = filled(scratch, Made(count, tuple(old), count, tuple(fresh)))
+    lake.source = Made(count + new, tuple(old), count, tuple(fresh))
+    data = Path(lake.tables.uri(IMAGES), "data")
+    blobs = [path for path in measure.files(data) if path.suffix == ".blob"]
+    away = sum(path.stat().st_size for path in blobs)
+    rows: list[Row] = []
+    before = measure.size_mb(scratch)
+    with ray(lake):
+        with moved_away(blobs, scratch / "away"):
+            for name in STAGES:
+                cost, records = timed(lake, name)
+                rows.append({"stage": name, "rows_computed": rows_computed(records), **cost.row()})
+        grown = measure.size_mb(scratch) - before
+        check(lake, count + new)
+    measure.show(f"{new:,} new images on {count:,}, {away / 1e6:,.0f} MB of old images moved away", rows)
+    objects = sum(len(photo) + 8 for photo in fresh) / measure.MB
+    disk = sum(row["disk_written_mb"] for row in rows)
+    most = max(row["rows_computed"] / new for row in rows if row["rows_computed"] is not None)
+    print(f"new objects: {objects:.2f} MB, the lake has grown by {grown:.2f} MB, written to the disk: {disk:.2f} MB")
+    return rows, [
+        measure.verdict("append 1%: rows computed / rows changed, greatest of all stages", most, 1.0, at_least=False),
+        measure.verdict("append 1%: MB written to the disk", disk, round(1.3 * objects + 1, 2), at_least=False),
+        measure.verdict("append 1%: MB that the lake has grown by", grown, round(1.3 * objects + 1, 2), at_least=False),
+    ]
+
+
+@contextmanager
+def moved_away(paths: list[Path], place: Path) -> Iterator[None]:
+    """Files that nobody can read meanwhile."""
+    place.mkdir()
+    for number, path in enumerate(paths):
+        shutil.move(path, place / str(number))
+    try:
+        yield
+    finally:
+        for number, path in enumerate(paths):
+            shutil.move(place / str(number), path)
+
+
+def judged(found: list[Row], bare: dict[int, float]) -> list[Row]:
+    """The targets: the largest lake against the smallest."""
+    seconds = {(row["images"], row["stage"]): row["seconds"] for row in found}
+    small, large = min(bare), max(bare)
+    targets = [
+        measure.verdict(
+            f"{name}: seconds at {large:,}, in those at {small:,}",
+            seconds[large, name] / seconds[small, name],
+            1.2,
+            at_least=False,
+        )
+        for name in BY_CHANGE
+    ]
+    for name in STAGES:
+        if name not in BY_CHANGE:
+            own = {size: seconds[size, name] - (bare[size] if name == "listing" else 0) for size in (small, large)}
+            slope = (own[large] - own[small]) / (large - small) * 1e6
+            what = f"{name}: seconds more per million rows" + (" beyond the bare listing" if name == "listing" else "")
+            targets.append(measure.verdict(what, slope, 10, at_least=False))
+    return targets
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Images per second: the ingest of this project, the decode limit of the machine, Ray Data, and the loop people write.
+
+`python bench/ingest.py --drawn 12000 --real 30000`: drawn photos of 800 x 600 pixels and about 100 KB, and the small
+real photos (256 x 256 pixels, 12 KB) of the test data where there are any (TEST_DATA), each file with a serial number
+after its end. The decode limit is Pillow decoding every file in full in as many processes as there are cores, reading
+the files, and doing nothing else. The project's job reads, decodes in full in a process that may die, hashes and stores
+the files' bytes; Ray Data decodes in full and stores pixels (a twelfth of the photos: it writes 40 times as many bytes);
+the loop opens and calls `verify()`, which decodes nothing, collects the bytes and writes Lance once at the end.
+Everybody reads from the page cache, and Ray runs before the clock starts. What was stored is compared with the files.
+"""
+
+import hashlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lance
+import measure
+import pictures
+import processes
+import pyarrow as pa
+import pyarrow.parquet as pq
+from driver import local_ray, run_step
+from PIL import Image
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.object_store import open_source
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.job import list_objects, store_images
+from mm_assets.ingest.tables import IMAGES
+from mm_assets.lineage.refs import Final, Step
+from mm_assets.settings import IngestSettings, S3Settings
+
+ROUNDS = 2
+Work = Callable[[Path, Path], measure.Cost]
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    options = measure.parser(__doc__, "ingest", drawn=12_000, real=30_000).parse_args()
+    found, targets = {}, []
+    for name, count, photos in (
+        ("drawn photos, 800 x 600, about 100 KB", options.drawn, pictures.drawn(40)),
+        ("real photos, 256 x 256, 12 KB", options.real, pictures.real()),
+    ):
+        if not count or not photos:
+            print(f"{name}: left out (TEST_DATA is not set)")
+            continue
+        with tempfile.TemporaryDirectory(prefix="bench-ingest-", dir=options.scratch) as scratch:
+            found[name] = rows = compared(Path(scratch), photos, count)
+        measure.show(f"{count:,} {name}", rows)
+        targets += judged(name.partition(",")[0], rows)
+    measure.show("targets", targets)
+    packages = measure.versions("pylance", "ray", "pyarrow", "pillow")
+    measure.save(options.json, {"versions": packages, "ingest": found, "targets": targets}, options)
+
+
+def compared(scratch: Path, photos: list[bytes], count: int) -> list[dict[str, Any]]:
+    """Every way, the limit before and after the project: the machine may not be equally fast all the time."""
+    ways = [
+        Way("the decode limit (Pillow, a process per core)", limit, ROUNDS),
+        Way("this project (store_images on Ray)", project, ROUNDS),
+        Way("the loop (open, verify, Lance at the end)", loop, ROUNDS),
+        Way("ray.data.read_images().write_parquet()", by_ray_data, 1, share=12),
+    ]
+    for number in range(ROUNDS):
+        for way in ways:
+            if number < way.rounds:
+                way.costs.append(measured(way, scratch, photos, count // way.share))
+    return [way.row(count // way.share) for way in ways]
+
+
+@dataclass
+class Way:
+    """One way, how often it is taken, for which share of the photos, and what it cost."""
+
+    name: str
+    work: Work
+    rounds: int
+    share: int = 1
+    costs: list[measure.Cost] = field(default_factory=list)
+
+    def row(self, count: int) -> dict[str, Any]:
+        """The best of its rounds."""
+        best = min(self.costs, key=lambda cost: cost.seconds)
+        return {
+            "way": self.name,
+            "images": count,
+            "seconds": round(best.seconds, 2),
+            "images_per_second": round(count / best.seconds, 1),
+            "disk_written_mb": round(best.disk_written_mb, 1),
+        }
+
+
+def measured(way: Way, scratch: Path, photos: list[bytes], count: int) -> measure.Cost:
+    """One round: what was stored is compared, and removed."""
+    source, out = scratch / f"source-{count}", scratch / "out"
+    if not source.exists():
+        pictures.write_folder(source, photos, count)
+    cost = way.work(source, out)
+    check(way.name, source, out)
+    shutil.rmtree(out, ignore_errors=True)
+    print(f"{way.name}: {cost.seconds:.1f} s", flush=True)
+    return cost
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check(name: str, source: Path, out: Path) -> None:
+    """Compare what a way stored with the files, by digest; Ray Data stores pixels, of which the number is compared."""
+    if not out.exists():
+        return
+    stored: object
+    wanted: object
+    if next(out.glob("*.parquet"), None):
+        stored, wanted = pq.ParquetDataset(out).read(columns=["path"]).num_rows, len(measure.files(source))
+    else:
+        wanted = {path.relative_to(source).as_posix(): digest(path.read_bytes()) for path in measure.files(source)}
+        ds = lance.dataset(str(out / f"{IMAGES}.lance"))
+        found: dict[str, str] = {}
+        binary = {"blob_handling": "all_binary"}
+        for batch in ds.scanner(columns=["image_id", "image"], batch_size=512, **binary).to_batches():
+            pairs = zip(batch["image_id"].to_pylist(), batch["image"], strict=True)
+            found |= {key: digest(data.as_buffer()) for key, data in pairs}
+        stored = found
+    if stored != wanted:
+        raise SystemExit(f"{name}: what was stored is not what the folder has")
+
+
+def limit(source: Path, _: Path) -> measure.Cost:
+    """Read and decode all files in full."""
+    paths = [str(path) for path in measure.files(source)]
+    with processes.ready(import_plugins) as pool, measure.measured() as cost:
+        list(pool.map(decode, paths, chunksize=32))
+    return cost
+
+
+def import_plugins() -> None:
+    """Not in the time of the first image."""
+    Image.init()
+
+
+def decode(path: str) -> None:
+    """Decode one file to its pixels, and forget them."""
+    with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
+        image.load()
+
+
+def project(source: Path, out: Path) -> measure.Cost:
+    """The step of `image_table`, on an empty lake; the listing was made before."""
+    tables, cluster, costs = LakeTables(str(out)), Cluster(), []
+    place = open_source(str(source), S3Settings())
+    cluster.connect()
+
+    def store(step: Step) -> Final:
+        with measure.measured() as cost:
+            final = store_images(step, tables, cluster, place, IngestSettings())
+        costs.append(cost)
+        return final
+
+    try:
+        run_step(tables, lambda step: list_objects(step, tables, place, "bench"), "raw_images")
+        run_step(tables, store, "image_table", inputs=("raw_images",))
+    finally:
+        cluster.shutdown()
+    return costs[0]
+
+
+def by_ray_data(source: Path, out: Path) -> measure.Cost:
+    """Ray's own way; the paths stay with the pixels."""
+    with local_ray(True):
+        import ray
+
+        ray.data.range(100).map_batches(lambda batch: batch).materialize()  # its workers are up
+        with measure.measured() as cost:
+            ray.data.read_images(str(source), include_paths=True).write_parquet(str(out))
+    return cost
+
+
+def loop(source: Path, out: Path) -> measure.Cost:
+    """One process, one file after the other."""
+    with measure.measured() as cost:
+        rows = []
+        for path in sorted(source.rglob("*.jpg")):
+            data = path.read_bytes()
+            with Image.open(io.BytesIO(data)) as image:
+                image.verify()
+                width, height = image.size
+            key = path.relative_to(source).as_posix()
+            rows.append({"image_id": key, "image": data, "width": width, "height": height, "label": path.parent.name})
+        lance.write_dataset(pa.Table.from_pylist(rows), str(out / f"{IMAGES}.lance"))
+    return cost
+
+
+def judged(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The targets."""
+    most, ours, written, _ = (row["images_per_second"] for row in rows)
+    return [
+        measure.verdict(f"{name}: of the decode limit", ours / most, 0.8, at_least=True),
+        measure.verdict(f"{name}: times faster than the loop", ours / written, 3, at_least=True),
+    ]
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    main()
+    print(f"{time.perf_counter() - started:.0f} s in all")

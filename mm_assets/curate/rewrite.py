@@ -1,0 +1,106 @@
+"""Bring `sft.lance` up to other rows: what differs is written as new fragments, piece by piece, for one commit."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.curate.summary import COUNTED, can_learn
+from mm_assets.curate.tables import SFT, SFT_SCHEMA
+from mm_assets.engines.lance_changes import difference
+from mm_assets.engines.lance_commits import put_rows, rows_by_id
+from mm_assets.engines.lance_tables import LakeTables, write_fragments
+from mm_assets.lineage.refs import Step
+
+if TYPE_CHECKING:
+    import lance
+
+KEY = "example_id"
+# Rows that wait in memory to be written.
+MOST_WAITING = 50_000
+
+
+class Rewrite:
+    """The difference between the table at one version and the rows that it should have.
+
+    Args:
+        step: for the commit that creates a table that is not there yet.
+        tables: the lake.
+        whole: whether rows that are not given (see `add`) are to go.
+    """
+
+    def __init__(self, step: Step, tables: LakeTables, *, whole: bool) -> None:
+        self._step, self._tables = step, tables
+        self._ds = tables.open(SFT) if tables.exists(SFT) else None
+        self.version = self._ds.version if self._ds else 0
+        columns = [KEY, *COUNTED]
+        empty = pa.schema(
+            [*(SFT_SCHEMA.field(name) for name in columns), pa.field("_rowid", pa.uint64())]
+        ).empty_table()
+        self._before = self._ds.scanner(columns=columns, with_row_id=True).to_table() if self._ds else empty
+        self._stays = np.full(self._before.num_rows, not whole)
+        self._written: list[pa.Table] = []
+        self._waiting = [SFT_SCHEMA.empty_table()]
+        self._fragments: list[lance.FragmentMetadata] = []
+
+    def places(self, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Where the keys stand in the table; null for those that it has not."""
+        return pc.index_in(keys, self._before[KEY])
+
+    def remove(self, places: pa.ChunkedArray) -> None:
+        """Take rows out for good."""
+        self._stays[places.drop_null().to_numpy()] = False
+
+    def add(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
+        """Rows that the table should have, and where they stand in it now."""
+        there = places.drop_null()
+        changed, _ = difference(self._rows(there), rows, KEY)
+        written = pc.is_in(rows[KEY], pa.array(changed, pa.string()))
+        self._stays[there.to_numpy()] = True
+        self._stays[places.filter(written).drop_null().to_numpy()] = False
+        new = rows.filter(written)
+        self._written.append(new.select([KEY, *COUNTED]))
+        self._waiting.append(new)
+        # A table is not created before it is known that it will hold something to learn from.
+        if sum(table.num_rows for table in self._waiting) >= MOST_WAITING and (self._ds or can_learn(self.counted)):
+            self._write()
+
+    def _rows(self, places: pa.ChunkedArray) -> pa.Table:
+        if self._ds is None or not len(places):
+            return SFT_SCHEMA.empty_table()
+        return rows_by_id(self._ds, self._before["_rowid"].take(places), SFT_SCHEMA.names).select(SFT_SCHEMA.names)
+
+    def _write(self) -> None:
+        if self._ds is None:
+            self._ds = self._tables.open_or_create(SFT, SFT_SCHEMA, self._step.properties(["sft_dataset"], 0))
+        rows = pa.concat_tables(self._waiting)
+        self._waiting = [rows.slice(0, 0)]
+        if rows.num_rows:
+            self._fragments += write_fragments(self._tables, SFT, rows.cast(pa.schema(list(self._ds.schema))))
+
+    def finish(self) -> None:
+        """Write what still waits."""
+        self._write()
+
+    @property
+    def counted(self) -> pa.Table:
+        """The columns that are counted, of all rows that the table will have (so far)."""
+        stays = self._before.filter(pa.array(self._stays))
+        return pa.concat_tables([stays.select(COUNTED), *(table.select(COUNTED) for table in self._written)])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows that are computed, reused and removed."""
+        new = sum(table.num_rows for table in self._written)
+        replaced = sum(pc.sum(pc.is_in(table[KEY], self._gone)).as_py() or 0 for table in self._written)
+        stays = int(self._stays.sum())
+        return {"rows_computed": new, "rows_reused": stays, "rows_removed": len(self._gone) - replaced}
+
+    @property
+    def _gone(self) -> pa.ChunkedArray:
+        return self._before[KEY].filter(pa.array(~self._stays))
+
+    def operation(self, ds: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
+        """Take out the rows that go or are replaced, and put in the others; None where nothing differs."""
+        return put_rows(ds, KEY, self._gone.to_pylist(), self._fragments)

@@ -1,0 +1,129 @@
+"""Which versions must stay: those that production, a live checkpoint, a recent materialization or a refresh needs.
+
+Everything else may go. Nothing here opens a table: see `job`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mm_assets.lineage.refs import LanceRef, Record, tag_name, version_of, walk
+
+# Why versions stay, for those who look at the report.
+LAST, CHECKPOINT, WATERMARK = "a recent materialization", "a live checkpoint", "a watermark"
+LAST_COMMIT = "the last commit of a run"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Versions that stay, by table, each with what needs it."""
+
+    reasons: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def add(self, ref: LanceRef, reason: str) -> None:
+        """The first reason is remembered."""
+        self.reasons.setdefault(ref.table, {}).setdefault(ref.version, reason)
+
+    def of(self, table: str) -> dict[int, str]:
+        """Reasons by version."""
+        return self.reasons.get(table, {})
+
+
+@dataclass(frozen=True)
+class Live:
+    """A checkpoint that is in production, or the newest: its digest, and the data versions that it was made from."""
+
+    digest: str
+    inputs: Mapping[str, str]
+
+
+def needed(history: Mapping[str, Record], ids: Mapping[str, str], live: Iterable[Live], keep_last: int) -> Kept:
+    """The versions that must stay.
+
+    Args:
+        history: all materializations by id, oldest first.
+        ids: the id of each table as it is now; versions of a table that was dropped since are no concern.
+        live: the checkpoints that are alive.
+        keep_last: so many materialized versions of each asset stay.
+
+    Raises:
+        RefusalError: the history has lost a record that a live checkpoint was made from.
+    """
+    kept = Kept()
+    here = [record for record in history.values() if ids.get(record.ref.table) == record.ref.table_id]
+    for own in _by_asset(here).values():
+        for ref in list(dict.fromkeys(record.ref for record in reversed(own)))[:keep_last]:
+            kept.add(ref, LAST)
+        for table, version in own[-1].watermarks.items():
+            if table in ids:  # other watermarks name no version of their own
+                kept.add(LanceRef(table, ids[table], version), WATERMARK)
+    for checkpoint in live:
+        for ref in _inputs(checkpoint, history, ids):
+            kept.add(ref, f"{CHECKPOINT} ({checkpoint.digest})")
+    return kept
+
+
+def last_commits(commits: Sequence[tuple[int, str]], record: Record | None, tables: Collection[str]) -> set[int]:
+    """Commits of an asset that tell the next run where to go on, and whether two runs wrote the asset at once.
+
+    Args:
+        commits: version and run of each, oldest first.
+        record: the newest of the asset.
+        tables: names; a watermark with another name is a version of the asset's own table.
+
+    Returns:
+        Versions: of the commits that came after the record the last one, and the last of another run than that; the
+        last one of another run that fell between the record's watermark and its version.
+    """
+    done = record.ref.version if record else 0
+    last = {run: number for number, run in commits if number > done}
+    kept = set(sorted(last.values())[-2:])
+    if record:
+        own = [v for name, v in record.watermarks.items() if name == record.ref.table or name not in tables]
+        others = [number for number, run in commits if min(own, default=done) < number < done and run != record.run_id]
+        kept.update(others[-1:])
+    return kept
+
+
+def _by_asset(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.asset, []).append(record)
+    return found
+
+
+def _inputs(live: Live, history: Mapping[str, Record], ids: Mapping[str, str]) -> Iterable[LanceRef]:
+    """What the registry says that it was made from, and what its newest record leads back to."""
+    for data_version in live.inputs.values():
+        table, _, rest = data_version.partition(":")
+        if ids.get(table, "").startswith(rest.partition("@")[0]):
+            yield LanceRef(table, ids[table], version_of(data_version))
+    of_it = [record for record in history.values() if record.metadata.get("digest") == live.digest]
+    made = [record for record in of_it if record.asset == "llava_checkpoint"]
+    for record in walk(made[-1], history) if made else ():
+        if ids.get(record.ref.table) == record.ref.table_id:
+            yield record.ref
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A tag of a table, and the version that it protects."""
+
+    name: str
+    version: int
+
+
+def let_go(records: Iterable[Record], tags: Sequence[Tagged], kept: Mapping[int, str]) -> dict[str, Record]:
+    """Tags to withdraw, with the record that each of them stands for.
+
+    Args:
+        records: of the table that has the tags.
+        tags: of the table; one that names no materialization (production, a person's own) protects its version.
+        kept: reasons by version.
+    """
+    named = {tag_name(record.asset, record.ref.version): record for record in records}
+    others = {tag.version for tag in tags if tag.name not in named}
+    return {
+        tag.name: named[tag.name]
+        for tag in sorted(tags, key=lambda tag: (tag.version, tag.name))
+        if tag.name in named and tag.version not in kept and tag.version not in others
+    }

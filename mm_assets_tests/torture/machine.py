@@ -1,0 +1,386 @@
+"""A lake under every change that it can meet, against an oracle: after each step every table holds what it must.
+
+The stages run in this process, without Ray; a crash is an exception that nothing catches, before or after a commit of
+any table.
+"""
+
+import io
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from PIL import Image as Picture
+
+from mm_assets.engines.folder_source import FolderSource, stat_file
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, records
+from mm_assets.engines.questions import Answer
+from mm_assets.engines.sandbox import DecodeLimits
+from mm_assets.images import ImageInfo, decode
+from mm_assets.ingest import worker
+from mm_assets.lineage.refs import Record
+from mm_assets.reasons import reasons
+from mm_assets.score.scorers import Scorer, Values
+from mm_assets.upkeep.job import maintain
+from mm_assets_tests.torture import stages
+from mm_assets_tests.torture.checks import consistent, recorded
+from mm_assets_tests.torture.oracle import Cell, File, Image, Oracle, settle
+from mm_assets_tests.torture.races import SHARP, quietly
+from mm_assets_tests.torture.scene import CORRUPT, Scene, furnish, picture
+from mm_assets_tests.torture.stages import INGEST, LIST, PREDICT, SCORE, STAGES
+from mm_assets_tests.torture.workers import NAMES, Checksums, crc
+
+# So few names that changes meet, and fewer than speak against a place where none of them can be read.
+NAMED = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
+# So few pictures that two images may have the same bytes.
+PICTURES = st.integers(0, 5)
+REVISIONS = st.sampled_from(["1", "2"])
+MAINTENANCE = "maintenance"
+# The last commit of an operation that a crash may come at, counted from its first.
+LAST = 8
+
+
+class Crash(BaseException):
+    """The end of a process, as far as that goes in this one."""
+
+
+class InPlace:
+    """In place of the decoder's process."""
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self._max_pixels = limits.max_pixels
+
+    def inspect(self, data: bytes) -> ImageInfo:
+        return decode(data, self._max_pixels)[1]
+
+
+@dataclass
+class Calls:
+    """What was read, scored and answered since it was last asked for, and which pictures fail."""
+
+    seen: Counter[Any] = field(default_factory=Counter)
+    sick: set[bytes] = field(default_factory=set)
+
+    def taken(self) -> Counter[Any]:
+        """What there was; counts from here anew."""
+        seen, self.seen = self.seen, Counter()
+        return seen
+
+
+def pixels_of(data: bytes) -> bytes:
+    """The pixels of a file."""
+    return Picture.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+class LakeMachine(RuleBasedStateMachine):
+    """Rules change the source, the scorers and what fails, run stages, crash them, and put the lake into shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.scene = Scene(self.folder / "source")
+        self.tables = LakeTables(str(self.folder / "lake"))
+        self.oracle, self.calls = Oracle(), Calls()
+        self.revisions = dict.fromkeys(NAMES, "1")
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(worker, "DecodeSandbox", InPlace)
+        self.patch.setattr(stages, "Checksums", _answering(self.calls))
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    @initialize(number=PICTURES)
+    def begin(self, number: int) -> None:
+        furnish(self.tables)
+        self.add("a.png", number)
+
+    # What changes.
+
+    @rule(name=NAMED, number=PICTURES)
+    def add(self, name: str, number: int) -> None:
+        """A new object, or another picture in place of one."""
+        self._put(name, picture(number))
+
+    @rule(name=NAMED)
+    def corrupt(self, name: str) -> None:
+        self._put(name, CORRUPT)
+
+    @precondition(lambda self: len(self.oracle.source) > 1)
+    @rule(name=NAMED)
+    def remove(self, name: str) -> None:
+        if name in self.oracle.source:
+            (self.scene.folder / name).unlink()
+            del self.oracle.source[name]
+
+    @rule(name=NAMED)
+    def touch(self, name: str) -> None:
+        """The same bytes at another time."""
+        if name in self.oracle.source:
+            self._put(name, self.oracle.source[name].data)
+
+    @rule(name=st.sampled_from(NAMES), revision=REVISIONS)
+    def revise(self, name: str, revision: str) -> None:
+        self.revisions[name] = revision
+
+    @rule(number=PICTURES)
+    def sicken(self, number: int) -> None:
+        """A picture on which `luck` and the answers fail from now on."""
+        self.calls.sick.add(pixels_of(picture(number)))
+
+    @rule()
+    def heal(self) -> None:
+        """It could work now; only a retry finds out."""
+        self.calls.sick.clear()
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.scene.put(name, data)
+        etag, _ = stat_file(bytes(self.scene.folder / name))
+        assert etag is not None
+        self.oracle.put(name, File(etag, data, None if data == CORRUPT else pixels_of(data)))
+
+    # What follows.
+
+    @rule(stage=st.sampled_from(STAGES), retry=st.booleans())
+    def run(self, stage: str, retry: bool) -> None:
+        self._run(stage, retry=retry)
+
+    @rule(retry=st.booleans())
+    def run_all(self, retry: bool) -> None:
+        for stage in STAGES:
+            self._run(stage, retry=retry)
+
+    @rule()
+    def maintain(self) -> None:
+        maintain(self.tables, SHARP, uuid.uuid4().hex, lambda line: None)
+
+    @rule(
+        what=st.sampled_from([*STAGES, MAINTENANCE]),
+        retry=st.booleans(),
+        number=st.integers(1, LAST),
+        made=st.booleans(),
+    )
+    def crash(self, what: str, retry: bool, number: int, made: bool) -> None:
+        """The process ends at a commit, which is made or not."""
+        with self._crashing(number, made=made):
+            if what == MAINTENANCE:
+                self.maintain()
+            else:
+                self._run(what, retry=retry)
+
+    def _run(self, stage: str, *, retry: bool) -> None:
+        if any(asset not in self._newest() for asset in stages.INPUTS[stage]):
+            return
+        run = {LIST: self._list, INGEST: self._ingest, SCORE: self._score, PREDICT: self._predict}
+        run[stage](retry)
+
+    def _list(self, retry: bool) -> None:
+        after = self.oracle.listing()
+        self._do(LIST, retry, self.oracle.listed, after, Counter(), self._objects)
+
+    def _ingest(self, retry: bool) -> None:
+        pinned = self.tables.open_at(self._newest()["raw_images"].ref).to_table(columns=["image_id", "etag"])
+        listed = dict(zip(pinned["image_id"].to_pylist(), pinned["etag"].to_pylist(), strict=True))
+        after, reads = self.oracle.ingest(listed, retry=retry)
+        self._do(INGEST, retry, self.oracle.images, after, reads, self._images)
+
+    def _score(self, retry: bool) -> None:
+        pinned = self._newest()["image_table"].ref.version
+        born = self.tables.open("images").to_table(columns=["image_id", "_row_created_at_version"]).to_pylist()
+        names = [row["image_id"] for row in born if row["_row_created_at_version"] <= pinned]
+        after, seen = self.oracle.score(names, self.revisions, self._cell, retry=retry)
+        self._do(SCORE, retry, self.oracle.images, after, seen, self._images)
+
+    def _predict(self, retry: bool) -> None:
+        ds = self.tables.open_at(self._newest()["image_table"].ref)
+        rows = {
+            row["image_id"]: Image(row["etag"], row["sha256"], row["error"])
+            for row in ds.to_table(columns=["image_id", "etag", "sha256", "error"]).to_pylist()
+        }
+        after, asked = self.oracle.predict(rows, self._answer, retry=retry)
+        self._do(PREDICT, retry, self.oracle.predictions, after, asked, self._predictions)
+
+    def _do(
+        self,
+        stage: str,
+        retry: bool,
+        before: dict[Any, Any],
+        after: dict[Any, Any],
+        calls: Counter[Any],
+        look: Callable[[], dict[Any, Any]],
+    ) -> None:
+        """Run a stage: it makes `after` of `before` by these calls, or, where it crashes, a part of both."""
+        known, before = self._versions(stage), dict(before)
+        self.calls.taken()
+        try:
+            quietly(self._work(retry), [stage])
+        except Crash:
+            found = look()
+            assert not (wrong := settle(before, after, found)), wrong
+            assert self.calls.taken() <= calls
+            self._adopt(stage, found)
+            raise
+        assert self.calls.taken() == calls
+        self._adopt(stage, after)
+        if not calls and after == before and known is not None:
+            assert self._versions(stage) == known or self._adds_columns(stage, known), "nothing to do made a version"
+
+    def _adopt(self, stage: str, found: dict[Any, Any]) -> None:
+        if stage == PREDICT:
+            self.oracle.predictions = found
+        elif stage == LIST:
+            self.oracle.listed = found
+        else:
+            self.oracle.images = found
+
+    def _work(self, retry: bool) -> stages.Work:
+        source = _counting(self.calls, str(self.scene.folder))
+        scorers = tuple(_scoring(self.calls, name, revision) for name, revision in self.revisions.items())
+        return stages.Work(self.tables, source, scorers, retry)
+
+    def _cell(self, name: str, revision: str, pixels: bytes) -> Cell:
+        if name == "luck" and pixels in self.calls.sick:
+            return Cell(revision, None, "ValueError: sick")
+        return Cell(revision, _value(name, revision, pixels), None)
+
+    def _answer(self, pixels: bytes) -> str:
+        return "error" if pixels in self.calls.sick else "answer"
+
+    @contextmanager
+    def _crashing(self, number: int, *, made: bool) -> Iterator[None]:
+        commit, count = lance.LanceDataset.commit, 0
+
+        def crashing(*arguments: Any, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number and not made:
+                raise Crash
+            done = commit(*arguments, **named)
+            if count == number:
+                raise Crash
+            return done
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lance.LanceDataset, "commit", staticmethod(crashing))
+            with suppress(Crash):
+                yield
+
+    # What is there.
+
+    def _newest(self) -> dict[str, Record]:
+        return last_records(self.tables, list(records(self.tables).values()))
+
+    def _versions(self, stage: str) -> int | None:
+        table = {LIST: "objects", PREDICT: "predictions"}.get(stage, "images")
+        return int(self.tables.open(table).version) if self.tables.exists(table) else None
+
+    def _adds_columns(self, stage: str, known: int) -> bool:
+        return stage == SCORE and "crc_rev" not in self.tables.open("images", known).schema.names
+
+    def _rows(self, table: str) -> list[dict[str, Any]]:
+        if not self.tables.exists(table):
+            return []
+        rows: list[dict[str, Any]] = self.tables.open(table).to_table().to_pylist()
+        return rows
+
+    def _objects(self) -> dict[str, str]:
+        return _unique((row["image_id"], row["etag"]) for row in self._rows("objects"))
+
+    def _images(self) -> dict[str, Image]:
+        return _unique((row["image_id"], _image(row)) for row in self._rows("images"))
+
+    def _predictions(self) -> dict[tuple[str, str | None], str]:
+        rows = self._rows("predictions")
+        assert all(row["answer"] in (None, row["sha256"]) for row in rows), "an answer about other bytes"
+        return _unique(((row["image_id"], row["sha256"]), _said(row)) for row in rows)
+
+    @invariant()
+    def every_table_holds_what_it_must(self) -> None:
+        assert self._objects() == self.oracle.listed
+        assert self._images() == self.oracle.images
+        assert self._predictions() == self.oracle.predictions
+
+
+class Settling(LakeMachine):
+    """As above; at the end everything runs once more, and the lake is looked through."""
+
+    def teardown(self) -> None:
+        try:
+            if self.oracle.source:
+                self.run_all(retry=False)
+                self.every_table_holds_what_it_must()
+                assert not (found := recorded(self.tables)), found
+                assert not (found := consistent(self.tables)).unreadable, found
+        finally:
+            super().teardown()
+
+
+def _unique(pairs: Any) -> dict[Any, Any]:
+    found = list(pairs)
+    assert len(dict(found)) == len(found), f"a key is there twice: {found}"
+    return dict(found)
+
+
+def _image(row: dict[str, Any]) -> Image:
+    reason = reasons(pa.array([row["error"]], pa.string()))[0].as_py()
+    cells = {
+        name: Cell(row[f"{name}_rev"], row[name], row[f"{name}_error"])
+        for name in NAMES
+        if row.get(f"{name}_rev") is not None
+    }
+    return Image(row["etag"], row["sha256"], reason, cells)
+
+
+def _said(row: dict[str, Any]) -> str:
+    if row["error"] is None:
+        return "answer"
+    return "no image" if row["error"].startswith("no image") else "error"
+
+
+def _value(name: str, revision: str, pixels: bytes) -> int:
+    return crc(pixels, f"{name} {revision}")
+
+
+def _scoring(calls: Calls, name: str, revision: str) -> Scorer:
+    def function(image: Picture.Image) -> Values:
+        pixels = image.tobytes()
+        calls.seen[name, pixels] += 1
+        if name == "luck" and pixels in calls.sick:
+            raise ValueError("sick")
+        return {name: _value(name, revision, pixels)}
+
+    return Scorer(name, revision, {name: pa.int64()}, function, "")
+
+
+def _answering(calls: Calls) -> type[Checksums]:
+    class Counted(Checksums):
+        def __call__(self, rows: pa.Table) -> list[Answer]:
+            stored = [pixels_of(data) for data in self._images.stored(rows)]
+            calls.seen.update(stored)
+            answers = super().__call__(rows)
+            return [
+                Answer(answer.image_id, error="ValueError: sick") if pixels in calls.sick else answer
+                for answer, pixels in zip(answers, stored, strict=True)
+            ]
+
+    return Counted
+
+
+def _counting(calls: Calls, folder: str) -> FolderSource:
+    class Counted(FolderSource):
+        def read(self, source_uri: str, max_bytes: int) -> bytes:
+            calls.seen[source_uri] += 1
+            return super().read(source_uri, max_bytes)
+
+    return Counted(folder)

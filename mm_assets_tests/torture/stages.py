@@ -1,0 +1,101 @@
+"""The stages that write in batches, as steps: small batches, scores and answers that can be checked against the bytes.
+
+What a step pins and how it publishes is the assets' own; what is missing is Dagster around it.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from mm_assets.engines import answering
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, own_commit, records
+from mm_assets.engines.object_store import Source
+from mm_assets.engines.publication import publish
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.ingest.job import list_objects, store_images
+from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.predict.job import predict
+from mm_assets.score.job import compute_scores
+from mm_assets.score.scorers import Scorer
+from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
+from mm_assets_tests.torture.workers import NAMES, Checksums, scorer
+
+# Rows between two commits: a few, so that there are many.
+BATCH_ROWS = 4
+LIST, INGEST, SCORE, PREDICT = "list", "ingest", "score", "predict"
+STAGES = (LIST, INGEST, SCORE, PREDICT)
+ASSETS = {LIST: "raw_images", INGEST: "image_table", PREDICT: "batch_predictions"}
+INPUTS = {LIST: [], INGEST: ["raw_images"], SCORE: ["image_table"], PREDICT: ["image_table", "evaluation"]}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps need.
+
+    Args:
+        tables: the lake.
+        source: of the images.
+        scorers: that run.
+        retry_errors: what the jobs are told.
+    """
+
+    tables: LakeTables
+    source: Source
+    scorers: tuple[Scorer, ...] = field(default_factory=lambda: both("1"))
+    retry_errors: bool = False
+
+
+def both(revision: str) -> tuple[Scorer, ...]:
+    """The two scorers at a revision."""
+    return tuple(scorer(name, revision) for name in NAMES)
+
+
+Job = Callable[[Step], dict[str, Final]]
+
+
+def run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None] = lambda word: None) -> list[Record]:
+    """Materialize a stage; `say` hears when its inputs are `pinned`, and when it comes to `publish`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answering, "Answerer", Checksums)
+        return _run(work, cluster, stage, say)
+
+
+def _run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None]) -> list[Record]:
+    tables, retry = work.tables, work.retry_errors
+    ingest = IngestSettings(batch_rows=BATCH_ROWS, error_budget=1.0)
+    score = ScoreSettings(batch_rows=BATCH_ROWS, error_budget=1.0)
+    settings = PredictSettings(batch_rows=BATCH_ROWS, error_budget=1.0)
+
+    def job(step: Step) -> dict[str, Final]:
+        if stage == LIST:
+            return {"raw_images": list_objects(step, tables, work.source, "me")}
+        if stage == INGEST:
+            return {"image_table": store_images(step, tables, cluster, work.source, ingest, retry_errors=retry)}
+        if stage == SCORE:
+            return compute_scores(step, tables, cluster, list(work.scorers), score, retry_errors=retry)
+        return {"batch_predictions": predict(step, tables, cluster, settings, retry_errors=retry)}
+
+    codes = {scorer.asset: scorer.revision for scorer in work.scorers} if stage == SCORE else {ASSETS[stage]: "1"}
+    return _step(tables, job, codes, say, INPUTS[stage])
+
+
+def _step(
+    tables: LakeTables,
+    job: Job,
+    codes: dict[str, str],
+    say: Callable[[str], None],
+    inputs: Sequence[str],
+) -> list[Record]:
+    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in codes}
+    history = records(tables)
+    newest = last_records(tables, list(history.values()))
+    pins = {name: newest[name] for name in inputs}
+    step = Step(uuid.uuid4().hex, next(iter(codes)), codes, pins, history, own, lambda line: None)
+    say("pinned")
+    finals = job(step)
+    say("publish")
+    return [publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()]
