@@ -190,14 +190,15 @@ def versions(*packages: str) -> dict[str, str]:
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as a table of the first row's columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([_text(row.get(name)) for name in names] for row in rows)]
+    cells = [names, *([text(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     print(f"\n{title}")
     for line in cells:
-        print("  ".join(_placed(text, width) for text, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(_placed(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _text(value: Any) -> str:  # noqa: ANN401  (a cell)
+def text(value: Any) -> str:  # noqa: ANN401  (a cell)
+    """A cell of a table."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -205,8 +206,8 @@ def _text(value: Any) -> str:  # noqa: ANN401  (a cell)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _placed(text: str, width: int) -> str:
-    return text.rjust(width) if text[:1].isdigit() or text in {"-", ""} or text.startswith("-") else text.ljust(width)
+def _placed(cell: str, width: int) -> str:
+    return cell.rjust(width) if cell[:1].isdigit() or cell[:1] in {"-", ""} else cell.ljust(width)
 
 
 def save(path: Path, said: Mapping[str, Any], options: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from mm_assets.settings import CurateSettings
 
 ASSET = "sft_dataset"
 # Images that become Python objects at once, and more where a near-duplicate group is larger.
-CHUNK_ROWS = 2_000
+CHUNK_ROWS = 2_500
 
 
 def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer]) -> Final:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lance_commits import commit, put_rows, rows_by_id
-from mm_assets.engines.lance_tables import LakeTables, write_fragments
+from mm_assets.engines.lance_tables import GoneError, LakeTables, write_fragments
 from mm_assets.lineage.refs import LanceRef
 
 
@@ -64,9 +64,7 @@ def older(tables: LakeTables, ref: LanceRef, since: int | None) -> lance.LanceDa
         return None
     try:
         return tables.open_at(LanceRef(ref.table, ref.table_id, since))
-    except (OSError, ValueError) as error:
-        if "not found" not in str(error).lower():
-            raise
+    except GoneError:
         return None
 
 
@@ -92,12 +90,27 @@ def difference(current: pa.Table, desired: pa.Table, key: str) -> tuple[list[str
 
 
 def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
-    if pa.types.is_nested(left.type):  # compute has no comparison of lists and structs
-        pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
-        return np.fromiter((a != b for a, b in pairs), dtype=bool, count=len(left))
-    unequal = pc.fill_null(pc.not_equal(left, right), False)
-    one_null = pc.xor(pc.is_null(left), pc.is_null(right))
-    return pc.or_(unequal, one_null).to_numpy()
+    return _unlike(left.combine_chunks(), right.combine_chunks())
+
+
+def _unlike(left: pa.Array, right: pa.Array) -> np.ndarray:
+    """Which rows differ, shape (n,); of lists and structs too, which have no comparison of their own."""
+    if pa.types.is_list(left.type):
+        return _unlike_lists(left, right)
+    one_null = pc.xor(pc.is_null(left), pc.is_null(right)).to_numpy(zero_copy_only=False)
+    if pa.types.is_struct(left.type):
+        fields = zip(left.flatten(), right.flatten(), strict=True)
+        return np.logical_or.reduce([one_null, *(_unlike(*pair) for pair in fields)])
+    return one_null | pc.fill_null(pc.not_equal(left, right), False).to_numpy(zero_copy_only=False)
+
+
+def _unlike_lists(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
+    lengths = [pc.fill_null(pc.list_value_length(array), -1).to_numpy() for array in (left, right)]
+    found = lengths[0] != lengths[1]
+    same = np.flatnonzero(~found)
+    items = _unlike(left.take(pa.array(same)).flatten(), right.take(pa.array(same)).flatten())
+    found[np.repeat(same, lengths[0][same].clip(0))[items]] = True
+    return found
 
 
 @dataclass

@@ -19,7 +19,7 @@ FULL = 0.5
 # So many of its rows removed, a full fragment is written anew without them.
 MAX_REMOVED = 0.1
 # What one batch of rows takes while it is copied.
-BATCH_BYTES, BATCH_ROWS = 16 * 2**20, 8192
+BATCH_BYTES, BATCH_ROWS = 4 * 2**20, 8192
 # Times that the rest of a table is planned again after another writer came first.
 TRIES = 3
 

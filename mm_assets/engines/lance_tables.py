@@ -25,6 +25,10 @@ def key_field(name: str) -> pa.Field:
     return pa.field(name, pa.string(), nullable=False, metadata=KEY)
 
 
+class GoneError(RefusalError):
+    """A version was removed."""
+
+
 @dataclass(frozen=True)
 class LakeTables:
     """The tables and models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
@@ -70,9 +74,17 @@ class LakeTables:
         """A pinned version.
 
         Raises:
+            GoneError: maintenance has let it go.
             RefusalError: the table was created anew since, and its versions are others.
         """
-        ds = self.open(ref.table, ref.version)
+        try:
+            ds = self.open(ref.table, ref.version)
+        except (OSError, ValueError) as error:
+            if "not found" not in str(error).lower():
+                raise
+            raise GoneError(
+                f"{ref} is gone: maintenance let it go (upkeep.keep_last); materialize what is made from it again"
+            ) from None
         if table_id(ds) != ref.table_id:
             raise RefusalError(
                 f"{ref} is gone: {ref.table}.lance was created anew since; materialize what was made from it again"

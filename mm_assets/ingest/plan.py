@@ -89,9 +89,12 @@ def make_plan(
 
 
 def _seen(step: Step) -> int | None:
-    """The version of the listing that the table was last brought up to, by the same rules."""
-    before = step.last_record(ASSET)
-    if before is None or before.code_version != step.code_versions[ASSET]:
+    """The version of the listing that the table was last brought up to, by the same rules.
+
+    None also where a run was cut off since: its rows may be of objects that came and went between two listings.
+    """
+    own, before = step.own[ASSET], step.last_record(ASSET)
+    if before is None or before.code_version != step.code_versions[ASSET] or own.ref != before.ref:
         return None
     return before.watermarks.get(OBJECTS)
 

@@ -1,10 +1,12 @@
 """Tables by name: missing ones, recreated ones, ones of an earlier version."""
 
+from datetime import timedelta
+
 import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lance_tables import LakeTables, key_field, table_id
+from mm_assets.engines.lance_tables import GoneError, LakeTables, key_field, table_id
 from mm_assets.lineage.refs import RefusalError
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64())])
@@ -42,3 +44,13 @@ def test_a_table_of_an_earlier_version_is_refused_by_its_missing_column(tables: 
     later = SCHEMA.append(pa.field("error", pa.string()))
     with pytest.raises(RefusalError, match=r"t\.lance of the lake .* has no column error: an earlier version"):
         tables.open_or_create("t", later, {})
+
+
+def test_a_version_that_was_let_go_is_refused_with_what_to_do(tables: LakeTables) -> None:
+    ds = tables.open_or_create("t", SCHEMA, {})
+    ref = tables.ref("t", 1)
+    rows = pa.table({"id": ["a"], "value": pa.array([1], pa.int64())}, schema=SCHEMA)
+    lance.write_dataset(rows, ds, mode="append")
+    tables.open("t").cleanup_old_versions(older_than=timedelta(0))
+    with pytest.raises(GoneError, match=f"{ref} is gone: maintenance let it go"):
+        tables.open_at(ref)

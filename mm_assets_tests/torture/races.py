@@ -5,12 +5,10 @@ and one quiet run of everything makes the lake equal to one that was never raced
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
-from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.settings import UpkeepSettings
 from mm_assets.upkeep.job import maintain
 from mm_assets_tests.small_lake import InProcess
@@ -30,12 +28,10 @@ class Racer:
     Args:
         work: on which lake and source.
         stages: one after the other; `maintenance` is one too.
-        break_it: called first, in that process: takes away what the product relies on.
     """
 
     work: Work
     stages: tuple[str, ...]
-    break_it: Callable[[], None] | None = None
 
 
 def quietly(work: Work, stages: Sequence[str] = STAGES) -> None:
@@ -45,8 +41,6 @@ def quietly(work: Work, stages: Sequence[str] = STAGES) -> None:
 
 
 def _race(conversation: Connection, racer: Racer) -> None:
-    if racer.break_it is not None:
-        racer.break_it()
     conversation.send("ready")
     conversation.recv()
     for stage in racer.stages:
@@ -81,22 +75,3 @@ def race(*racers: Racer) -> list[str]:
     for number in range(len(racers)):
         started.go(number)
     return started.results()
-
-
-def without_guard() -> None:
-    """Let rows be put in by a plain append: Lance lets two of them through that began at one version."""
-    from mm_assets.ingest import job
-
-    patched: Any = job
-    patched.put_rows = _appended
-
-
-def _appended(ds: Any, key: str, drop: Any, fragments: list[Any]) -> Any:
-    import lance
-
-    return lance.LanceOperation.Append(fragments) if fragments else None
-
-
-def sharpened(tables: LakeTables) -> None:
-    """One pass of maintenance here."""
-    maintain(tables, SHARP, uuid.uuid4().hex, lambda line: None)

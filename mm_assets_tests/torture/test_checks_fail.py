@@ -9,6 +9,7 @@ import pytest
 from mm_assets.engines import lance_commits
 from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.ingest import job
 from mm_assets.ingest.tables import IMAGES
 from mm_assets_tests.torture.checks import consistent, done_once, versions
 from mm_assets_tests.torture.races import quietly
@@ -67,3 +68,37 @@ def test_without_the_mark_a_lost_answer_writes_scores_twice(work: Work, request:
     request.getfixturevalue("_answers_get_lost")
     quietly(work, [SCORE])
     assert done_once(work.tables, before).doubled
+
+
+@pytest.fixture
+def _overtaken(monkeypatch: pytest.MonkeyPatch, work: Work) -> None:
+    """Before the second batch of an ingest is committed, another ingest does everything."""
+    commit = lance.LanceDataset.commit
+    seen: list[int] = []
+
+    def late(ds: Any, transaction: Any, **named: Any) -> Any:
+        if IMAGES in ds.uri:
+            seen.append(ds.version)
+            if len(seen) == 2:
+                quietly(work, [INGEST])
+        return commit(ds, transaction, **named)
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", staticmethod(late))
+
+
+@pytest.mark.usefixtures("_overtaken")
+def test_with_the_guard_an_ingest_that_is_overtaken_doubles_nothing(work: Work) -> None:
+    quietly(work, [INGEST])
+    assert not (found := consistent(work.tables)), found
+
+
+@pytest.mark.usefixtures("_overtaken")
+def test_without_the_guard_an_ingest_that_is_overtaken_doubles_rows(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def appended(ds: Any, key: str, drop: Any, fragments: list[Any]) -> Any:
+        return lance.LanceOperation.Append(fragments) if fragments else None
+
+    monkeypatch.setattr(job, "put_rows", appended)
+    quietly(work, [INGEST])
+    assert consistent(work.tables).doubled

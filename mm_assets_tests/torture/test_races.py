@@ -9,7 +9,7 @@ from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets_tests.torture.checks import Damage, compared, consistent, recorded
 from mm_assets_tests.torture.processes import DEADLINE_S
-from mm_assets_tests.torture.races import DONE, REFUSED, Race, Racer, quietly, race, without_guard
+from mm_assets_tests.torture.races import DONE, REFUSED, Race, Racer, quietly, race
 from mm_assets_tests.torture.scene import Scene, furnish
 from mm_assets_tests.torture.stages import INGEST, LIST, PREDICT, SCORE, STAGES, Work, both
 from mm_assets_tests.torture.workers import scorer
@@ -54,13 +54,18 @@ def arena(tmp_path: Path) -> Arena:
     return made
 
 
-@pytest.mark.parametrize("stages", [(LIST,), (LIST, INGEST), STAGES], ids=["listings", "ingests", "whole graphs"])
+@pytest.mark.parametrize(
+    "stages",
+    [(LIST,), (LIST, INGEST), (PREDICT,), STAGES],
+    ids=["listings", "ingests", "predictions", "whole graphs"],
+)
 @pytest.mark.parametrize("number", ROUNDS)
 def test_two_that_do_the_same(arena: Arena, stages: tuple[str, ...], number: int) -> None:
     """Into a new lake, and into one that has rows."""
     if number:
         arena.quietly()
         arena.scene.stir(CHANGES)
+    arena.quietly(STAGES[: STAGES.index(stages[0])])
     assert race(Racer(arena.work, stages), Racer(arena.work, stages)) == [DONE, DONE]
     assert not (found := consistent(arena.work.tables)), found
     assert not (found := recorded(arena.work.tables)), found
@@ -115,9 +120,3 @@ def test_a_stage_and_maintenance(arena: Arena, stage: str) -> None:
     assert upkept == DONE, upkept
     assert not (found := consistent(work.tables)), found
     assert not (found := arena.settled("2")), found
-
-
-def test_without_the_guard_rows_are_doubled_and_the_check_says_so(arena: Arena) -> None:
-    arena.quietly((LIST,))
-    race(*[Racer(arena.work, (INGEST,), without_guard)] * 2)
-    assert consistent(arena.work.tables).doubled

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,8 +15,9 @@ import lance
 import pyarrow as pa
 import pytest
 from lance.dataset import Tags
+from lance.optimize import Compaction
 
-from mm_assets.engines import lance_cleanup, lance_compaction
+from mm_assets.engines import lance_cleanup
 from mm_assets.engines.lance_commits import FencedError, commit, fence, put_rows, write_cells
 from mm_assets.engines.lance_files import files_of, stem_of
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
@@ -107,22 +109,23 @@ def write_and_stop_with_lance_alone(tables: LakeTables, pipe: Connection) -> Non
         raise
 
 
-def test_files_of_a_killed_writer_are_removed_and_rows_stay(tables: LakeTables) -> None:
-    with_a_past(tables)
-    upkeep(tables)
-    before, files, version = content(tables.open(TABLE)), data_files(tables), tables.open(TABLE).version
-    assert Child(write_and_get, tables, signal.SIGKILL).ends() == -signal.SIGKILL
-    orphans = data_files(tables) - files
+def test_files_of_a_killed_writer_are_removed_and_rows_stay(anywhere: LakeTables) -> None:
+    with_a_past(anywhere)
+    upkeep(anywhere)
+    before, files, version = content(anywhere.open(TABLE)), data_files(anywhere), anywhere.open(TABLE).version
+    assert Child(write_and_get, anywhere, signal.SIGKILL).ends() == -signal.SIGKILL
+    orphans = data_files(anywhere) - files
     assert len(orphans) == 3  # a data file, a large image, and a list of removed rows
-    assert removed(upkeep(tables)) == 3
-    assert data_files(tables) == files
-    assert content(tables.open(TABLE)) == before
-    assert tables.open(TABLE).version == version + 1  # the fence
-    assert not upkeep(tables).changed
+    assert removed(upkeep(anywhere)) == 3
+    assert data_files(anywhere) == files
+    assert content(anywhere.open(TABLE)) == before
+    assert anywhere.open(TABLE).version == version + 1  # the fence
+    assert not upkeep(anywhere).changed
 
 
 def test_a_writer_that_was_stopped_meanwhile_fails_and_says_what_to_do(tables: LakeTables) -> None:
     with_a_past(tables)
+    upkeep(tables)
     before = content(tables.open(TABLE))
     writer = Child(write_and_get, tables, signal.SIGSTOP)
     writer.is_stopped()
@@ -215,11 +218,10 @@ def score_for_ever(tables: LakeTables, pipe: Connection, rounds: int) -> None:
     for value in range(1, rounds + 1):
         for row_id in _row_ids(tables)[::7]:
             cells = pa.table({"_rowid": pa.array([row_id], pa.uint64()), "score": pa.array([value], pa.float32())})
-            commit(tables, TABLE, lambda head, cells=cells: write_cells(head, cells), {})
+            commit(tables, TABLE, partial(write_cells, cells=cells), {})
 
 
-@pytest.mark.parametrize("grace", [0, 3600])
-def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: LakeTables, grace: int) -> None:
+def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: LakeTables) -> None:
     with_a_past(tables)
     score(tables, 0)
     expected = {row["_rowid"]: row for row in content(tables.open(TABLE))}
@@ -230,7 +232,7 @@ def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: LakeTa
     rounds = 0
     while not writer.over:
         rounds += 1
-        upkeep(tables, grace_seconds=grace)
+        upkeep(tables, grace_seconds=3600)
     assert writer.ends() == 0
     assert rounds
     found = {row["_rowid"]: row for row in content(tables.open(TABLE))}
@@ -242,7 +244,7 @@ def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: LakeTa
 
 PLACES: dict[str, tuple[Any, str]] = {
     "after a compaction": (job, "keep_indexes"),
-    "before the commit of a compaction": (lance_compaction.Compaction, "commit"),
+    "before the commit of a compaction": (Compaction, "commit"),
     "between a withdrawal and its tag": (Tags, "delete"),
     "before versions go": (job, "remove_versions"),
     "before the fence": (lance_cleanup, "fence"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from lance.optimize import Compaction
 
 from mm_assets.engines import lance_compaction
 from mm_assets.engines.lance_compaction import compact
@@ -65,10 +66,10 @@ def test_a_writer_that_always_comes_first_leaves_the_table_to_the_next_time(
     tables: LakeTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter(range(1, 100))
-    commit = lance_compaction.Compaction.commit
+    commit = Compaction.commit
 
     class Late:
-        plan = lance_compaction.Compaction.plan
+        plan = Compaction.plan
 
         @staticmethod
         def commit(*arguments: Any) -> Any:
@@ -95,10 +96,10 @@ def test_a_writer_that_always_comes_first_leaves_the_table_to_the_next_time(
 def test_files_of_a_commit_that_was_made_although_it_seemed_refused_stay(
     tables: LakeTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = lance_compaction.Compaction.commit
+    commit = Compaction.commit
 
     class Lost:
-        plan = lance_compaction.Compaction.plan
+        plan = Compaction.plan
 
         @staticmethod
         def commit(*arguments: Any) -> Any:

@@ -1,0 +1,46 @@
+"""Put the newest figures of `results/` into the tables of README.md: `python bench/report.py`.
+
+A table stands between the lines `<!-- file: key -->` and `<!-- end -->`; what is written around them stays.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import measure
+
+README = measure.ROOT / "bench" / "README.md"
+PLACE = re.compile(r"(<!-- (\S+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite the file."""
+    README.write_text(PLACE.sub(_filled, README.read_text()))
+
+
+def _filled(match: re.Match[str]) -> str:
+    path = measure.RESULTS / f"{match[2]}.json"
+    text = _shown(json.loads(path.read_text()), match[3]) if path.exists() else "not measured yet"
+    return f"{match[1]}{text}\n{match[4]}"
+
+
+def _shown(said: Mapping[str, Any], key: str) -> str:
+    if key == "machine":
+        return ", ".join(f"{name} {value}" for name, value in said["machine"].items())
+    found: Any = said
+    for part in key.split("/"):
+        found = found[part]
+    return _table(found) if isinstance(found, list) else _table([{"name": k, "value": v} for k, v in found.items()])
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[measure.text(row.get(name)) for name in names] for row in rows]
+    heads = [name.replace("_", " ") for name in names]
+    marks = ["---"] + ["--:"] * (len(names) - 1)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, marks, *lines])
+
+
+if __name__ == "__main__":
+    main()
