@@ -1,7 +1,7 @@
 """What changed in a table: between two of its versions, and between its rows and those that it should have."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lance
 import numpy as np
@@ -119,7 +119,7 @@ class Synced:
 
     written: int = 0
     gone: int = 0
-    looked_at: int = 0
+    looked_at: int = field(default=0, compare=False)
 
 
 def sync_rows(
