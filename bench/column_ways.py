@@ -117,9 +117,9 @@ class ThisProject(Way):
     def add(self, scorer: Scorer) -> None:
         tables = project_tables(self.folder)
         commit(tables, IMAGES, lambda ds: add_columns(ds, FIELDS), {})
-        rows = tables.open(IMAGES).scanner(columns=["image_id"], with_row_id=True).to_table()
-        for batch in cut(rows, ScoreSettings().batch_rows):
-            self._write(tables, scorer, batch)
+        rows = tables.open(IMAGES).scanner(columns=[], with_row_id=True).to_table()
+        for batch in cut(rows, ScoreSettings().batch_rows):  # row ids count the rows, in the order in which they came
+            self._write(tables, scorer.of(batch["_rowid"].to_numpy()), batch)
 
     def change(self, changed: list[str]) -> None:
         tables = project_tables(self.folder)
@@ -133,10 +133,10 @@ class ThisProject(Way):
         tables = project_tables(self.folder)
         new = f"_row_last_updated_at_version > {self._seen}"
         rows = tables.open(IMAGES).scanner(columns=["image_id"], filter=new, with_row_id=True).to_table()
-        self._write(tables, scorer, rows)
+        self._write(tables, scorer(rows), rows)
 
-    def _write(self, tables: LakeTables, scorer: Scorer, rows: pa.Table) -> None:
-        cells = scorer(rows).append_column("_rowid", rows["_rowid"])
+    def _write(self, tables: LakeTables, scores: pa.Table, rows: pa.Table) -> None:
+        cells = scores.append_column("_rowid", rows["_rowid"])
         commit(tables, IMAGES, lambda ds: write_cells(ds, cells), {})
 
     def table(self, columns: list[str]) -> Rows:

@@ -63,7 +63,7 @@ def main() -> None:
     measure.show("peak memory (MB) of each process that the stage's work runs in", rows)
     targets = judged(rows)
     measure.show("targets", targets)
-    measure.save(options.json, {"peak_mb": peaks, "seconds": seconds, "targets": targets}, options)
+    measure.save(options.json, {"peaks": rows, "seconds": seconds, "targets": targets}, options)
 
 
 def draw(folder: Path, count: int) -> None:
@@ -85,17 +85,12 @@ def run(stage: str, folder: Path, size: int) -> None:
     """One stage, in a process that the other one watches."""
     lake = Lake(LakeTables(str(folder / "lake")), FolderSource(str(folder / "photos")), Cluster())
     if stage == "answers":
-        lake.cluster = MadeUp(lambda name: number_of(name) >= size - ANSWERED)
+        lake.cluster = MadeUp(lambda name: pictures.number_of(name) >= size - ANSWERED)
         for name in ("llava_checkpoint", "evaluation", "predictions"):
             lake.run(name)
         return
     lake.retry_errors = stage == "predictions"  # the made-up answers of the last images are errors
     lake.run(stage)
-
-
-def number_of(image_id: str) -> int:
-    """The number in an id."""
-    return int(Path(image_id).stem)
 
 
 def watched(stage: str, folder: Path, size: int) -> tuple[dict[str, float], float]:

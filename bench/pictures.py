@@ -22,6 +22,11 @@ def image_id(number: int) -> str:
     return f"{LABELS[number % len(LABELS)]}/{number:07d}.jpg"
 
 
+def number_of(image_id: str) -> int:
+    """The number that an id was made of."""
+    return int(image_id.rpartition("/")[2].partition(".")[0])
+
+
 def random_rows(schema: pa.Schema, count: int, batch: int, mean_bytes: int = MEAN_BYTES) -> Iterator[pa.Table]:
     """Rows with random bytes for images, uniformly between half and one and a half of the mean size; the same always.
 

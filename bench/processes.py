@@ -7,18 +7,35 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from typing import Any
+from unittest import mock
 
 CORES = os.cpu_count() or 1
+# Freed memory stays with the process: by default glibc gives the pages of a decoded image back to the kernel, which
+# clears them anew for the next image (mallopt(3)).
+KEEP = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 _everybody: list[Barrier] = []
 
 
 @contextmanager
-def ready(prepare: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:  # noqa: ANN401
-    """As many processes as there are cores, each after `prepare(*arguments)`; spawned, as Lance cannot be forked."""
+def ready(
+    prepare: Callable[..., None],
+    *arguments: Any,  # noqa: ANN401
+    keep: bool = False,
+) -> Iterator[ProcessPoolExecutor]:
+    """As many processes as there are cores, each after `prepare(*arguments)`; spawned, as Lance cannot be forked.
+
+    Args:
+        prepare: what they do before the clock starts.
+        arguments: of it.
+        keep: whether they keep freed memory (see `KEEP`).
+    """
     context = get_context("spawn")
     everybody = context.Barrier(CORES)
     start = (everybody, prepare, arguments)
-    with ProcessPoolExecutor(CORES, mp_context=context, initializer=_start, initargs=start) as pool:
+    with (
+        mock.patch.dict(os.environ, KEEP if keep else {}),
+        ProcessPoolExecutor(CORES, mp_context=context, initializer=_start, initargs=start) as pool,
+    ):
         list(pool.map(_meet, range(CORES)))
         yield pool
 

@@ -2,11 +2,12 @@
 
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from pictures import number_of
 from PIL import Image
 
 from mm_assets.score.scorers import SCORERS
@@ -24,35 +25,33 @@ FIELDS = pa.schema(
 
 @dataclass(frozen=True)
 class Scorer:
-    """A score by the id alone (storage only), or by the picture; called with a table that has the column `reads`."""
+    """A score by the number of the row (storage only), or by the picture; called with a table that has `reads`."""
 
     revision: str
     real: bool = False
 
     @property
     def reads(self) -> str:
-        """The column that it takes."""
+        """The column that it takes; an id has the row's number in it."""
         return "image" if self.real else "image_id"
 
     def __call__(self, rows: pa.Table | pa.RecordBatch) -> pa.Table:
         """Cells of these rows, in their order."""
-        column = rows.column(rows.schema.get_field_index(self.reads))
-        values = [self._real(item) for item in column] if self.real else self._by_id(column)
-        count = rows.num_rows
+        column = rows.column(rows.schema.get_field_index(self.reads)).to_pylist()
+        if self.real:
+            return self._cells([score_of(data) for data in column])
+        return self.of(np.array([number_of(name) for name in column], dtype=np.uint64))
+
+    def of(self, numbers: np.ndarray) -> pa.Table:
+        """Cells of rows by their numbers."""
+        seed = np.uint64(zlib.crc32(self.revision.encode()))
+        mixed = (numbers * np.uint64(2_654_435_761) + seed) % np.uint64(2**32)
+        return self._cells((mixed / 2**32).astype(np.float32))
+
+    def _cells(self, values: Sequence[float] | np.ndarray) -> pa.Table:
+        count = len(values)
         arrays = [pa.array(values, pa.float32()), pa.array([self.revision] * count), pa.nulls(count, pa.string())]
         return pa.table(arrays, schema=FIELDS)
-
-    def _by_id(self, column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-        seed = zlib.crc32(self.revision.encode())
-        sums = map(partial(_sum, seed), column.to_pylist())
-        return np.fromiter(sums, np.float32, len(column)) / np.float32(2**32)
-
-    def _real(self, item: pa.Scalar) -> float:
-        return score_of(item.as_py())
-
-
-def _sum(seed: int, text: str) -> int:
-    return zlib.crc32(text.encode(), seed)
 
 
 def score_of(data: bytes) -> float:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mm_assets.engines.lance_commits import commit, put_rows, write_cells
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
+from mm_assets.engines.publication import publish as publish_record
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.lineage.refs import Final, Record, Step
@@ -114,6 +115,25 @@ def test_only_new_hashes_and_groups_that_lost_one_are_compared(
     version = tables.open(IMAGES).version
     assert group(tables).ref == third.ref
     assert (counts[3:], tables.open(IMAGES).version) == ([0], version)
+
+
+def test_a_pass_that_wrote_nothing_is_built_on(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tables, {"a": 0, "b": 255, "c": 255 << 20})
+    first = group(tables)
+    put(tables, {}, drop=("c",))
+    said = []
+
+    def note(step: Step) -> Final:
+        said.append((step, group_duplicates(step, tables, 2)))
+        return said[0][1]
+
+    run_step(tables, note, NEAR_DUPLICATES, inputs=("scores/phash",))
+    ((step, final),) = said
+    assert (final.metadata["rows_computed"], final.metadata["rows_removed"]) == (0, 1)
+    assert publish_record(tables, step, NEAR_DUPLICATES, IMAGES, final).ref == first.ref
+    counts = compared(monkeypatch)
+    put(tables, {"d": 255 << 30})
+    assert (group(tables).metadata["rows_removed"], counts) == (0, [1])
 
 
 @pytest.mark.parametrize("seed", range(3))

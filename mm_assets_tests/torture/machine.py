@@ -44,11 +44,16 @@ from mm_assets_tests.torture.workers import NAMES, Checksums, crc
 # So few names that changes meet, and fewer than speak against a place where none of them can be read.
 NAMED = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
 # So few pictures that two images may have the same bytes.
-PICTURES = st.integers(0, 5)
+PICTURES = st.integers(0, 7)
 REVISIONS = st.sampled_from(["1", "2"])
 MAINTENANCE = "maintenance"
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "corrupt", "remove", "remove", "touch"]), NAMED, PICTURES), min_size=2
+)
+Changes = list[tuple[str, str, int]]
 # The last commit of an operation that a crash may come at, counted from its first.
-LAST = 6
+LAST = 12
+BATCH_ROWS = 2
 
 
 class Crash(BaseException):
@@ -93,8 +98,10 @@ class LakeMachine(RuleBasedStateMachine):
         self.tables = LakeTables(str(self.folder / "lake"))
         self.oracle, self.calls = Oracle(), Calls()
         self.revisions = dict.fromkeys(NAMES, "1")
+        self.commits = 0  # that were made, or begun, when an operation was last cut off
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(worker, "DecodeSandbox", InPlace)
+        self.patch.setattr(stages, "BATCH_ROWS", BATCH_ROWS)
         self.patch.setattr(stages, "Checksums", _answering(self.calls))
 
     def teardown(self) -> None:
@@ -108,48 +115,36 @@ class LakeMachine(RuleBasedStateMachine):
 
     # What changes.
 
-    @rule(
-        changes=st.lists(st.tuples(st.sampled_from(["add", "corrupt", "remove", "touch"]), NAMED, PICTURES), min_size=1)
-    )
-    def change(self, changes: list[tuple[str, str, int]]) -> None:
+    @rule(changes=CHANGES)
+    def change(self, changes: Changes) -> None:
         for what, name, number in changes:
+            there = sorted(self.oracle.source)
             if what == "add":
                 self.add(name, number)
-            else:
-                getattr(self, what)(name)
+            elif what == "corrupt":
+                self._put(name, CORRUPT)
+            elif what == "touch":  # the same bytes at another time
+                self._put(there[number % len(there)], self.oracle.source[there[number % len(there)]].data)
+            elif len(there) > 1:
+                self.remove(there[number % len(there)])
 
     def add(self, name: str, number: int) -> None:
         """A new object, or another picture in place of one."""
         self._put(name, picture(number))
 
-    def corrupt(self, name: str) -> None:
-        """An object that is no image."""
-        self._put(name, CORRUPT)
-
     def remove(self, name: str) -> None:
-        """An object that is no longer there, unless it is the last one."""
-        if name in self.oracle.source and len(self.oracle.source) > 1:
-            (self.scene.folder / name).unlink()
-            del self.oracle.source[name]
-
-    def touch(self, name: str) -> None:
-        """The same bytes at another time."""
-        if name in self.oracle.source:
-            self._put(name, self.oracle.source[name].data)
+        """An object that is no longer there."""
+        (self.scene.folder / name).unlink()
+        del self.oracle.source[name]
 
     @rule(name=st.sampled_from(NAMES), revision=REVISIONS)
     def revise(self, name: str, revision: str) -> None:
         self.revisions[name] = revision
 
-    @rule(number=PICTURES)
-    def sicken(self, number: int) -> None:
-        """A picture on which `luck` and the answers fail from now on."""
-        self.calls.sick.add(pixels_of(picture(number)))
-
-    @rule()
-    def heal(self) -> None:
-        """It could work now; only a retry finds out."""
-        self.calls.sick.clear()
+    @rule(sick=st.sets(PICTURES, max_size=2))
+    def fail(self, sick: set[int]) -> None:
+        """Pictures on which `luck` and the answers fail from now on; what failed before might work now."""
+        self.calls.sick = {pixels_of(picture(number)) for number in sick}
 
     def _put(self, name: str, data: bytes) -> None:
         self.scene.put(name, data)
@@ -172,6 +167,14 @@ class LakeMachine(RuleBasedStateMachine):
     def maintain(self) -> None:
         maintain(self.tables, SHARP, uuid.uuid4().hex, lambda line: None)
 
+    @rule(changes=CHANGES, number=st.integers(1, LAST), made=st.booleans(), then=CHANGES)
+    def cut_off(self, changes: Changes, number: int, made: bool, then: Changes) -> None:
+        """All follows a change, and the process ends at a commit, which is made or not; the source goes on changing."""
+        self.change(changes)
+        with self._crashing(number, made=made):
+            self.run_all(retry=False)
+        self.change(then)
+
     @rule(
         what=st.sampled_from([*STAGES, MAINTENANCE]),
         retry=st.booleans(),
@@ -179,7 +182,7 @@ class LakeMachine(RuleBasedStateMachine):
         made=st.booleans(),
     )
     def crash(self, what: str, retry: bool, number: int, made: bool) -> None:
-        """The process ends at a commit, which is made or not."""
+        """One operation is cut off."""
         with self._crashing(number, made=made):
             if what == MAINTENANCE:
                 self.maintain()
@@ -235,10 +238,11 @@ class LakeMachine(RuleBasedStateMachine):
         except Crash:
             found = look()
             assert not (wrong := settle(before, after, found)), wrong
-            assert self.calls.taken() <= calls
+            assert (seen := self.calls.taken()) <= calls, f"{stage} did too much: {seen - calls}"
             self._adopt(stage, found)
             raise
-        assert self.calls.taken() == calls
+        seen = self.calls.taken()
+        assert seen == calls, f"{stage} did too much: {seen - calls}, or too little: {calls - seen}"
         self._adopt(stage, after)
         if not calls and after == before and known is not None:
             assert self._versions(stage) == known or self._adds_columns(stage, known), "nothing to do made a version"
@@ -282,6 +286,7 @@ class LakeMachine(RuleBasedStateMachine):
             patch.setattr(lance.LanceDataset, "commit", staticmethod(crashing))
             with suppress(Crash):
                 yield
+        self.commits = count
 
     # What is there.
 
@@ -314,9 +319,9 @@ class LakeMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_table_holds_what_it_must(self) -> None:
-        assert self._objects() == self.oracle.listed
-        assert self._images() == self.oracle.images
-        assert self._predictions() == self.oracle.predictions
+        _same("objects", self._objects(), self.oracle.listed)
+        _same("images", self._images(), self.oracle.images)
+        _same("predictions", self._predictions(), self.oracle.predictions)
 
 
 class Settling(LakeMachine):
@@ -331,6 +336,11 @@ class Settling(LakeMachine):
                 assert not (found := consistent(self.tables)).unreadable, found
         finally:
             super().teardown()
+
+
+def _same(table: str, found: dict[Any, Any], expected: dict[Any, Any]) -> None:
+    unlike = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
+    assert not unlike, [f"{table}: {key} is {found.get(key)}, not {expected.get(key)}" for key in unlike]
 
 
 def _unique(pairs: Any) -> dict[Any, Any]:
