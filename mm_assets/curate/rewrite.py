@@ -92,10 +92,14 @@ class Rewrite:
     @property
     def counts(self) -> dict[str, int]:
         """Rows that are computed, reused and removed."""
-        new = sum(table.num_rows for table in self._written)
-        replaced = sum(pc.sum(pc.is_in(table[KEY], self._gone)).as_py() or 0 for table in self._written)
-        stays = int(self._stays.sum())
-        return {"rows_computed": new, "rows_reused": stays, "rows_removed": len(self._gone) - replaced}
+        keys = pa.chunked_array([chunk for table in self._written for chunk in table[KEY].chunks], pa.string())
+        gone = self._gone
+        replaced = pc.sum(pc.is_in(gone, keys)).as_py() or 0
+        return {
+            "rows_computed": len(keys),
+            "rows_reused": int(self._stays.sum()),
+            "rows_removed": len(gone) - replaced,
+        }
 
     @property
     def _gone(self) -> pa.ChunkedArray:

@@ -241,6 +241,7 @@ class LakeMachine(RuleBasedStateMachine):
             assert (seen := self.calls.taken()) <= calls, f"{stage} did too much: {seen - calls}"
             self._adopt(stage, found)
             raise
+        _same(f"after {stage}", look(), after)
         seen = self.calls.taken()
         assert seen == calls, f"{stage} did too much: {seen - calls}, or too little: {calls - seen}"
         self._adopt(stage, after)
