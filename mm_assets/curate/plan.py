@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from mm_assets.curate.reads import ASSET, NEAR_DUPLICATES, Reads, at
 from mm_assets.engines.lance_changes import older
+from mm_assets.engines.lance_columns import untouched
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.lineage.refs import Record, version_of
 
@@ -24,8 +25,8 @@ class Delta:
 def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
     """Compare what is pinned with what a materialization has read.
 
-    Rows that no commit has touched between the oldest version that either reads and the newest need no look; of the
-    others the columns that are read are compared.
+    Rows that no commit has touched between the oldest version that either reads and the newest need no look, nor those
+    whose cells stand in the same files; of the others the columns that are read are compared.
 
     Returns:
         None where that cannot be told: other assets were read, or their versions were removed by maintenance.
@@ -37,10 +38,10 @@ def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
     ids, known = _ids(now[ASSET]), _ids(past[ASSET])
     since = min(ds.version for ds in past.values())
     newest = max(now.values(), key=lambda ds: ds.version)
-    untouched = _ids(newest, f"_row_last_updated_at_version <= {since}")
     new, gone = np.setdiff1d(ids, known), np.setdiff1d(known, ids)
-    maybe = np.setdiff1d(np.setdiff1d(ids, untouched), new)
-    changed = np.concatenate([new, maybe[_differ(past, now, reads, maybe)]])
+    settled = _ids(newest, f"_row_last_updated_at_version <= {since}")
+    maybe = np.setdiff1d(np.setdiff1d(ids, settled), new)
+    changed = np.concatenate([new, _changed(past, now, reads, maybe)])
     groups = pa.chunked_array(
         [
             *_groups(now[NEAR_DUPLICATES], changed).chunks,
@@ -74,19 +75,23 @@ def _column(ids: np.ndarray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(ids, pa.uint64())])
 
 
-def _differ(
+def _changed(
     past: dict[str, lance.LanceDataset], now: dict[str, lance.LanceDataset], reads: Reads, ids: np.ndarray
 ) -> np.ndarray:
-    """Which rows have other values than before, shape (ids,); one column after the other, to hold little at once."""
-    found = np.zeros(len(ids), dtype=bool)
+    """The rows that have other values than before; one column after the other, to hold little at once."""
+    found = [np.array([], dtype=np.uint64)]
     for asset, names in reads.columns.items():
         if len(ids) and past[asset].version != now[asset].version:
-            for name in names:
-                left, right = (at(ds, _column(ids), [name])[name] for ds in (past[asset], now[asset]))
-                equal = pc.fill_null(pc.equal(left, right), False)
-                both_null = pc.and_(pc.is_null(left), pc.is_null(right))
-                found |= ~pc.or_(equal, both_null).to_numpy()
-    return found
+            maybe = np.setdiff1d(ids, untouched(past[asset], now[asset], names))
+            found += [maybe[_unlike(past[asset], now[asset], name, maybe)] for name in names if len(maybe)]
+    return np.unique(np.concatenate(found))
+
+
+def _unlike(past: lance.LanceDataset, now: lance.LanceDataset, column: str, ids: np.ndarray) -> np.ndarray:
+    left, right = (at(ds, _column(ids), [column])[column] for ds in (past, now))
+    equal = pc.fill_null(pc.equal(left, right), False)
+    both_null = pc.and_(pc.is_null(left), pc.is_null(right))
+    return ~pc.or_(equal, both_null).to_numpy()
 
 
 def _groups(ds: lance.LanceDataset, ids: np.ndarray) -> pa.ChunkedArray:

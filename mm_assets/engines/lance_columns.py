@@ -6,20 +6,15 @@ import lance
 import numpy as np
 
 
-def maybe_changed(before: lance.LanceDataset, now: lance.LanceDataset, columns: Collection[str]) -> np.ndarray | None:
-    """Row ids of the fragments in which some of the columns have other files than before.
+def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Collection[str]) -> np.ndarray:
+    """Row ids of fragments that hold the columns in the same files as before.
 
-    Lance never writes to a file again: cells of a row that stands in the same file are the same.
-
-    Returns:
-        None where that concerns no fragment.
+    Lance never writes to a file again: what stands in the same file of the same fragment is the same.
     """
-    others = _files(now, columns).items() - _files(before, columns).items()
-    if not others:
-        return None
+    same = dict(_files(now, columns).items() & _files(before, columns).items())
     rows = now.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()
-    fragments = rows["_rowaddr"].to_numpy() >> np.uint64(32)
-    return rows["_rowid"].to_numpy()[np.isin(fragments, [fragment for fragment, _ in others])]
+    fragments = (rows["_rowaddr"].to_numpy() >> np.uint64(32)).astype(np.int64)
+    return rows["_rowid"].to_numpy()[np.isin(fragments, list(same))]
 
 
 def _files(ds: lance.LanceDataset, columns: Collection[str]) -> dict[int, frozenset[str]]:
