@@ -51,11 +51,13 @@ def make_plan(
     """
     there = f"error is null and _row_created_at_version <= {pinned.version}"
     lacking = [_lacking(step, head, there, scorer, retry_errors=retry_errors) for scorer in scorers]
-    failed = {
-        scorer.name: 0 if retry_errors else head.count_rows(f"{_current(scorer)} and {scorer.error_column} is not null")
-        for scorer in scorers
-    }
+    failed = {scorer.name: 0 if retry_errors else _failed(head, there, scorer) for scorer in scorers}
     return Plan(_by_scorers(lacking, scorers, settings), head.version, head.count_rows(there), failed)
+
+
+def _failed(head: lance.LanceDataset, there: str, scorer: Scorer) -> int:
+    count: int = head.count_rows(f"{there} and {_current(scorer)} and {scorer.error_column} is not null")
+    return count
 
 
 def _current(scorer: Scorer) -> str:
