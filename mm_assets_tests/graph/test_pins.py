@@ -148,7 +148,7 @@ def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
         raise SystemError("the process dies between commit and lineage row")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pins, "_publish", crash)
+        patch.setattr("mm_assets.engines.publication.publish", crash)
         project.materialize("raw_images", fails=True)
     version = project.tables.open("objects").version
     assert project.newest()["raw_images"].ref.version < version

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,11 @@ def test_what_changed_reaches_every_stage_and_nothing_else_does(project: Project
     images = rows(project, "images", "image_id")
     photos = tmp_path / "photos"
     rng = np.random.default_rng(1)
-    gone, changed, touched = (sorted(images)[place] for place in (3, 7, 11))
+    sizes = Counter(row["group_id"] for row in images.values())
+    # Where one of a group goes, another takes its place in the dataset: rightly, but not what is asked here.
+    gone, changed, touched = sorted(key for key, row in images.items() if sizes[row["group_id"]] == 1)[:3]
     (photos / gone).unlink()
-    draw_area("spa", rng).save(photos / changed)
+    draw_area("gym", rng).save(photos / changed)
     os.utime(photos / touched, ns=(1, 1))
     for number in range(3):
         draw_area("lobby", rng).save(photos / "pool" / f"new{number}.png")
