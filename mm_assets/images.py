@@ -128,7 +128,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         raise ValueError("the Lab colour space is not read")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # a conversion to the same mode is a copy
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:

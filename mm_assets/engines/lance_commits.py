@@ -10,7 +10,9 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import lance
 import numpy as np
@@ -25,6 +27,10 @@ from mm_assets.lineage.refs import ASSETS, FENCE, MARK, RefusalError
 TRIES, LONGEST_WAIT_S = 40, 1.0
 # So many keys are looked up one by one; more of them in a pass over the column.
 FEW = 5_000
+# Fragments whose cells are written at the same time: a bucket answers after tens of milliseconds.
+WRITERS = 8
+# A pass over row ids alone reads no data: it is as fast as looking up one id where the table has so many rows for it.
+ROWS_PER_ID = 500
 
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
 # Of a commit; a function where they are known only when it is prepared.
@@ -180,9 +186,10 @@ def rows_by_key(ds: lance.LanceDataset, key: str, keys: list[str], columns: Iter
 
 def rows_by_id(ds: lance.LanceDataset, ids: pa.ChunkedArray, columns: Iterable[str] = ()) -> pa.Table:
     """Rows by their row ids (those that are there), with `_rowid` and `_rowaddr`."""
-    listed = ", ".join(map(str, ids.to_pylist())) if len(ids) <= FEW else ""
-    condition = None if len(ids) > FEW else f"_rowid in ({listed})" if listed else "false"
-    rows = ds.scanner(columns=list(columns), filter=condition, with_row_id=True, with_row_address=True).to_table()
+    names = list(columns)
+    one_by_one = len(ids) <= FEW and (bool(names) or ds.count_rows() > ROWS_PER_ID * len(ids))
+    condition = f"_rowid in ({', '.join(map(str, ids.to_pylist()))})" if one_by_one and len(ids) else None
+    rows = ds.scanner(columns=names, filter=condition, with_row_id=True, with_row_address=True).to_table()
     return rows if condition else rows.filter(pc.is_in(rows["_rowid"], ids))
 
 
@@ -210,21 +217,24 @@ def write_cells(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation
     """
     if not cells.num_rows:
         return None
-    touched = np.unique(rows_by_id(ds, cells["_rowid"])["_rowaddr"].to_numpy() >> np.uint64(32))
-    updated, fields, offsets = [], [], {}
-    for fragment_id in map(int, touched):
-        metadata, fields, changed = ds.get_fragment(fragment_id).update_columns(
-            cells, left_on="_rowid", with_offsets=True
-        )
-        updated.append(metadata)
-        offsets[fragment_id] = changed
-    if not updated:
+    rows = rows_by_id(ds, cells["_rowid"])
+    if not rows.num_rows:
         return None
+    cells = cells.take(pc.index_in(rows["_rowid"], cells["_rowid"].combine_chunks()))
+    fragment_ids = rows["_rowaddr"].to_numpy() >> np.uint64(32)
+
+    def write(fragment_id: int) -> tuple[lance.FragmentMetadata, list[int], Any]:
+        own = cells.filter(pa.array(fragment_ids == fragment_id))
+        return ds.get_fragment(fragment_id).update_columns(own, left_on="_rowid", with_offsets=True)
+
+    touched = np.unique(fragment_ids).tolist()
+    with ThreadPoolExecutor(min(len(touched), WRITERS)) as pool:
+        written = list(pool.map(write, touched))
     return lance.LanceOperation.Update(
-        updated_fragments=updated,
-        fields_modified=fields,
+        updated_fragments=[metadata for metadata, _, _ in written],
+        fields_modified=written[0][1],
         update_mode="rewrite_columns",
-        updated_fragment_offsets=offsets,
+        updated_fragment_offsets={key: offsets for key, (_, _, offsets) in zip(touched, written, strict=True)},
     )
 
 
