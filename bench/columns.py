@@ -1,8 +1,8 @@
 """Add a score column to a table of images and refresh 1% of it: this project and what else one would take.
 
-`python bench/columns.py --images 20000 --photos 3000`: storage only (random bytes of about 100 KB for images; the score
+`python bench/columns.py --images 20000 --photos 1500`: storage only (random bytes of about 100 KB for images; the score
 is made of the number of the row, and everybody reads what they need to put it in its place) on 20,000 images, then the
-same addition with a real scorer (sharpness) on 3,000 photos. Every way adds the value, its revision and its error.
+same addition with a real scorer (sharpness) on 1,500 photos. Every way adds the value, its revision and its error.
 Before a figure is printed, the cells of every way are compared with those that they must be, and the images with those
 that were written.
 """
@@ -39,7 +39,7 @@ Found = list[dict[str, Any]]
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    options = measure.parser(__doc__, "columns", images=20_000, photos=3_000).parse_args()
+    options = measure.parser(__doc__, "columns", images=20_000, photos=1_500).parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-columns-", dir=options.scratch) as name:
         found = storage_only(Path(name), options.images)
         measure.show(f"storage only, {options.images:,} images of about 100 KB", found)

@@ -1,6 +1,6 @@
 """Peak memory of every process, stage by stage, by the number of images: `bench/memory.py --sizes 10000 100000`.
 
-Unlike pictures of 32 x 32 pixels in a folder; every stage runs in a process and a Ray cluster of its own, as a step of
+Unlike pictures of 32 x 32 pixels in a folder, and eight of 60 megapixels; every stage runs in a process and a Ray cluster of its own, as a step of
 Dagster does, over all images: listing, ingest, the four scorers, near-duplicates, dataset; and the predictions of the
 last 10,000 with the tiny LLaVA (the checkpoint is made, not trained; the other predictions are made up before). All
 processes below are followed (VmHWM of /proc, every 50 ms). Listing, near-duplicates and dataset see every row, without
@@ -22,6 +22,7 @@ from typing import Any
 import measure
 import pictures
 from lakes import STAGES, Lake, MadeUp, tiny
+from PIL import Image
 
 from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_tables import LakeTables
@@ -36,6 +37,8 @@ ANSWERED = 10_000
 SEES_ALL = ("listing", "near_duplicates", "sft_dataset")
 LIMIT_MB = 100
 PIECE = 1000
+# So many of the last images are large ones, as far apart as a piece: 60 megapixels, 180 MB when decoded.
+LARGE, LARGE_SIZE = 8, (10_000, 6_000)
 
 
 def main() -> None:
@@ -73,12 +76,20 @@ def draw(folder: Path, count: int) -> None:
     starts = range(0, count, PIECE)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         list(pool.map(draw_piece, [folder] * len(starts), starts, [min(PIECE, count - start) for start in starts]))
+    for number in range(LARGE):
+        draw_large(folder / pictures.image_id(count - 1 - number * PIECE), number)
 
 
 def draw_piece(folder: Path, start: int, count: int) -> None:
     """Some of the pictures."""
     for number, data in enumerate(tiny(count, seed=start), start=start):
         (folder / pictures.image_id(number)).write_bytes(data)
+
+
+def draw_large(path: Path, number: int) -> None:
+    """A large picture in the place of a small one: a gradient, unlike the others in its colour."""
+    grey = Image.linear_gradient("L").resize(LARGE_SIZE)
+    Image.merge("RGB", [grey, grey.point(lambda value: value * number // LARGE), grey]).save(path, "JPEG", quality=85)
 
 
 def run(stage: str, folder: Path, size: int) -> None:
