@@ -237,7 +237,7 @@ def check_budget(what: str, failed: int, rows: int, budget: float, setting: str)
     """
     if failed > budget * rows:
         raise BudgetError(
-            f"{what}: {failed:,} of {rows:,} rows failed ({failed / rows:.1%}), more than {setting} ({budget:g}) "
+            f"{what}: {failed:,} of {rows:,} rows failed ({failed / max(rows, 1):.1%}), more than {setting} ({budget:g}) "
             "allows; the good rows are kept. Look at the rows' errors, then run it again with retry_errors, or allow "
             f"more (MM_{setting.upper().replace('.', '__')})"
         )
