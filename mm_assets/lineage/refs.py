@@ -236,8 +236,9 @@ def check_budget(what: str, failed: int, rows: int, budget: float, setting: str)
         BudgetError: the share is greater.
     """
     if failed > budget * rows:
+        share = failed / max(rows, 1)
         raise BudgetError(
-            f"{what}: {failed:,} of {rows:,} rows failed ({failed / max(rows, 1):.1%}), more than {setting} ({budget:g}) "
+            f"{what}: {failed:,} of {rows:,} rows failed ({share:.1%}), more than {setting} ({budget:g}) "
             "allows; the good rows are kept. Look at the rows' errors, then run it again with retry_errors, or allow "
             f"more (MM_{setting.upper().replace('.', '__')})"
         )

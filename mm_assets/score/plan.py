@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import LanceRef, Step
@@ -50,27 +51,50 @@ def make_plan(
         retry_errors: compute cells again that have failed.
     """
     there = f"error is null and _row_created_at_version <= {pinned.version}"
-    lacking = [_lacking(step, head, there, scorer, retry_errors=retry_errors) for scorer in scorers]
-    failed = {scorer.name: 0 if retry_errors else _failed(head, there, scorer) for scorer in scorers}
-    return Plan(_by_scorers(lacking, scorers, settings), head.version, head.count_rows(there), failed)
+    failed = [f"{scorer.error_column} is not null and {_current(scorer)}" for scorer in scorers]
+    stale = [_stale(step, scorer) for scorer in scorers]
+    if retry_errors:
+        stale = [f"({lacks}) or ({has_failed})" for lacks, has_failed in zip(stale, failed, strict=True)]
+    lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])
+    stay = _rows_where(head, there, failed)
+    counts = [0 if retry_errors else pc.sum(stay[_column(number)]).as_py() or 0 for number in range(len(scorers))]
+    return Plan(
+        _by_scorers(lacking, scorers, settings),
+        head.version,
+        head.count_rows(there),
+        {scorer.name: count for scorer, count in zip(scorers, counts, strict=True)},
+    )
 
 
-def _failed(head: lance.LanceDataset, there: str, scorer: Scorer) -> int:
-    count: int = head.count_rows(f"{there} and {_current(scorer)} and {scorer.error_column} is not null")
-    return count
+def _rows_where(
+    head: lance.LanceDataset, there: str, conditions: Sequence[str], columns: Sequence[str] = ()
+) -> pa.Table:
+    """Rows that meet any of the conditions (one for each scorer), and which of them, in one pass over the table.
+
+    Args:
+        head: the table.
+        there: what must hold besides.
+        conditions: in SQL.
+        columns: to read.
+
+    Returns:
+        `_rowid`, the columns, and a boolean (or null) one for each condition: see `_column`.
+    """
+    wanted = {name: name for name in columns} | {_column(n): condition for n, condition in enumerate(conditions)}
+    any_of = " or ".join(f"({condition})" for condition in conditions)
+    return head.scanner(columns=wanted, filter=f"({any_of}) and {there}", with_row_id=True).to_table()
+
+
+def _column(number: int) -> str:
+    return f"condition_{number}"
 
 
 def _current(scorer: Scorer) -> str:
     return f"{scorer.rev_column} = '{scorer.revision}'"
 
 
-def _lacking(step: Step, head: lance.LanceDataset, there: str, scorer: Scorer, *, retry_errors: bool) -> pa.Table:
-    rev = scorer.rev_column
-    conditions = [f"({rev} is null or {rev} <> '{scorer.revision}'){_since(step, scorer)}"]
-    if retry_errors:
-        conditions.append(f"({_current(scorer)} and {scorer.error_column} is not null)")
-    stale = f"{there} and ({' or '.join(conditions)})"
-    return head.scanner(columns=["sha256", "num_bytes"], filter=stale, with_row_id=True).to_table()
+def _stale(step: Step, scorer: Scorer) -> str:
+    return f"({scorer.rev_column} is null or {scorer.rev_column} <> '{scorer.revision}'){_since(step, scorer)}"
 
 
 def _since(step: Step, scorer: Scorer) -> str:
@@ -82,15 +106,14 @@ def _since(step: Step, scorer: Scorer) -> str:
 
 
 def _by_scorers(
-    lacking: Sequence[pa.Table], scorers: Sequence[Scorer], settings: ScoreSettings
+    lacking: pa.Table, scorers: Sequence[Scorer], settings: ScoreSettings
 ) -> dict[tuple[Scorer, ...], pa.Table]:
     """Rows by the set of scorers that they lack, so that each image is read once for all of them."""
-    rows = pa.concat_tables(lacking)
-    ids, first = np.unique(rows["_rowid"].to_numpy(), return_index=True)
-    rows = rows.take(first)
-    lacks = np.zeros(len(ids), dtype=np.uint64)  # bit n: the n-th scorer
-    for number, found in enumerate(lacking):
-        lacks[np.searchsorted(ids, found["_rowid"].to_numpy())] |= np.uint64(1 << number)
+    lacking = lacking.sort_by("_rowid")
+    rows = lacking.select(["_rowid", "sha256", "num_bytes"])
+    lacks = np.zeros(len(rows), dtype=np.uint64)  # bit n: the n-th scorer
+    for number in range(len(scorers)):
+        lacks[pc.fill_null(lacking[_column(number)], False).to_numpy()] |= np.uint64(1 << number)
     work = {}
     for bits in np.unique(lacks):
         chosen = [scorer for number, scorer in enumerate(scorers) if int(bits) >> number & 1]
