@@ -28,10 +28,16 @@ def _filled(match: re.Match[str]) -> str:
 def _shown(said: Mapping[str, Any], key: str) -> str:
     if key == "machine":
         return ", ".join(f"{name} {value}" for name, value in said["machine"].items())
+    if key == "figures":
+        return _pairs({name: value for name, value in said.items() if not isinstance(value, Mapping | list)})
     found: Any = said
     for part in key.split("/"):
         found = found[part]
-    return _table(found) if isinstance(found, list) else _table([{"name": k, "value": v} for k, v in found.items()])
+    return _table(found) if isinstance(found, list) else _pairs(found)
+
+
+def _pairs(found: Mapping[str, Any]) -> str:
+    return _table([{"name": name, "value": value} for name, value in found.items()])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
