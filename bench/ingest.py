@@ -3,7 +3,7 @@
 `python bench/ingest.py --drawn 12000 --real 20000`: drawn photos of 800 x 600 pixels and about 100 KB, and the small
 real photos (256 x 256 pixels, 12 KB) of the test data where there are any (TEST_DATA), each file with a serial number
 after its end. The decode limit is Pillow decoding every file in full in as many processes as there are cores, reading
-the files, and doing nothing else; once with glibc's defaults, once keeping freed memory (see `processes.KEEP`). The
+the files, and doing nothing else; once with glibc's defaults, once keeping freed memory (see `sandbox.KEEP`). The
 project's job reads, decodes in full in a process that may die, hashes and stores the files' bytes; Ray Data decodes in
 full and stores pixels, many times as many bytes, so it gets a twelfth of the photos; the loop opens and calls
 `verify()`, which decodes nothing, collects the bytes and writes Lance once at the end. Everybody reads from the page

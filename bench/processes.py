@@ -9,10 +9,9 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 from unittest import mock
 
+from mm_assets.engines.sandbox import KEEP
+
 CORES = os.cpu_count() or 1
-# Freed memory stays with the process: by default glibc gives the pages of a decoded image back to the kernel, which
-# clears them anew for the next image (mallopt(3)).
-KEEP = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 _everybody: list[Barrier] = []
 
 
@@ -27,7 +26,7 @@ def ready(
     Args:
         prepare: what they do before the clock starts.
         arguments: of it.
-        keep: whether they keep freed memory (see `KEEP`).
+        keep: whether they keep freed memory, as the decoder of this project does.
     """
     context = get_context("spawn")
     everybody = context.Barrier(CORES)

@@ -5,6 +5,8 @@ from collections.abc import Collection
 import lance
 import numpy as np
 
+from mm_assets.engines.lance_commits import fragments_of
+
 
 def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Collection[str]) -> np.ndarray:
     """Row ids of fragments that hold the columns in the same files as before.
@@ -13,8 +15,7 @@ def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Coll
     """
     same = dict(_files(now, columns).items() & _files(before, columns).items())
     rows = now.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()
-    fragments = (rows["_rowaddr"].to_numpy() >> np.uint64(32)).astype(np.int64)
-    return rows["_rowid"].to_numpy()[np.isin(fragments, list(same))]
+    return rows["_rowid"].to_numpy()[np.isin(fragments_of(rows), list(same))]
 
 
 def _files(ds: lance.LanceDataset, columns: Collection[str]) -> dict[int, frozenset[str]]:

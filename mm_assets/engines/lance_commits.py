@@ -188,7 +188,9 @@ def rows_by_id(ds: lance.LanceDataset, ids: pa.ChunkedArray, columns: Iterable[s
     """Rows by their row ids (those that are there), with `_rowid` and `_rowaddr`."""
     names = list(columns)
     one_by_one = len(ids) <= FEW and (bool(names) or ds.count_rows() > ROWS_PER_ID * len(ids))
-    condition = f"_rowid in ({', '.join(map(str, ids.to_pylist()))})" if one_by_one and len(ids) else None
+    condition = None
+    if one_by_one:
+        condition = f"_rowid in ({', '.join(map(str, ids.to_pylist()))})" if len(ids) else "false"
     rows = ds.scanner(columns=names, filter=condition, with_row_id=True, with_row_address=True).to_table()
     return rows if condition else rows.filter(pc.is_in(rows["_rowid"], ids))
 
@@ -215,13 +217,25 @@ def write_cells(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation
         ds: the table, at its newest version.
         cells: `_rowid` (uint64) and the columns to write; rows that are no longer there are left out.
     """
+    rows = rows_by_id(ds, cells["_rowid"])
+    return _write_cells(ds, _in_order_of(rows, cells), fragments_of(rows))
+
+
+def fragments_of(rows: pa.Table) -> np.ndarray:
+    """Shape (rows,), int64: the fragment that holds each row, by `_rowaddr`."""
+    return (rows["_rowaddr"].to_numpy() >> np.uint64(32)).astype(np.int64)
+
+
+def _in_order_of(rows: pa.Table, cells: pa.Table) -> pa.Table:
+    return cells.take(pc.index_in(rows["_rowid"], cells["_rowid"].combine_chunks()))
+
+
+def _write_cells(
+    ds: lance.LanceDataset, cells: pa.Table, fragment_ids: np.ndarray
+) -> lance.LanceOperation.BaseOperation | None:
+    """Write cells whose rows are there, each in the fragment of the same place."""
     if not cells.num_rows:
         return None
-    rows = rows_by_id(ds, cells["_rowid"])
-    if not rows.num_rows:
-        return None
-    cells = cells.take(pc.index_in(rows["_rowid"], cells["_rowid"].combine_chunks()))
-    fragment_ids = rows["_rowaddr"].to_numpy() >> np.uint64(32)
 
     def write(fragment_id: int) -> tuple[lance.FragmentMetadata, list[int], Any]:
         own = cells.filter(pa.array(fragment_ids == fragment_id))
@@ -259,9 +273,9 @@ def commit_cells(
 def write_unless_replaced(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation.BaseOperation | None:
     """The operation of `commit_cells`."""
     now = rows_by_id(ds, cells["_rowid"], ["sha256"])
-    positions = pc.index_in(cells["_rowid"], now["_rowid"])
-    same = pc.fill_null(pc.equal(now["sha256"].take(positions), cells["sha256"]), False)
-    return write_cells(ds, cells.filter(same).drop_columns(["sha256"]))
+    cells = _in_order_of(now, cells)
+    same = pc.fill_null(pc.equal(now["sha256"], cells["sha256"]), False)
+    return _write_cells(ds, cells.filter(same).drop_columns(["sha256"]), fragments_of(now.filter(same)))
 
 
 def tag(ds: lance.LanceDataset, name: str, version: int) -> None:

@@ -56,14 +56,19 @@ def make_plan(
     if retry_errors:
         stale = [f"({lacks}) or ({has_failed})" for lacks, has_failed in zip(stale, failed, strict=True)]
     lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])
-    stay = _rows_where(head, there, failed)
-    counts = [0 if retry_errors else pc.sum(stay[_column(number)]).as_py() or 0 for number in range(len(scorers))]
+    counts = [0] * len(scorers) if retry_errors else _counts(head, there, failed)
     return Plan(
         _by_scorers(lacking, scorers, settings),
         head.version,
         head.count_rows(there),
         {scorer.name: count for scorer, count in zip(scorers, counts, strict=True)},
     )
+
+
+def _counts(head: lance.LanceDataset, there: str, conditions: Sequence[str]) -> list[int]:
+    """How many rows meet each condition."""
+    rows = _rows_where(head, there, conditions)
+    return [pc.sum(rows[_column(number)]).as_py() or 0 for number in range(len(conditions))]
 
 
 def _rows_where(
