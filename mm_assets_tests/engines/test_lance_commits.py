@@ -18,6 +18,7 @@ from mm_assets.engines.lance_commits import (
     fence,
     properties_of,
     put_rows,
+    rows_by_id,
     rows_by_key,
     tag,
     write_cells,
@@ -221,3 +222,18 @@ def test_processes_that_insert_the_same_keys_insert_each_once(folder: LakeTables
     assert (len(ids), len(set(ids))) == (150, 150)
     marks = [found.get(MARK) for _, found in commits_after(folder.open("t"), 1)]
     assert len(set(marks)) == len(marks) == 30  # and no version is empty
+
+
+def test_no_rows_are_looked_up_without_reading_any(folder: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder, a=1, b=2)
+    ds, filters = folder.open("t"), []
+    scanner = lance.LanceDataset.scanner
+
+    def noting(self: lance.LanceDataset, *arguments: Any, **options: Any) -> Any:
+        filters.append(options["filter"])
+        return scanner(self, *arguments, **options)
+
+    monkeypatch.setattr(lance.LanceDataset, "scanner", noting)
+    none = pa.chunked_array([], pa.uint64())
+    assert rows_by_id(ds, none, ["sha256"]).num_rows == rows_by_id(ds, none).num_rows == 0
+    assert filters == ["false", "false"]
