@@ -4,7 +4,9 @@ from mm_assets.settings.loading import digest, known_variables, load_settings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Settings, SettingsError, profile_path
 from mm_assets.settings.sections import (
     PILLOW_MAX_PIXELS,
+    AutomationSettings,
     BaseModelSettings,
+    ChecksSettings,
     CurateSettings,
     Decoding,
     DuplicateSettings,
@@ -28,7 +30,9 @@ __all__ = [
     "PILLOW_MAX_PIXELS",
     "PREFIX",
     "PROFILES",
+    "AutomationSettings",
     "BaseModelSettings",
+    "ChecksSettings",
     "CurateSettings",
     "Decoding",
     "DuplicateSettings",

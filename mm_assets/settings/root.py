@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from mm_assets.settings.sections import (
+    AutomationSettings,
     BaseModelSettings,
+    ChecksSettings,
     CurateSettings,
     DuplicateSettings,
     EvaluateSettings,
@@ -80,6 +82,8 @@ class Settings(BaseSettings):
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     predict: PredictSettings = PredictSettings()
+    checks: ChecksSettings = ChecksSettings()
+    automation: AutomationSettings = AutomationSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
 
     @field_validator("source")

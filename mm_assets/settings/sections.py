@@ -325,3 +325,50 @@ class UpkeepSettings(Section):
         description="Tables that get an index on their key, from 100,000 rows on: for rows that are found by a few "
         "keys, or by keys that sort together.",
     )
+
+
+class ChecksSettings(Section):
+    """When the checks on an asset's page fail."""
+
+    max_reject_share: Share = Field(0.2, description="Greatest share of objects that are no usable image (a warning).")
+    max_label_conflicts: Share = Field(
+        0.0, description="Greatest share of images of which a copy, byte for byte, has another label (a warning)."
+    )
+    min_score_coverage: Share = Field(1.0, description="Least share of usable images that a scorer has looked at.")
+    max_pre_flight_share: Share = Field(
+        0.1, description="Greatest share of chosen examples that pre-flight leaves out; beyond it nothing is published."
+    )
+    min_class_share: Share = Field(
+        0.1, description="Least examples of a class, in those of the largest class (a warning)."
+    )
+    min_prediction_coverage: Share = Field(0.95, description="Least share of usable images with an answer.")
+    max_drift: float = Field(
+        0.25,
+        gt=0,
+        description="Greatest population stability index of scores and predicted labels against the last promoted run "
+        "(a warning); 0.1 is a moderate shift, 0.25 a large one.",
+    )
+
+
+class AutomationSettings(Section):
+    """When the graph runs by itself."""
+
+    running: bool = Field(
+        False, description="Sensors and schedules run as soon as the daemon does; else they are switched on in the UI."
+    )
+    source_seconds: int = Field(60, gt=0, description="Seconds between two looks at the source.")
+    quiet_seconds: float = Field(
+        30.0, ge=0, description="What arrives in the source is listed when nothing changed there for so long."
+    )
+    longest_wait_seconds: float = Field(
+        900.0, ge=0, description="Changes of the source that go on for so long are listed all the same."
+    )
+    tables_seconds: int = Field(300, gt=0, description="Seconds between two looks for writes from outside.")
+    min_new_examples: int = Field(
+        100, gt=0, description="New or changed training examples since the last training that start another."
+    )
+    max_accuracy_drop: Share = Field(
+        0.05,
+        description="Drop of the accuracy on held-out images, from that of the evaluation to that of the predictions "
+        "now, that starts a training.",
+    )
