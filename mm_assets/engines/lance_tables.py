@@ -101,6 +101,11 @@ class LakeTables:
         """
         known = self._find(table, None)
         if known is not None:
+            if not table_id(known):
+                raise RefusalError(
+                    f"{table}.lance of the lake {self.root} was written over outside (it has no id any more): restore "
+                    f'an earlier version (`lance.dataset("{self.uri(table)}", version=...).restore()`), or move it away'
+                )
             missing = sorted(set(schema.names) - set(known.schema.names))
             if missing:
                 raise RefusalError(
@@ -131,8 +136,11 @@ class LakeTables:
 
 
 def table_id(ds: lance.LanceDataset) -> str:
-    """The random id that a table got at its creation; a dropped and recreated table has another one."""
-    return ds.schema.metadata[TABLE_ID].decode()
+    """The random id that a table got at its creation; a dropped and recreated table has another one.
+
+    A table that somebody wrote over has none (""): nothing in the lake's history is of it.
+    """
+    return (ds.schema.metadata or {}).get(TABLE_ID, b"").decode()
 
 
 def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:
