@@ -70,9 +70,10 @@ def test_maintenance_accounts_for_what_changes_no_row_and_for_nothing_else(writt
         written.open(TABLE).create_scalar_index("image_id", "BTREE")
         fence(written, TABLE, {UPKEEP: "night"})
         append(written.open(TABLE))
+        append(written.open(TABLE))
     compact(written.open(TABLE))
     found = outside_commits(written, TABLE, 0)
-    assert [item.operation for item in found] == ["Append", "BaseOperation", "Rewrite"]
+    assert [item.operation for item in found] == ["Append", "Append", "BaseOperation", "Rewrite"]
 
 
 def test_maintenance_that_was_killed_accounts_for_its_commits_until_the_next_one(written: LakeTables) -> None:
