@@ -1,0 +1,77 @@
+"""A lake's history and its tables, as they stand at one moment."""
+
+from functools import cached_property
+
+import lance
+
+from mm_assets.engines.commit_origins import Commit, commits_in
+from mm_assets.engines.lance_cleanup import versions_of
+from mm_assets.engines.lance_files import File, files_of
+from mm_assets.engines.lance_tables import LakeTables, table_id
+from mm_assets.engines.lineage_table import records
+from mm_assets.engines.lineage_upkeep import maintenance, withdrawals
+from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.tables import TABLES
+
+
+class Lake:
+    """What is compared with each other; read once."""
+
+    def __init__(self, tables: LakeTables) -> None:
+        self.tables = tables
+        self.history = records(tables)
+        self.withdrawn = {(item.asset, item.ref) for item in withdrawals(tables)}
+        self.maintained = maintenance(tables)
+        self.heads: dict[str, lance.LanceDataset] = {name: tables.open(name) for name in TABLES if tables.exists(name)}
+        self.ids = {name: table_id(ds) for name, ds in self.heads.items()}
+
+    @cached_property
+    def commits(self) -> dict[str, dict[int, Commit]]:
+        """By table and version, those that are still there."""
+        return {
+            name: {commit.version: commit for commit in commits_in(ds, [version.number for version in versions_of(ds)])}
+            for name, ds in self.heads.items()
+        }
+
+    @cached_property
+    def tags(self) -> dict[str, dict[str, int]]:
+        """Version by tag, of every table."""
+        return {
+            name: {tag: found["version"] for tag, found in ds.tags.list().items()} for name, ds in self.heads.items()
+        }
+
+    @cached_property
+    def files(self) -> dict[str, dict[str, File]]:
+        """The files of every table, by their path below it."""
+        return {name: files_of(self.tables, name) for name in self.heads}
+
+    @cached_property
+    def promised(self) -> dict[tuple[str, LanceRef], Record]:
+        """Materialized versions that must be readable, of tables that are still there; each with its newest record."""
+        return {
+            (record.asset, record.ref): record
+            for record in self.history.values()
+            if self.is_here(record.ref) and (record.asset, record.ref) not in self.withdrawn
+        }
+
+    def is_here(self, ref: LanceRef) -> bool:
+        """Whether a version is of a table as it is now, not of one that was dropped since."""
+        return self.ids.get(ref.table) == ref.table_id
+
+    def at(self, ref: LanceRef) -> lance.LanceDataset | None:
+        """A version; None where it is not there any more."""
+        if not self.is_here(ref) or ref.version not in self.commits[ref.table]:
+            return None
+        return self.tables.open_at(ref)
+
+    def newest(self, asset: str) -> Record | None:
+        """The last materialization of an asset, of its table as it is now."""
+        own = [record for record in self.history.values() if record.asset == asset and self.is_here(record.ref)]
+        return own[-1] if own else None
+
+    def moved(self) -> bool:
+        """Whether somebody wrote since."""
+        now = {name: self.tables.open(name) for name in TABLES if self.tables.exists(name)}
+        return {name: (table_id(ds), ds.version) for name, ds in now.items()} != {
+            name: (self.ids[name], ds.version) for name, ds in self.heads.items()
+        }
