@@ -23,13 +23,13 @@ def check_files(lake: Lake, report: Report) -> None:
     for table, ds in lake.heads.items():
         refs = {ref for _, ref in lake.promised if ref.table == table}
         seen: set[str] = set()
-        for number in sorted({ref.version for ref in refs} & set(lake.commits[table])):
-            _check_version(lake, table, lake.tables.open(table, number), seen, report)
-        _check_version(lake, table, ds, seen, report)
+        for number in sorted({ref.version for ref in refs} & set(lake.commits[table]) | {ds.version}):
+            with report.reading(f"{table}@v{number}"):
+                _check_version(lake, lake.tables.open(table, number), table, seen, report)
         report.looked_at["files"] += len(seen)
 
 
-def _check_version(lake: Lake, table: str, ds: lance.LanceDataset, seen: set[str], report: Report) -> None:
+def _check_version(lake: Lake, ds: lance.LanceDataset, table: str, seen: set[str], report: Report) -> None:
     files = lake.files[table]
     where = f"{table}@v{ds.version}"
     for fragment in ds.get_fragments():

@@ -26,7 +26,8 @@ def check_images(lake: Lake, report: Report, log: Callable[[str], None]) -> None
     refs = {ref for _, ref in lake.promised if ref.table == IMAGES and ref.version in lake.commits[IMAGES]}
     known = pa.array([], pa.uint64())
     for ref in sorted(refs, key=lambda ref: ref.version, reverse=True):
-        known = _check_version(lake, ref, known, report, log)
+        with report.reading(ref):
+            known = _check_version(lake, ref, known, report, log)
 
 
 def _check_version(lake: Lake, ref: LanceRef, known: pa.Array, report: Report, log: Callable[[str], None]) -> pa.Array:

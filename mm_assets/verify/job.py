@@ -9,7 +9,7 @@ from mm_assets.verify.files import check_files
 from mm_assets.verify.images import check_images
 from mm_assets.verify.lake import Lake
 from mm_assets.verify.models import check_models
-from mm_assets.verify.records import check_records, check_tags
+from mm_assets.verify.records import check_dropped, check_records, check_tags
 from mm_assets.verify.report import Report
 from mm_assets.verify.rows import check_examples, check_predictions
 
@@ -33,19 +33,20 @@ def verify(
         deep: read the bytes of all images and compare them with their digests.
     """
     for _ in range(ROUNDS):
-        lake = Lake(tables)
-        report = _looked_at(lake, log, events, deep=deep)
+        report = Report()
+        lake = Lake(tables, report)
+        _look_at(lake, report, log, events, deep=deep)
         if not report.disagreements or not lake.moved():
             break
         log("the lake was written meanwhile: looking again")
     return report
 
 
-def _looked_at(lake: Lake, log: Callable[[str], None], events: EventLog | None, *, deep: bool) -> Report:
-    report = Report()
+def _look_at(lake: Lake, report: Report, log: Callable[[str], None], events: EventLog | None, *, deep: bool) -> None:
     log("commits, records and tags")
     check_commits(lake, report)
     check_records(lake, report)
+    check_dropped(lake, report)
     check_tags(lake, report)
     log("files")
     check_files(lake, report)
@@ -58,4 +59,3 @@ def _looked_at(lake: Lake, log: Callable[[str], None], events: EventLog | None, 
         check_events(lake, events, report)
     if deep:
         check_images(lake, report, log)
-    return report

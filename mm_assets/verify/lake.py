@@ -12,26 +12,30 @@ from mm_assets.engines.lineage_table import records
 from mm_assets.engines.lineage_upkeep import maintenance, withdrawals
 from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.tables import TABLES
+from mm_assets.verify.report import Report
 
 
 class Lake:
-    """What is compared with each other; read once."""
+    """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
 
-    def __init__(self, tables: LakeTables) -> None:
+    def __init__(self, tables: LakeTables, report: Report) -> None:
         self.tables = tables
         self.history = records(tables)
         self.withdrawn = {(item.asset, item.ref) for item in withdrawals(tables)}
         self.maintained = maintenance(tables)
-        self.heads: dict[str, lance.LanceDataset] = {name: tables.open(name) for name in TABLES if tables.exists(name)}
+        self.heads: dict[str, lance.LanceDataset] = {}
+        self.commits: dict[str, dict[int, Commit]] = {}
+        for name in TABLES:
+            with report.reading(name):
+                self._meet(name)
         self.ids = {name: table_id(ds) for name, ds in self.heads.items()}
 
-    @cached_property
-    def commits(self) -> dict[str, dict[int, Commit]]:
-        """By table and version, those that are still there."""
-        return {
-            name: {commit.version: commit for commit in commits_in(ds, [version.number for version in versions_of(ds)])}
-            for name, ds in self.heads.items()
-        }
+    def _meet(self, name: str) -> None:
+        if self.tables.exists(name):
+            ds = self.tables.open(name)
+            found = commits_in(ds, [version.number for version in versions_of(ds)])
+            self.commits[name] = {commit.version: commit for commit in found}
+            self.heads[name] = ds
 
     @cached_property
     def tags(self) -> dict[str, dict[str, int]]:
@@ -58,12 +62,6 @@ class Lake:
         """Whether a version is of a table as it is now, not of one that was dropped since."""
         return self.ids.get(ref.table) == ref.table_id
 
-    def at(self, ref: LanceRef) -> lance.LanceDataset | None:
-        """A version; None where it is not there any more."""
-        if not self.is_here(ref) or ref.version not in self.commits[ref.table]:
-            return None
-        return self.tables.open_at(ref)
-
     def newest(self, asset: str) -> Record | None:
         """The last materialization of an asset, of its table as it is now."""
         own = [record for record in self.history.values() if record.asset == asset and self.is_here(record.ref)]
@@ -71,7 +69,4 @@ class Lake:
 
     def moved(self) -> bool:
         """Whether somebody wrote since."""
-        now = {name: self.tables.open(name) for name in TABLES if self.tables.exists(name)}
-        return {name: (table_id(ds), ds.version) for name, ds in now.items()} != {
-            name: (self.ids[name], ds.version) for name, ds in self.heads.items()
-        }
+        return any(self.tables.open(name).version != ds.version for name, ds in self.heads.items())

@@ -14,8 +14,12 @@ MAKERS = ("base_model", "llava_checkpoint")
 
 def check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> None:
     """Hash the files of every registered model, and look up every digest that the history and the evaluations name."""
-    if MODELS not in lake.heads:
-        return
+    if MODELS in lake.heads:
+        with report.reading(MODELS):
+            _check_models(lake, report, log)
+
+
+def _check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> None:
     rows = lake.heads[MODELS].to_table(columns=["digest", "num_bytes"]).to_pylist()
     for row in rows:
         digest = row["digest"]

@@ -1,6 +1,7 @@
 """Records of the lake's history against commits, tags and each other."""
 
 import re
+from collections.abc import Iterator
 
 from mm_assets.engines.commit_origins import Commit
 from mm_assets.engines.model_store import TABLE as MODELS
@@ -31,6 +32,28 @@ def check_records(lake: Lake, report: Report) -> None:
             _check_commit(record, commit, report)
         if not record.reused:
             written.add((record.asset, record.ref))
+
+
+def check_dropped(lake: Lake, report: Report) -> None:
+    """A table that was dropped is history once it was made again, and nothing that is newest leads back to the old."""
+    for asset in dict.fromkeys(record.asset for record in lake.history.values()):
+        newest = lake.newest(asset)
+        if newest is None:
+            lost = [record for record in lake.history.values() if record.asset == asset]
+            said = f"{lost[-1].ref.table}.lance was dropped, or written over; its materialized versions cannot be read"
+            report.disagree("version", _at(lost[-1]), said)
+            continue
+        gone = next((record for record in _ancestors(lake, newest) if not lake.is_here(record.ref)), None)
+        if gone is not None:
+            report.disagree("version", _at(newest), f"leads back to {_at(gone)}, whose table was dropped since")
+
+
+def _ancestors(lake: Lake, record: Record) -> Iterator[Record]:
+    """What a materialization was made from, as far as the history knows it."""
+    known = [lake.history[item.record_id] for item in record.inputs if item.record_id in lake.history]
+    for read in known:
+        yield read
+        yield from _ancestors(lake, read)
 
 
 def _at(record: Record) -> str:
@@ -79,7 +102,8 @@ def check_tags(lake: Lake, report: Report) -> None:
             named = OURS.fullmatch(tag)
             if named and named["asset"] in known and int(named["version"]) != version:
                 report.disagree("tag", f"{table}, {tag}", f"stands at version {version}")
-    _check_production(lake, report)
+    with report.reading(f"{MODELS}, {PRODUCTION}"):
+        _check_production(lake, report)
     report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.withdrawn)
 
 

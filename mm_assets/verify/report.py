@@ -1,6 +1,8 @@
 """What a verification finds: disagreements, one line each, and counts of what it looked at."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -46,6 +48,14 @@ class Report:
             self.disagree(kind, f"{where}, {key}", said)
         if len(keys) > NAMED:
             self.disagree(kind, where, f"{said}: {len(keys) - NAMED:,} rows more")
+
+    @contextmanager
+    def reading(self, where: object) -> Iterator[None]:
+        """What cannot be read is a disagreement, and the rest is looked at all the same."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # Lance and Arrow have both for a damaged file
+            self.disagree("version", where, f"cannot be read: {str(error).splitlines()[0]}")
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""

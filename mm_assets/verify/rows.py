@@ -51,7 +51,8 @@ def check_examples(lake: Lake, report: Report) -> None:
     images = Images(lake)
     for record in lake.promised.values():
         if record.asset == "sft_dataset" and record.ref.version in lake.commits[SFT]:
-            _check_dataset(lake, record, images, report)
+            with report.reading(record.data_version):
+                _check_dataset(lake, record, images, report)
 
 
 def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -> None:
@@ -70,8 +71,12 @@ def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -
 
 def check_predictions(lake: Lake, report: Report) -> None:
     """Every prediction's key is the digest of its parts, its model is registered, its bytes were those of an image."""
-    if PREDICTIONS not in lake.heads:
-        return
+    if PREDICTIONS in lake.heads:
+        with report.reading(PREDICTIONS):
+            _check_predictions(lake, report)
+
+
+def _check_predictions(lake: Lake, report: Report) -> None:
     rows = lake.heads[PREDICTIONS].to_table(columns=["id", *PARTS, "_row_created_at_version"])
     report.looked_at["predictions"] += rows.num_rows
     parts = zip(*(rows[name].to_pylist() for name in PARTS), strict=True)

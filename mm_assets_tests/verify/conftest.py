@@ -18,6 +18,12 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> LakeTables:
     tables = LakeTables(str(tmp_path_factory.mktemp("whole") / "lake"))
     store(tables, photos())
     dataset(tables, CurateSettings(tasks=[LABEL]))
+    build_after_dataset(tables)
+    return tables
+
+
+def build_after_dataset(tables: LakeTables) -> None:
+    """The model, its evaluation and its predictions."""
     checkpoint(tables)
     judged = EvaluateSettings(min_accuracy=0.0)
     run_step(
@@ -32,7 +38,6 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> LakeTables:
         "batch_predictions",
         inputs=("image_table", "evaluation"),
     )
-    return tables
 
 
 @pytest.fixture
