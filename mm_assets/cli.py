@@ -16,7 +16,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="the newest materialization of every asset in the lake")
     status.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    proof = commands.add_parser("verify", help="prove that the lake's history holds; exit code 1 where it does not")
+    proof.add_argument("--deep", action="store_true", help="read the bytes of all images, too")
+    proof.add_argument("--json", action="store_true", help="an object instead of lines")
     options = parser.parse_args(arguments)
+    if options.command == "verify":
+        return _verify(deep=options.deep, as_json=options.json)
     return _status(as_json=options.json)
 
 
@@ -43,6 +48,22 @@ def _status(*, as_json: bool) -> int:
     else:
         _print_table(newest, lake)
     return 0
+
+
+def _verify(*, deep: bool, as_json: bool) -> int:
+    from mm_assets.engines.lance_tables import LakeTables
+    from mm_assets.settings import SettingsError, load_settings
+    from mm_assets.verify.command import prove
+
+    try:
+        settings = load_settings()
+        return prove(LakeTables(settings.lake, settings.s3), deep=deep, as_json=as_json)
+    except SettingsError as error:
+        print(f"mm-assets: {error}", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"mm-assets: the lake {settings.lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
+        return 2
 
 
 def _row(record: "Record") -> dict[str, Any]:

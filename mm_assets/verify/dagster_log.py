@@ -43,6 +43,12 @@ class DagsterLog:
         return found
 
 
+def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:
+    """The newest materialization of an asset."""
+    found = instance.fetch_materializations(key, limit=1).records
+    return _event(key, found[0]) if found else None
+
+
 def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:
     made = record.asset_materialization
     assert made is not None

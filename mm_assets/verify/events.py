@@ -45,7 +45,7 @@ def check_events(lake: Lake, log: EventLog, report: Report) -> None:
     seen: dict[str, int] = {}
     for event in log.events():
         report.looked_at["events"] += 1
-        _check_event(lake, event, seen, report)
+        check_event(lake, event, seen, report)
     without = [record for record in lake.history.values() if record.id not in seen]
     ends = log.succeeded({record.run_id for record in without})
     for record in without:
@@ -58,7 +58,8 @@ def check_events(lake: Lake, log: EventLog, report: Report) -> None:
             report.named[f"materializations {what}"] += 1
 
 
-def _check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) -> None:
+def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) -> None:
+    """One event; `seen` are the records that have an event already, which it is added to."""
     where = f"{event.asset} {event.data_version or '(no data version)'}, event {event.number}"
     if event.record_id is None:
         report.disagree("event", where, "reported by hand: it names no record of the lake")

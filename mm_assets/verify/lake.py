@@ -1,5 +1,6 @@
 """A lake's history and its tables, as they stand at one moment."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import lance
@@ -18,22 +19,29 @@ from mm_assets.verify.report import Report
 class Lake:
     """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
 
-    def __init__(self, tables: LakeTables, report: Report) -> None:
+    def __init__(self, tables: LakeTables, report: Report, only: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Read what is compared.
+
+        Args:
+            tables: the lake.
+            report: where damage is told.
+            only: versions whose commits are looked at, by table; all versions of all tables where nothing is said.
+        """
         self.tables = tables
         self.history = records(tables)
         self.withdrawn = {(item.asset, item.ref) for item in withdrawals(tables)}
         self.maintained = maintenance(tables)
         self.heads: dict[str, lance.LanceDataset] = {}
         self.commits: dict[str, dict[int, Commit]] = {}
-        for name in TABLES:
+        for name in TABLES if only is None else only:
             with report.reading(name):
-                self._meet(name)
+                self._meet(name, None if only is None else only[name])
         self.ids = {name: table_id(ds) for name, ds in self.heads.items()}
 
-    def _meet(self, name: str) -> None:
+    def _meet(self, name: str, only: Sequence[int] | None) -> None:
         if self.tables.exists(name):
             ds = self.tables.open(name)
-            found = commits_in(ds, [version.number for version in versions_of(ds)])
+            found = commits_in(ds, [version.number for version in versions_of(ds)] if only is None else only)
             self.commits[name] = {commit.version: commit for commit in found}
             self.heads[name] = ds
 

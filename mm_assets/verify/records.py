@@ -1,7 +1,7 @@
 """Records of the lake's history against commits, tags and each other."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mm_assets.engines.commit_origins import Commit
 from mm_assets.engines.model_store import TABLE as MODELS
@@ -21,17 +21,26 @@ def check_records(lake: Lake, report: Report) -> None:
     written: set[tuple[str, LanceRef]] = set()
     report.looked_at["materializations"] = len(lake.history)
     for record in lake.history.values():
-        _check_inputs(lake, record, report)
-        if not lake.is_here(record.ref):
-            report.named[DROPPED] += 1
-            continue
-        commit = lake.commits[record.ref.table].get(record.ref.version)
-        if commit is None:
-            _check_gone(lake, record, written, report)
-        else:
-            _check_commit(record, commit, report)
+        check_record(lake, record, report, written)
         if not record.reused:
             written.add((record.asset, record.ref))
+
+
+def check_record(
+    lake: Lake, record: Record, report: Report, written: Collection[tuple[str, LanceRef]] = frozenset()
+) -> None:
+    """One materialization; `written` are the versions that those before it wrote."""
+    _check_inputs(lake, record, report)
+    if not lake.is_here(record.ref):
+        report.named[DROPPED] += 1
+        return
+    commit = lake.commits[record.ref.table].get(record.ref.version)
+    if commit is not None:
+        _check_commit(record, commit, report)
+    elif (record.asset, record.ref) not in lake.withdrawn:
+        report.disagree("version", _at(record), "cannot be read, and nothing says that it was let go")
+    elif record.reused and (record.asset, record.ref) not in written:
+        report.disagree("record", _at(record), "reuses a version that no materialization before it wrote")
 
 
 def check_dropped(lake: Lake, report: Report) -> None:
@@ -70,13 +79,6 @@ def _check_inputs(lake: Lake, record: Record, report: Report) -> None:
             report.disagree("record", _at(record), said)
 
 
-def _check_gone(lake: Lake, record: Record, written: set[tuple[str, LanceRef]], report: Report) -> None:
-    if (record.asset, record.ref) not in lake.withdrawn:
-        report.disagree("version", _at(record), "cannot be read, and nothing says that it was let go")
-    elif record.reused and (record.asset, record.ref) not in written:
-        report.named["reused versions whose commit was let go"] += 1
-
-
 def _check_commit(record: Record, commit: Commit, report: Report) -> None:
     if record.asset not in commit.assets:
         report.disagree("record", _at(record), f"its commit holds nothing of {record.asset}")
@@ -92,9 +94,7 @@ def _check_commit(record: Record, commit: Commit, report: Report) -> None:
 def check_tags(lake: Lake, report: Report) -> None:
     """Every version that retention promises is tagged, and every tag of ours stands where its name says."""
     for record in lake.promised.values():
-        tag = tag_name(record.asset, record.ref.version)
-        if tag not in lake.tags[record.ref.table]:
-            report.disagree("tag", f"{record.ref.table}, {tag}", f"is missing: a clean-up may remove {_at(record)}")
+        check_tag(lake, record, report)
     known = {tag_name(record.asset, 0).removesuffix(".v0") for record in lake.history.values()}
     for table, tags in lake.tags.items():
         report.looked_at["tags"] += len(tags)
@@ -105,6 +105,13 @@ def check_tags(lake: Lake, report: Report) -> None:
     with report.reading(f"{MODELS}, {PRODUCTION}"):
         _check_production(lake, report)
     report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.withdrawn)
+
+
+def check_tag(lake: Lake, record: Record, report: Report) -> None:
+    """The tag that protects a version is there."""
+    tag = tag_name(record.asset, record.ref.version)
+    if tag not in lake.tags[record.ref.table]:
+        report.disagree("tag", f"{record.ref.table}, {tag}", f"is missing: a clean-up may remove {_at(record)}")
 
 
 def _check_production(lake: Lake, report: Report) -> None:

@@ -49,6 +49,12 @@ class Report:
         if len(keys) > NAMED:
             self.disagree(kind, where, f"{said}: {len(keys) - NAMED:,} rows more")
 
+    @property
+    def verdict(self) -> str:
+        """How many disagreements there are, in words."""
+        count = len(self.disagreements)
+        return "1 disagreement" if count == 1 else f"{count:,} disagreements"
+
     @contextmanager
     def reading(self, where: object) -> Iterator[None]:
         """What cannot be read is a disagreement, and the rest is looked at all the same."""
