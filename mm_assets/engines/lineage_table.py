@@ -97,20 +97,19 @@ def _append(tables: LakeTables, rows: list[dict[str, Any]]) -> None:
 
 def records(tables: LakeTables) -> dict[str, Record]:
     """All materializations of the lake by id, oldest first ({} in a new lake)."""
-    return {row["id"]: _record(row) for row in _rows(tables) if row.get("kind") != WITHDRAWAL}
+    return history(tables)[0]
 
 
 def withdrawals(tables: LakeTables) -> list[Withdrawal]:
     """What the lake has let go, oldest first."""
-    return [
-        Withdrawal(
-            **{name: row[name] for name in ("asset", "run_id", "step", "at")},
-            ref=LanceRef(row["table"], row["table_id"], row["version"]),
-            reason=json.loads(row["metadata"]),
-        )
-        for row in _rows(tables)
-        if row.get("kind") == WITHDRAWAL
-    ]
+    return history(tables)[1]
+
+
+def history(tables: LakeTables) -> tuple[dict[str, Record], list[Withdrawal]]:
+    """`records` and `withdrawals`, read together."""
+    rows = _rows(tables)
+    made = {row["id"]: _record(row) for row in rows if row.get("kind") != WITHDRAWAL}
+    return made, [_withdrawal(row) for row in rows if row.get("kind") == WITHDRAWAL]
 
 
 def _rows(tables: LakeTables) -> list[dict[str, Any]]:
@@ -129,6 +128,14 @@ def _record(row: dict[str, Any]) -> Record:
         inputs=inputs,
         metadata=json.loads(row["metadata"]),
         watermarks=json.loads(row["watermarks"]),
+    )
+
+
+def _withdrawal(row: dict[str, Any]) -> Withdrawal:
+    return Withdrawal(
+        **{name: row[name] for name in ("asset", "run_id", "step", "at")},
+        ref=LanceRef(row["table"], row["table_id"], row["version"]),
+        reason=json.loads(row["metadata"]),
     )
 
 
