@@ -1,14 +1,14 @@
 """What the words of a trace may be: an image, bytes, an example, a model, a prediction or a data version."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.evaluate.tables import EVALUATIONS
 from mm_assets.predict.tables import PREDICTIONS
 from mm_assets.trace.examples import find_example, uses_of
-from mm_assets.trace.images import ASSET, Past, earlier, facts, origin, pasts, search
+from mm_assets.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
 from mm_assets.trace.lake import Lake, rows_where
 from mm_assets.trace.models import find_model
 from mm_assets.trace.nodes import Found, Node
@@ -39,10 +39,12 @@ def find_images(lake: Lake, what: str) -> list[Found]:
         ids = _with_bytes(lake, what)
         if ids:
             traced = ids[:MOST_COPIES]
-            return [Found("bytes", what, {"copies": len(ids), "traced": len(traced)}), *_images(lake, traced)]
-    uris = list(dict.fromkeys([what, quote(what, errors="surrogateescape")]))
-    placed = [item.row["image_id"] for item in search(lake, {"source_uri": uris}, [])]
-    return _images(lake, list(dict.fromkeys([what, *placed])))
+            return [
+                Found("bytes", what, {"copies": len(ids), "traced": len(traced)}),
+                *_images(lake, pasts(lake, traced)),
+            ]
+    # A source uri is stored percent-encoded, and asked for either way.
+    return _images(lake, pasts_at(lake, what, list(dict.fromkeys([what, quote(what, errors="surrogateescape")]))))
 
 
 def _with_bytes(lake: Lake, sha256: str) -> list[str]:
@@ -53,9 +55,9 @@ def _with_bytes(lake: Lake, sha256: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _images(lake: Lake, image_ids: Sequence[str]) -> list[Found]:
+def _images(lake: Lake, known: Mapping[str, Past]) -> list[Found]:
     """The traces of images, of those that the lake knows of."""
-    known = pasts(lake, image_ids)
+    image_ids = list(known)
     uses, predictions, scores = uses_of(lake, image_ids), predictions_of(lake, image_ids), scores_of(lake, known)
     found = []
     for image_id, past in known.items():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ASSET = "image_table"
 FACTS = ["sha256", "format", "width", "height", "num_bytes", "label", "caption", "error", "source_uri", "etag"]
 CREATED, UPDATED = "_row_created_at_version", "_row_last_updated_at_version"
+COLUMNS = ["image_id", *FACTS, CREATED, UPDATED]
 OBJECT_FACTS = ["source_uri", "etag", "size", "label", "error"]
 
 
@@ -104,10 +105,21 @@ def _states(ds: "lance.LanceDataset", columns: list[str]) -> Iterator[tuple[int,
 
 def pasts(lake: Lake, image_ids: Sequence[str]) -> dict[str, Past]:
     """The past of each image, by id."""
+    return _pasts(lake, image_ids, search(lake, {"image_id": image_ids}, COLUMNS))
+
+
+def pasts_at(lake: Lake, image_id: str, source_uris: Sequence[str]) -> dict[str, Past]:
+    """The past of an image, and of those that were ever at one of these places (mostly the same one), by id."""
+    seen = search(lake, {"image_id": [image_id], "source_uri": source_uris}, COLUMNS)
+    image_ids = list(dict.fromkeys([image_id, *(item.row["image_id"] for item in seen)]))
+    return _pasts(lake, image_ids, seen) if image_ids == [image_id] else pasts(lake, image_ids)
+
+
+def _pasts(lake: Lake, image_ids: Sequence[str], seen: Sequence[Seen]) -> dict[str, Past]:
     rows: dict[str, list[Seen]] = {image_id: [] for image_id in image_ids}
-    for item in search(lake, {"image_id": image_ids}, [*FACTS, CREATED, UPDATED]):
+    for item in seen:
         rows[item.row["image_id"]].append(item)
-    return {image_id: Past(lake, image_id, seen) for image_id, seen in rows.items()}
+    return {image_id: Past(lake, image_id, own) for image_id, own in rows.items()}
 
 
 def facts(item: Seen) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def pinned_node(past: Past, sha256: str | None, data_version: str | None) -> Nod
     """
     lake, record = past.lake, past.lake.by_version.get((ASSET, data_version or ""))
     ds = lake.at(record.ref) if record else None
-    rows = rows_where(ds, is_in("image_id", [past.image_id]), [*FACTS, "image_id", CREATED, UPDATED])
+    rows = rows_where(ds, is_in("image_id", [past.image_id]), COLUMNS)
     same = [Seen(record, row) for row in rows if record and row["sha256"] == sha256]
     seen = same[0] if same else past.holding(sha256)
     if seen is None:

@@ -74,10 +74,17 @@ class Lake:
 
     def materialized(self, asset: str) -> list[Record]:
         """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
-        last = self.newest.get(asset)
-        own = [r for r in self.records.values() if last and (r.asset, r.ref.table_id) == (asset, last.ref.table_id)]
-        by_ref = {record.ref: record for record in own}
-        return sorted(by_ref.values(), key=lambda record: -record.ref.version)
+        return self._by_asset.get(asset, [])
+
+    @cached_property
+    def _by_asset(self) -> dict[str, list[Record]]:
+        by_ref = {(record.asset, record.ref): record for record in self.records.values()}
+        found: dict[str, list[Record]] = {}
+        for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
+            last = self.newest.get(asset)
+            if last and ref.table_id == last.ref.table_id:
+                found.setdefault(asset, []).append(record)
+        return found
 
     @cached_property
     def models(self) -> dict[str, Row]:

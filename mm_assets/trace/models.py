@@ -22,9 +22,7 @@ def find_model(lake: Lake, what: str) -> list[Found]:
     if not re.fullmatch(f"[0-9a-f]{{{FEWEST_DIGITS},16}}", what):
         return []
     rows = [row for digest, row in lake.models.items() if digest.startswith(what)]
-    return [
-        Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows
-    ]
+    return [Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows]
 
 
 def kind(row: Row) -> str:
