@@ -7,12 +7,12 @@ from typing import Any, get_args
 from mm_assets.curate.splits import TEST, TRAIN, VALIDATION
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.evaluate.tables import EVALUATIONS
-from mm_assets.lineage.refs import InputRef, LanceRef
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import TaskName
 from mm_assets.trace.images import Past, pasts, pinned_node
 from mm_assets.trace.lake import Lake, Row, rows_where
 from mm_assets.trace.nodes import Found, Node
-from mm_assets.trace.versions import inputs_of, let_go
+from mm_assets.trace.versions import let_go, version_node
 
 ASSET = "sft_dataset"
 TASKS: tuple[str, ...] = get_args(TaskName)
@@ -168,5 +168,5 @@ def _origins(lake: Lake, past: Past, down: Sequence[Node]) -> tuple[Node, ...]:
     """The images of an example, each bytes once, at the version that its dataset has pinned; and the datasets."""
     shown = [node.said for node in down if node.kind == "example"]
     images = {said["sha256"]: said["images"] for said in reversed(shown)}
-    versions = dict.fromkeys(InputRef(ASSET, said["sft_dataset"], "") for said in shown)
-    return (*(pinned_node(past, *item) for item in images.items()), *inputs_of(lake, versions, set()))
+    versions = (version_node(lake, ASSET, said["sft_dataset"]) for said in shown)
+    return (*(pinned_node(past, *item) for item in images.items()), *versions)

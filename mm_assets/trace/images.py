@@ -152,7 +152,7 @@ def origin(lake: Lake, item: Seen) -> tuple[Node, ...]:
     written = lake.commit(IMAGES, item.row[CREATED], ASSET)
     nodes = [Node("commit", written["data_version"], {"did": "wrote the row", **written})]
     if item.row[UPDATED] != item.row[CREATED]:
-        changed = lake.commit(IMAGES, item.row[UPDATED], ASSET)
+        changed = lake.commit(IMAGES, item.row[UPDATED])
         nodes.append(Node("commit", changed["data_version"], {"did": "changed cells of it last", **changed}))
     return (*nodes, *_objects(lake, item))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +128,13 @@ class Lake:
         known = head and whole.startswith(rest.partition("@")[0])
         return LanceRef(table, whole, version_of(data_version)) if known else None
 
-    def commit(self, table: str, version: int, asset: str) -> Row:
+    def commit(self, table: str, version: int, asset: str | None = None) -> Row:
         """What is known of the commit that made a version.
 
         Returns:
             `data_version`, `run_id`, `assets`, `batch` and `inputs` (data version by asset). Where that commit is gone,
-            or carries no run, the first materialization of `asset` at or after it stands in (`exact` is false);
-            where there is none either, `run_id` is null.
+            or carries no run, the first materialization of `asset` (of any in that table, where none is named) at or
+            after it stands in (`exact` is false); where there is none either, `run_id` is null.
         """
         head = self.head(table)
         assert head is not None  # a row of it was read
@@ -143,11 +143,16 @@ class Lake:
         if found.get(RUN):
             batch = {"assets": found.get(ASSETS, "").split(","), "batch": found.get(BATCH)}
             return {**said, "run_id": found[RUN], **batch, "inputs": inputs_of(found)}
-        later = [record for record in self.materialized(asset) if record.ref.version >= version]
-        record = later[-1] if later else None
-        inputs = {item.asset: item.data_version for item in record.inputs} if record else {}
-        first = {"assets": [asset], "batch": None, "inputs": inputs, "exact": False}
-        return {**said, "run_id": record.run_id if record else None, **first, **_at(record)}
+        own = self.materialized(asset) if asset else self._in_table(table)
+        record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
+        if record is None:
+            return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+        inputs = {item.asset: item.data_version for item in record.inputs}
+        first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": inputs}
+        return {**said, "exact": False, **first, "materialized": record.data_version}
+
+    def _in_table(self, table: str) -> list[Record]:
+        return [record for records in self._by_asset.values() for record in records if record.ref.table == table]
 
     def _properties_of(self, table: str, version: int) -> dict[str, str]:
         key = (table, version)
@@ -159,10 +164,6 @@ class Lake:
                     raise
                 self._properties[key] = {}
         return self._properties[key]
-
-
-def _at(record: Record | None) -> Mapping[str, Any]:
-    return {"materialized": record.data_version} if record else {}
 
 
 def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:

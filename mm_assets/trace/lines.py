@@ -29,6 +29,10 @@ def _short(digest: str | None) -> str:
     return digest[:SHORT] if digest else "unknown"
 
 
+def _time(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
 def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else shown(value)
 
@@ -117,7 +121,7 @@ def _checkpoint(node: Node) -> Line:
         return name, ["not in the registry"]
     production = "in production" if said["in_production"] else ""
     made = f"run {_short(said['run_id'])}" if "run_id" in said else ""
-    at = said.get("created_at", "")[:19]
+    at = _time(said.get("created_at", ""))
     return name, [said.get("how", ""), production, shown(said["name"]) if not said.get("how") else "", at, made]
 
 
@@ -134,7 +138,7 @@ def _answer(node: Node) -> Line:
     answer = f"{judged}: {shown(said['challenger_label'])}" if said["challenger_label"] is not None else judged
     champion = f"champion {_short(said['champion'])} said {shown(said['champion_label'])}"
     theirs = champion if said["champion_label"] is not None else ""
-    return f"evaluation {node.id}", [answer if not said["error"] else "", theirs, said["at"][:19], _error(said)]
+    return f"evaluation {node.id}", [answer if not said["error"] else "", theirs, _time(said["at"]), _error(said)]
 
 
 def _prediction(node: Node) -> Line:
@@ -171,7 +175,7 @@ def _version(node: Node) -> Line:
     again = f"reused {said['reused']} times" if said["reused"] else ""
     gone = "let go by maintenance" if said["let_go"] else ""
     digest = f"model {said['digest']}" if "digest" in said else ""
-    return name, [digest, rows, splits, said["at"][:19], f"run {_short(said['run_id'])}", again, gone]
+    return name, [digest, rows, splits, _time(said["at"]), f"run {_short(said['run_id'])}", again, gone]
 
 
 def _let_go(node: Node) -> Line:

@@ -26,6 +26,13 @@ def find_version(lake: Lake, what: str) -> list[Found]:
     ]
 
 
+def version_node(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
+    """One version, without what it was made from; also one that the history has lost."""
+    record = lake.by_version.get((asset, data_version))
+    said = _said(lake, record) if record else {"asset": asset, "lost": True}
+    return Node(VERSION, data_version, said, children)
+
+
 def neighbours(lake: Lake, what: str) -> list[str]:
     """The materialized versions of a table right before and after one that is none."""
     place, _, number = what.rpartition("@v")
@@ -55,13 +62,11 @@ def inputs_of(lake: Lake, inputs: Iterable[InputRef], told: set[tuple[str, str]]
 
 def _input(lake: Lake, item: InputRef, told: set[tuple[str, str]]) -> Node:
     key = (item.asset, item.data_version)
-    record = lake.records.get(item.record_id) or lake.by_version.get(key)
-    if record is None:
-        return Node(VERSION, item.data_version, {"asset": item.asset, "lost": True})
     if key in told:
-        return _again(record)
+        return _again(*key)
     told.add(key)
-    return Node(VERSION, item.data_version, _said(lake, record), inputs_of(lake, record.inputs, told))
+    record = lake.records.get(item.record_id) or lake.by_version.get(key)
+    return version_node(lake, *key, inputs_of(lake, record.inputs, told) if record else ())
 
 
 def readers_of(lake: Lake, record: Record, told: set[tuple[str, str]]) -> tuple[Node, ...]:
@@ -70,15 +75,15 @@ def readers_of(lake: Lake, record: Record, told: set[tuple[str, str]]) -> tuple[
     for reader in lake.readers.get((record.asset, record.data_version), ()):
         key = (reader.asset, reader.data_version)
         if key in told:
-            nodes.append(_again(reader))
-            continue
-        told.add(key)
-        nodes.append(Node(VERSION, reader.data_version, _said(lake, reader), readers_of(lake, reader, told)))
+            nodes.append(_again(*key))
+        else:
+            told.add(key)
+            nodes.append(version_node(lake, *key, readers_of(lake, reader, told)))
     return tuple(nodes)
 
 
-def _again(record: Record) -> Node:
-    return Node(VERSION, record.data_version, {"asset": record.asset, "see": "above"})
+def _again(asset: str, data_version: str) -> Node:
+    return Node(VERSION, data_version, {"asset": asset, "see": "above"})
 
 
 def let_go(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
