@@ -12,6 +12,7 @@ from mm_assets.settings import TaskName
 from mm_assets.trace.images import Past, pasts, pinned_node
 from mm_assets.trace.lake import Lake, Row, rows_where
 from mm_assets.trace.nodes import Found, Node
+from mm_assets.trace.reader import Reader
 from mm_assets.trace.versions import let_go, version_node
 
 ASSET = "sft_dataset"
@@ -135,10 +136,11 @@ def uses_of(lake: Lake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) 
     """Read what became of images in training and evaluation, for all of them at once."""
     found = datasets(lake)
     keys = {f"{task}:{image_id}": image_id for image_id in image_ids for task in tasks}
+    reader = Reader(is_in("example_id", keys), COLUMNS)
     examples = {}
     for item in found:
         of_images: dict[str, list[Row]] = {}
-        for row in rows_where(lake.at(item.ref), is_in("example_id", keys), COLUMNS):
+        for row in sorted(reader.rows(lake.at(item.ref)), key=lambda row: row["example_id"]):
             of_images.setdefault(keys[row["example_id"]], []).append(row)
         examples[item.data_version] = of_images
     evaluations: dict[str, list[Row]] = {}

@@ -3,19 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
-from mm_assets.engines.lance_columns import files_by_fragment
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Record
 from mm_assets.trace.lake import Lake, Row, rows_where
 from mm_assets.trace.nodes import Node
+from mm_assets.trace.reader import Reader
 from mm_assets.trace.versions import let_go
-
-if TYPE_CHECKING:
-    import lance
 
 ASSET = "image_table"
 FACTS = ["sha256", "format", "width", "height", "num_bytes", "label", "caption", "error", "source_uri", "etag"]
@@ -63,44 +60,18 @@ class Past:
 def search(lake: Lake, wanted: Mapping[str, Sequence[str]], columns: Iterable[str]) -> list[Seen]:
     """Rows of all materialized versions of the image table that can still be read, newest first, each once.
 
-    A fragment whose key columns stand in files that a newer version had too, with the same rows taken out, is not read
-    again: however many versions there are, only what differs between them costs.
-
     Args:
         lake: the lake.
         wanted: values by column; a row that has one of them is found.
-        columns: to read.
+        columns: to read, besides these.
     """
     condition = " or ".join(is_in(column, values) for column, values in wanted.items())
+    reader = Reader(condition, list(dict.fromkeys([*columns, "image_id", *wanted])))
     found: dict[int, Seen] = {}
-    read: set[Any] = set()
     for record in lake.materialized(ASSET):
-        ds = lake.at(record.ref)
-        for row in _rows(ds, condition, [*columns, "image_id"], wanted, read) if ds else ():
-            found.setdefault(row.pop("_rowid"), Seen(record, row))
-    return sorted(found.values(), key=lambda item: -item.record.ref.version)
-
-
-def _rows(
-    ds: "lance.LanceDataset", condition: str, columns: list[str], wanted: Iterable[str], read: set[Any]
-) -> Iterator[Row]:
-    """Rows of fragments that are not in `read` yet, the newest first."""
-    states = dict(_states(ds, list(wanted)))
-    new = [fragment for fragment in ds.get_fragments() if states[fragment.fragment_id] not in read]
-    # Without a list of fragments an index is used.
-    some = new if len(new) < len(states) else None
-    read.update(states.values())
-    if new:
-        names = list(dict.fromkeys(columns))
-        rows = ds.scanner(columns=names, filter=condition, fragments=some, with_row_id=True).to_table()
-        yield from rows.sort_by([("_rowid", "descending")]).to_pylist()
-
-
-def _states(ds: "lance.LanceDataset", columns: list[str]) -> Iterator[tuple[int, Any]]:
-    files = files_by_fragment(ds, columns)
-    for fragment in ds.get_fragments():
-        number, removed = fragment.fragment_id, fragment.metadata.deletion_file
-        yield number, (number, files[number], removed.path(number) if removed else None)
+        for row in reader.rows(lake.at(record.ref)):
+            found.setdefault(row["_rowid"], Seen(record, row))
+    return sorted(found.values(), key=lambda item: (-item.record.ref.version, -item.row["_rowid"]))
 
 
 def pasts(lake: Lake, image_ids: Sequence[str]) -> dict[str, Past]:
