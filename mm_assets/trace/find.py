@@ -69,12 +69,16 @@ def _images(lake: Lake, known: Mapping[str, Past]) -> list[Found]:
 
 
 def _said(past: Past) -> dict[str, object]:
-    """Facts of an image; `state` is `there`, `removed` (from the source since) or `let go` (no row can be read)."""
+    """Facts of an image.
+
+    `state` is `there`, `removed` (it was gone at `removed_at`, the next version that can be read) or `let go` (there is
+    no version left to read it from).
+    """
     if past.last is None:
         return {"state": "let go"}
     if past.is_current:
         return {"state": "there", **facts(past.last)}
-    later = [r for r in past.lake.materialized(ASSET) if r.ref.version > past.last.record.ref.version]
+    later = [r for r in past.lake.readable(ASSET) if r.ref.version > past.last.record.ref.version]
     return {"state": "removed", "removed_at": later[-1].data_version, **facts(past.last)}
 
 

@@ -45,7 +45,7 @@ class Past:
     @cached_property
     def is_current(self) -> bool:
         """Whether the newest materialization has the image."""
-        return bool(self.seen) and self.seen[0].record.ref == self.lake.newest[ASSET].ref
+        return bool(self.seen) and self.seen[0].record.ref == self.lake.readable(ASSET)[0].ref
 
     @property
     def sha256(self) -> str | None:
@@ -68,7 +68,7 @@ def search(lake: Lake, wanted: Mapping[str, Sequence[str]], columns: Iterable[st
     condition = " or ".join(is_in(column, values) for column, values in wanted.items())
     reader = Reader(condition, list(dict.fromkeys([*columns, "image_id", *wanted])))
     found: dict[int, Seen] = {}
-    for record in lake.materialized(ASSET):
+    for record in lake.readable(ASSET):
         for row in reader.rows(lake.at(record.ref)):
             found.setdefault(row["_rowid"], Seen(record, row))
     return sorted(found.values(), key=lambda item: (-item.record.ref.version, -item.row["_rowid"]))

@@ -76,6 +76,10 @@ class Lake:
         """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
         return self._by_asset.get(asset, [])
 
+    def readable(self, asset: str) -> list[Record]:
+        """Those of them whose version is still there."""
+        return [record for record in self.materialized(asset) if self.at(record.ref) is not None]
+
     @cached_property
     def _by_asset(self) -> dict[str, list[Record]]:
         by_ref = {(record.asset, record.ref): record for record in self.records.values()}

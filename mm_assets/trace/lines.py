@@ -5,8 +5,8 @@ from typing import Any
 
 from mm_assets.trace.nodes import Node
 
-# Characters of an id or of a text, and of a digest that is long.
-LONGEST, SHORT = 60, 12
+# Characters of an id or of a text, of a digest that is long, and of a run (as `status` shows it).
+LONGEST, SHORT, RUN = 60, 12, 8
 
 Said = Any
 # A name, and facts of which some may be "".
@@ -27,6 +27,10 @@ def shown(text: object) -> str:
 
 def _short(digest: str | None) -> str:
     return digest[:SHORT] if digest else "unknown"
+
+
+def _run(said: Said) -> str:
+    return f"run {said['run_id'][:RUN]}" if said["run_id"] else "run not known"
 
 
 def _time(iso: str) -> str:
@@ -51,7 +55,7 @@ def _bytes(said: Said) -> str:
 def _image(node: Node) -> Line:
     said = node.said
     states = {
-        "removed": f"no longer there since {said.get('removed_at')}",
+        "removed": f"no longer there at {said.get('removed_at')}",
         "let go": "no version that can be read has it",
     }
     if "sha256" not in said:
@@ -70,7 +74,7 @@ def _image(node: Node) -> Line:
 
 def _commit(node: Node) -> Line:
     said = node.said
-    run = f"run {_short(said['run_id'])}" if said["run_id"] else "run not known"
+    run = _run(said)
     assets = said["assets"][0] if len(said["assets"]) == 1 else f"{len(said['assets'])} assets"
     if said["exact"]:
         return f"commit {node.id}", [said["did"], assets, run, f"batch {said['batch']}" if said["batch"] else ""]
@@ -120,7 +124,7 @@ def _checkpoint(node: Node) -> Line:
     if said.get("lost"):
         return name, ["not in the registry"]
     production = "in production" if said["in_production"] else ""
-    made = f"run {_short(said['run_id'])}" if "run_id" in said else ""
+    made = _run(said) if "run_id" in said else ""
     at = _time(said.get("created_at", ""))
     return name, [said.get("how", ""), production, shown(said["name"]) if not said.get("how") else "", at, made]
 
@@ -147,9 +151,8 @@ def _prediction(node: Node) -> Line:
     answer = shown(said["label"] if said["label"] is not None else said["answer"]) if not said["error"] else ""
     right = {True: "right", False: "wrong", None: ""}[said["right"]]
     sure = f"confidence {_number(said['confidence'])}" if said["confidence"] is not None else ""
-    run = f"run {_short(said['run_id'])}"
-    name = f"prediction {_short(node.id)}"
-    return name, [answer, right, sure, _error(said), f"model {model}", run, _bytes(said)]
+    run = _run(said)
+    return f"prediction {node.id}", [answer, right, sure, _error(said), f"model {model}", run, _bytes(said)]
 
 
 def _predictions(node: Node) -> Line:
@@ -175,7 +178,7 @@ def _version(node: Node) -> Line:
     again = f"reused {said['reused']} times" if said["reused"] else ""
     gone = "let go by maintenance" if said["let_go"] else ""
     digest = f"model {said['digest']}" if "digest" in said else ""
-    return name, [digest, rows, splits, _time(said["at"]), f"run {_short(said['run_id'])}", again, gone]
+    return name, [digest, rows, splits, _time(said["at"]), _run(said), again, gone]
 
 
 def _let_go(node: Node) -> Line:

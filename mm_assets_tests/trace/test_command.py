@@ -100,7 +100,7 @@ def test_what_is_found_is_printed(
 ) -> None:
     assert run(rounds, monkeypatch, REMOVED) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"no longer there since {rounds.second['image_table'].data_version}" in said
+    assert f"no longer there at {rounds.second['image_table'].data_version}" in said
     assert f"checkpoint {rounds.first['llava_checkpoint'].metadata['digest']}: trained on it" in said
     assert run(rounds, monkeypatch, REMOVED, "--json") == 0
     assert json.loads(capsys.readouterr().out) == as_values(REMOVED, asked(rounds.tables, REMOVED))
