@@ -28,13 +28,21 @@ EXAMPLES = (
 
 
 def find(lake: Lake, what: str) -> list[Found]:
-    """Everything in the lake that goes by this name; [] where nothing does."""
+    """Everything in the lake that goes by this name; [] where nothing does.
+
+    A file's name need not be UTF-8: such bytes come as surrogates from the command line.
+    """
+    name = what.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     finders = (find_example, find_model, find_prediction, find_version)
-    return [*find_images(lake, what), *(found for finder in finders for found in finder(lake, what))]
+    images = find_images(lake, name, quote(what, errors="surrogateescape"))
+    return [*images, *(found for finder in finders for found in finder(lake, name))]
 
 
-def find_images(lake: Lake, what: str) -> list[Found]:
-    """The image with this id, those at this source uri, or those with these bytes (first of all, how many)."""
+def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
+    """The image with this id, those at this source uri, or those with these bytes (first of all, how many).
+
+    A source uri is stored percent-encoded, and asked for either way.
+    """
     if re.fullmatch(SHA256, what):
         ids = _with_bytes(lake, what)
         if ids:
@@ -43,8 +51,7 @@ def find_images(lake: Lake, what: str) -> list[Found]:
                 Found("bytes", what, {"copies": len(ids), "traced": len(traced)}),
                 *_images(lake, pasts(lake, traced)),
             ]
-    # A source uri is stored percent-encoded, and asked for either way.
-    return _images(lake, pasts_at(lake, what, list(dict.fromkeys([what, quote(what, errors="surrogateescape")]))))
+    return _images(lake, pasts_at(lake, what, list(dict.fromkeys([what, source_uri]))))
 
 
 def _with_bytes(lake: Lake, sha256: str) -> list[str]:

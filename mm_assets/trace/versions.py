@@ -94,5 +94,5 @@ def let_go(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...]
     else:
         head = lake.head(data_version.partition(":")[0])
         same = head and data_version.partition(":")[2].startswith(table_id(head)[:6])
-        why = {"why": "let go by maintenance" if same else "its table was created anew since"}
+        why = {"why": "removed" if same else "its table is not the same any more"}
     return Node("let go", data_version, {"asset": asset, **why}, children)

@@ -111,7 +111,7 @@ def test_what_is_found_is_printed(
     [
         ("OL/10.PNG", "near it: 'pool/10.png'"),
         ("label:pool/10.pn", "near it: 'pool/10.png'"),
-        ("no such thing", "it may be"),
+        ("it's no such thing", "it may be"),
     ],
 )
 def test_what_is_not_found_is_one_sentence(
@@ -120,7 +120,7 @@ def test_what_is_not_found_is_one_sentence(
     assert run(rounds, monkeypatch, what) == 1
     said = capsys.readouterr()
     assert (said.out, len(said.err.splitlines())) == ("", 1)
-    assert said.err.startswith(f"mm-assets: nothing in the lake {rounds.tables.root} (MM_LAKE) is called '{what}'")
+    assert said.err.startswith(f"mm-assets: nothing in the lake {rounds.tables.root} (MM_LAKE) is called {what!r}")
     for words in (near, "label:pool/1.jpg", "images:2b23c4@v4"):
         assert words in said.err
 

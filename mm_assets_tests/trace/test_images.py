@@ -1,6 +1,7 @@
 """The way of one image: up to its object, down to whoever saw it; also of one that is gone or is another by now."""
 
 import hashlib
+import os
 from urllib.parse import quote
 
 import pytest
@@ -133,6 +134,14 @@ def test_bytes_that_are_gone_lead_to_the_image_that_had_them(rounds: Rounds) -> 
 @pytest.mark.parametrize("uri", [TWIN, quote(TWIN)])
 def test_a_source_uri_leads_to_its_image(rounds: Rounds, uri: str) -> None:
     assert one(rounds.tables, uri).id == TWIN
+
+
+def test_a_name_that_is_no_text_is_found_as_the_shell_gives_it(tables: LakeTables) -> None:
+    name = b"caf\xe9.png"
+    write_images(tables, [image_row("caf\\xe9.png", None, plain("red"), source_uri=quote(name))])
+    record(tables, "image_table")
+    for what in (os.fsdecode(name), "caf\\xe9.png", quote(name)):
+        assert one(tables, what).id == "caf\\xe9.png"
 
 
 def test_a_uri_of_several_images_leads_to_each(tables: LakeTables) -> None:

@@ -85,7 +85,7 @@ def test_checkpoints_of_a_dataset_that_was_dropped_are_named(own_rounds: Rounds)
     found = one(own_rounds.tables, CHANGED)
     whys = {node.id: node.said["why"] for node in of_kind(found.down, "let go")}
     assert whys == {
-        made["sft_dataset"].data_version: "its table was created anew since"
+        made["sft_dataset"].data_version: "its table is not the same any more"
         for made in (own_rounds.first, own_rounds.second)
     }
 
