@@ -114,7 +114,8 @@ def pinned_node(past: Past, sha256: str | None, data_version: str | None) -> Nod
     same = [Seen(record, row) for row in rows if record and row["sha256"] == sha256]
     seen = same[0] if same else past.holding(sha256)
     if seen is None:
-        return let_go(lake, ASSET, data_version or ASSET)
+        nowhere = {"asset": ASSET, "why": "no version that can be read has these bytes"}
+        return let_go(lake, ASSET, data_version) if data_version else Node("let go", ASSET, nowhere)
     return Node("image", past.image_id, {**facts(seen), "pinned": data_version}, origin(lake, seen))
 
 

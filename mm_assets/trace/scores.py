@@ -31,7 +31,7 @@ def scores_of(lake: Lake, pasts: Mapping[str, Past]) -> dict[str, list[Node]]:
 def _columns(record: Record, names: Sequence[str]) -> list[str]:
     """The value columns of a scorer."""
     known: list[str] = record.metadata.get("columns") or list(column_sources(record.asset, names))
-    return [name for name in known if name in names and not name.endswith(("_rev", "_error"))]
+    return [name for name in known if name in names and name not in _state(record)]
 
 
 def _state(record: Record) -> list[str]:
