@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,17 +15,22 @@ from mm_assets.verify.report import Report
 HOME = "DAGSTER_HOME"
 
 
-def prove(tables: LakeTables, *, deep: bool, as_json: bool) -> int:
-    """Verify a lake, and Dagster's event log where `DAGSTER_HOME` has one; gives the exit code."""
+def prove(tables: LakeTables, *, deep: bool, as_json: bool) -> Callable[[], int]:
+    """Verify a lake, and Dagster's event log where there is one; what is returned prints, and gives the exit code."""
     with ExitStack() as stack:
         report = verify(tables, _say, _event_log(stack), deep=deep)
-    if not report.looked_at["materializations"]:
-        print(f"mm-assets: nothing was materialized in {tables.root} yet (MM_LAKE names the lake)", file=sys.stderr)
+    return lambda: _show(report, tables.root, deep=deep, as_json=as_json)
+
+
+def _show(report: Report, lake: str, *, deep: bool, as_json: bool) -> int:
+    empty = not (report.looked_at["materializations"] or report.disagreements)
+    if empty:
+        _say(f"nothing was materialized in {lake} yet (MM_LAKE names the lake)")
     if as_json:
-        print(json.dumps({"lake": tables.root, "deep": deep, **report.as_json()}, indent=2))
+        print(json.dumps({"lake": lake, "deep": deep, **report.as_json()}, indent=2))
     else:
         _print(report)
-    return 1 if report.disagreements or not report.looked_at["materializations"] else 0
+    return 1 if report.disagreements or empty else 0
 
 
 def _say(line: str) -> None:

@@ -9,8 +9,9 @@ from mm_assets.engines.commit_origins import Commit, commits_in
 from mm_assets.engines.lance_cleanup import versions_of
 from mm_assets.engines.lance_files import File, files_of
 from mm_assets.engines.lance_tables import LakeTables, table_id
-from mm_assets.engines.lineage_table import records
-from mm_assets.engines.lineage_upkeep import maintenance, withdrawals
+from mm_assets.engines.lineage_rows import read_rows
+from mm_assets.engines.lineage_table import materializations
+from mm_assets.engines.lineage_upkeep import maintenance_in, withdrawals_in
 from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.tables import TABLES
 from mm_assets.verify.report import Report
@@ -28,9 +29,10 @@ class Lake:
             only: versions whose commits are looked at, by table; all versions of all tables where nothing is said.
         """
         self.tables = tables
-        self.history = records(tables)
-        self.withdrawn = {(item.asset, item.ref) for item in withdrawals(tables)}
-        self.maintained = maintenance(tables)
+        rows = read_rows(tables)
+        self.history = materializations(rows)
+        self.withdrawn = {(item.asset, item.ref) for item in withdrawals_in(rows)}
+        self.maintained = maintenance_in(rows)
         self.heads: dict[str, lance.LanceDataset] = {}
         self.commits: dict[str, dict[int, Commit]] = {}
         for name in TABLES if only is None else only:

@@ -1,4 +1,4 @@
-"""However an asset comes to run: the inputs that are recorded are the versions that were read, and the history holds."""
+"""However an asset comes to run: the inputs that are recorded are those that were read, and the history holds."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -177,7 +177,7 @@ def test_two_runs_interleaved(project: Project, reads: Reads, monkeypatch: pytes
 def test_an_upstream_moves_in_the_middle_of_a_step(
     project: Project, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    joined = curate.joined
+    from mm_assets.curate.reads import joined
     moved: list[str] = []
 
     def racing(*arguments: Any) -> Any:
