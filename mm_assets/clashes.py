@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 
 def clashing(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> np.ndarray:

@@ -74,7 +74,7 @@ def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
     return _without_empty([*([f"below {edges[0]:.4g}"] if len(edges) else ["all"]), *names, "no value"], *counts)
 
 
-def of_labels(then: dict[str, int], now: dict[str, int]) -> Shift:
+def of_labels(then: Mapping[str, int], now: Mapping[str, int]) -> Shift:
     """Counts by label."""
     labels = sorted({*then, *now})
     return Shift(labels, *(np.array([counts.get(label, 0) for label in labels]) for counts in (then, now)))

@@ -129,7 +129,11 @@ def class_balance(examples: pa.Table, least: float) -> Verdict:
     (largest, most), (smallest, fewest) = sizes.most_common(1)[0], sizes.most_common()[-1]
     small = fewest < least * most
     faults = [
-        *(["add images of the small classes, or leave them out with curate.labels (MM_CURATE__LABELS)"] if small else []),
+        *(
+            ["add images of the small classes, or leave them out with curate.labels (MM_CURATE__LABELS)"]
+            if small
+            else []
+        ),
         *([f"no example in a split: {', '.join(missing)}: add images of these classes"] if missing else []),
     ]
     ratio = f"the smallest class ({smallest}: {fewest:,}) has {fewest / most:.1%} of the largest ({largest}: {most:,})"

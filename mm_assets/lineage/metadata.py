@@ -1,4 +1,4 @@
-"""How the metadata of a materialization or a check is shown in Dagster's UI: tables where a value has rows, none long."""
+"""How materializations and checks are shown in Dagster's UI: tables where a value has rows, none of them long."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -140,7 +140,9 @@ def _moved(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
         if reference is None:
             return not_known("drift", f"the last promoted run ({promotion.data_version}) did not read {scorer.asset}")
         if reference.code_version != checked.record.code_version:
-            return not_known("drift", f"{scorer.asset} was of revision {reference.code_version} in the last promoted run")
+            return not_known(
+                "drift", f"{scorer.asset} was of revision {reference.code_version} in the last promoted run"
+            )
         then = _values(checked.tables, reference, checked.history, scorer)
     except RefusalError as gone:
         return not_known("drift", str(gone))
