@@ -51,4 +51,4 @@ def _class_balance(checked: Checked, least: float) -> Verdict:
     from mm_assets.curate.verdicts import class_balance
 
     named = "left_out is null and task = 'label'"
-    return class_balance(checked.open().to_table(columns=["label", "split"], filter=named), least)
+    return class_balance(checked.ds.to_table(columns=["label", "split"], filter=named), least)

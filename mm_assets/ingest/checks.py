@@ -43,7 +43,7 @@ def image_table_checks(
 def _reject_share(checked: Checked, limits: ChecksSettings) -> Verdict:
     from mm_assets.ingest.verdicts import reject_share
 
-    ds = checked.open()
+    ds = checked.ds
     errors = ds.to_table(columns=["error"], filter="error is not null")["error"]
     return reject_share(ds.count_rows(), errors, limits.max_reject_share)
 
@@ -51,5 +51,5 @@ def _reject_share(checked: Checked, limits: ChecksSettings) -> Verdict:
 def _label_conflicts(checked: Checked, limits: ChecksSettings) -> Verdict:
     from mm_assets.ingest.verdicts import label_conflicts
 
-    images = checked.open().to_table(columns=["image_id", "sha256", "label"], filter="error is null")
+    images = checked.ds.to_table(columns=["image_id", "sha256", "label"], filter="error is null")
     return label_conflicts(images, limits.max_label_conflicts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -33,7 +34,8 @@ class Checked:
     record: Record
     history: Mapping[str, Record]
 
-    def open(self) -> "lance.LanceDataset":
+    @cached_property
+    def ds(self) -> "lance.LanceDataset":
         """The asset's table at that materialization."""
         return self.tables.open_at(self.record.ref)
 
@@ -58,21 +60,26 @@ def judged(context: dg.AssetCheckExecutionContext, lake: "Lake", judges: Judges)
     from mm_assets.engines.lineage_table import last_records, records
 
     tables = lake.tables()
-    asked = sorted((key.asset_key, key.name) for key in context.selected_asset_check_keys)
+    asked = context.selected_asset_check_keys
     # As in a step: Dagster's events are read first, and the lake's history then holds the record of each.
-    events = {key: newest_event(context.instance, key) for key, _ in asked}
+    events = {key: newest_event(context.instance, key) for key in sorted({check.asset_key for check in asked})}
     history = records(tables)
     latest = last_records(tables, list(history.values()))
-    for key, name in asked:
+    for key, event in events.items():
         asset = key.to_user_string()
         try:
-            record, _ = pin(asset, events[key], history, latest, tables.root)
-            verdict = judges[asset][name](Checked(tables, record, history))
+            record, _ = pin(asset, event, history, latest, tables.root)
+            checked = Checked(tables, record, history)
+            for name in sorted(check.name for check in asked if check.asset_key == key):
+                verdict = judges[asset][name](checked)
+                _tell(context, record, verdict)
+                yield check_result(asset, verdict)
         except RefusalError as refusal:
             raise dg.Failure(str(refusal), allow_retries=False) from None
-        log = context.log.info if verdict.passed else getattr(context.log, _LEVELS[verdict.severity])
-        log(f"{asset} at {record.data_version}, {name}: {verdict.sentence}")
-        yield check_result(asset, verdict)
 
 
-_LEVELS = {"WARN": "warning", "ERROR": "error"}
+def _tell(context: dg.AssetCheckExecutionContext, record: Record, verdict: Verdict) -> None:
+    """Say it in the log, too: a run that an error has failed names no more than the check."""
+    failed = context.log.warning if verdict.severity == "WARN" else context.log.error
+    log = context.log.info if verdict.passed else failed
+    log(f"{record.asset} at {record.data_version}, {verdict.name}: {verdict.sentence}")

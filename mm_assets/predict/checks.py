@@ -57,7 +57,7 @@ def _labels(checked: Checked) -> tuple[pa.ChunkedArray, int]:
 
     images = checked.tables.open_at(checked.input("image_table").ref)
     usable = images.to_table(columns=["image_id", "sha256"], filter="error is null")
-    return answered(checked.open(), checked.record, usable, ["label"])["label"], usable.num_rows
+    return answered(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
 
 
 def _predicted(checked: Checked, settings: Settings) -> Verdict:

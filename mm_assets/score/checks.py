@@ -103,7 +103,7 @@ def _scored(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
     from mm_assets.score.plan import is_current, usable_at
     from mm_assets.score.verdicts import scored
 
-    ds, usable = checked.open(), usable_at(checked.input(IMAGE_TABLE).ref)
+    ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
     covered = ds.count_rows(f"{usable} and {is_current(scorer)}")
     return scored(scorer.asset, covered, ds.count_rows(usable), settings.checks.min_score_coverage)
 
@@ -113,7 +113,7 @@ def _grouped(checked: Checked, settings: Settings) -> Verdict:
     from mm_assets.score.plan import usable_at
     from mm_assets.score.verdicts import scored
 
-    ds = checked.open()
+    ds = checked.ds
     usable = f"{usable_at(checked.input(IMAGE_TABLE).ref)} and phash is not null"
     current = f"near_duplicates_rev = '{revision_of(settings.duplicates.max_distance)}'"
     covered = ds.count_rows(f"{usable} and {current}")
@@ -124,7 +124,7 @@ def _error_budget(checked: Checked, scorer: Scorer, settings: Settings) -> Verdi
     from mm_assets.score.plan import has_failed, usable_at
     from mm_assets.score.verdicts import error_budget
 
-    ds, usable = checked.open(), usable_at(checked.input(IMAGE_TABLE).ref)
+    ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
     failed = ds.count_rows(f"{usable} and {has_failed(scorer)}")
     return error_budget(scorer.asset, failed, ds.count_rows(usable), settings.score.budget(scorer.name))
 
