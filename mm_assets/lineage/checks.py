@@ -65,6 +65,7 @@ def judged(context: dg.AssetCheckExecutionContext, lake: "Lake", judges: Judges)
     events = {key: newest_event(context.instance, key) for key in sorted({check.asset_key for check in asked})}
     history = records(tables)
     latest = last_records(tables, list(history.values()))
+    refused = []
     for key, event in events.items():
         asset = key.to_user_string()
         try:
@@ -74,8 +75,10 @@ def judged(context: dg.AssetCheckExecutionContext, lake: "Lake", judges: Judges)
                 verdict = judges[asset][name](checked)
                 _tell(context, record, verdict)
                 yield check_result(asset, verdict)
-        except RefusalError as refusal:
-            raise dg.Failure(str(refusal), allow_retries=False) from None
+        except RefusalError as refusal:  # the other assets can be checked all the same
+            refused.append(str(refusal))
+    if refused:
+        raise dg.Failure("; ".join(refused), allow_retries=False)
 
 
 def _tell(context: dg.AssetCheckExecutionContext, record: Record, verdict: Verdict) -> None:

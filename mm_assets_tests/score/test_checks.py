@@ -118,6 +118,15 @@ def test_an_error_fails_the_run_and_names_the_check(tables: LakeTables, tmp_path
     assert "score.error_budget (MM_SCORE__ERROR_BUDGET) is 0.4: look at the errors" in str(found.description)
 
 
+def test_a_scorer_that_was_never_run_keeps_no_other_from_being_checked(tables: LakeTables, tmp_path: Path) -> None:
+    write_images(tables, [cell("a", 5.0)], *FIELDS)
+    record(tables, "scores/phash", [record(tables, "image_table")])
+    names = ("scores/entropy:coverage", "scores/phash:coverage")
+    result = project(tables, tmp_path).check(*names, fails=True)
+    assert {name: item.passed for name, item in verdicts_of(result).items()} == {"scores/phash:coverage": True}
+    assert f"scores/entropy is not in the lake {tables.root} yet: materialize scores/entropy" in failure_of(result)
+
+
 def test_images_that_came_after_the_pinned_version_need_no_cell(tables: LakeTables, tmp_path: Path) -> None:
     write_images(tables, [cell("a", 5.0)], *FIELDS)
     images = record(tables, "image_table")
