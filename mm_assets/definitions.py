@@ -6,14 +6,18 @@ import dagster as dg
 from pydantic import BaseModel
 
 from mm_assets.curate.assets import sft_dataset_asset
+from mm_assets.curate.checks import sft_dataset_checks
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
+from mm_assets.ingest.checks import image_table_checks
 from mm_assets.jobs import JOBS, SCHEDULES, UPKEEP
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.predict.assets import batch_predictions
+from mm_assets.predict.checks import batch_predictions_checks
 from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.score.assets import near_duplicates, scores_asset
+from mm_assets.score.checks import near_duplicates_checks, score_checks
 from mm_assets.score.own import all_scorers, limited
 from mm_assets.settings import Settings, SettingsError, digest, load_settings
 from mm_assets.verify.ops import lineage_checks
@@ -54,6 +58,17 @@ def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
+def checks_in_flow_order(settings: Settings) -> list[dg.AssetChecksDefinition]:
+    """The checks that run after an asset; those that stop `sft_dataset` before it is published are its own."""
+    return [
+        image_table_checks,
+        score_checks(all_scorers(settings.score)),
+        near_duplicates_checks,
+        sft_dataset_checks,
+        batch_predictions_checks,
+    ]
+
+
 def build(settings: Settings) -> dg.Definitions:
     """The code location for given settings."""
 
@@ -67,7 +82,7 @@ def build(settings: Settings) -> dg.Definitions:
     s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
         assets=list(dg.map_asset_specs(with_code_version, assets)),
-        asset_checks=lineage_checks(keys),
+        asset_checks=[*checks_in_flow_order(settings), *lineage_checks(keys)],
         jobs=[*JOBS, *UPKEEP],
         schedules=SCHEDULES,
         resources={

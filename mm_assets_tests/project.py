@@ -61,6 +61,18 @@ class Project:
             assert result.success != fails, "the run failed" if not fails else "the run did not fail"
             return result
 
+    def check(self, *names: str, fails: bool = False) -> dg.ExecuteInProcessResult:
+        """Run checks alone, as a button of the UI does; they are named `asset:check`."""
+        keys = [
+            dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check) for asset, check in (n.split(":") for n in names)
+        ]
+        job = dg.define_asset_job("some_checks", selection=dg.AssetSelection.checks(*keys))
+        chosen = dg.Definitions.merge(self.definitions(), dg.Definitions(jobs=[job]))
+        with dg.DagsterInstance.local_temp(str(self.home)) as instance:
+            result = chosen.resolve_job_def("some_checks").execute_in_process(instance=instance, raise_on_error=False)
+            assert result.success != fails, "the run failed" if not fails else "the run did not fail"
+            return result
+
     def command(
         self, *arguments: str, module: str = "dagster", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -112,6 +124,12 @@ class Project:
         with dg.DagsterInstance.local_temp(str(self.home)) as instance:
             found = instance.fetch_materializations(dg.AssetKey(asset.split("/")), limit=limit).records
             return [record.asset_materialization for record in found if record.asset_materialization]
+
+
+def verdicts_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    """What the checks of a run found, by `asset:check`."""
+    found = result.get_asset_check_evaluations()
+    return {f"{item.asset_key.to_user_string()}:{item.check_name}": item for item in found}
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:

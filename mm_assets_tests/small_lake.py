@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.curate.job import build_dataset
-from mm_assets.curate.splits import TEST, TRAIN, split_of
+from mm_assets.curate.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lance_commits import commit, put_rows
@@ -26,7 +26,7 @@ from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.lineage.refs import Final, Record, Step
 from mm_assets.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.score.scorers import SCORERS, Scorer
-from mm_assets.settings import BaseModelSettings, CurateSettings, Resources, TaskSettings, TrainSettings
+from mm_assets.settings import BaseModelSettings, ChecksSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets_tests.steps import run_step
 
 LABEL = TaskSettings(task="label", prompt="what is it?", answer="a {label}.")
@@ -62,8 +62,11 @@ def names(split: str, count: int) -> list[str]:
 
 
 def photos(captions: Mapping[str, str] = MappingProxyType({})) -> list[dict[str, Any]]:
-    """Eight pictures to train on and eight to hold out, of two labels, with captions (those given by id, or others)."""
-    ids = [*names(TRAIN, 8), *names(TEST, 8)]
+    """Sixteen pictures of two labels, with captions (those given by id, or others): six to train on, eight to hold out.
+
+    Two are to validate with: a dataset without a split is not published.
+    """
+    ids = [*names(TRAIN, 6), *names(VALIDATION, 2), *names(TEST, 8)]
     labels = ["pool", "Terrace/Patio"] * 8
     return [
         {"image_id": name, "label": label, "caption": captions.get(name, f"There is a {label} {name[:-4]}.")}
@@ -102,14 +105,19 @@ def _row(row: dict[str, Any], scorers: Sequence[Scorer]) -> dict[str, Any]:
     return {**scores, **state, **groups, **image, **size, **row}
 
 
-def dataset(tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer] = BUILT_IN) -> Record:
+def dataset(
+    tables: LakeTables,
+    settings: CurateSettings,
+    scorers: Sequence[Scorer] = BUILT_IN,
+    checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
+) -> Record:
     """Materialize the base model and the dataset."""
     run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="built")), "base_model")
     inputs = ("image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES, "base_model")
     offered = [*SCORERS.values(), *(scorer for scorer in scorers if scorer.name not in SCORERS)]
     made = run_step(
         tables,
-        lambda step: build_dataset(step, tables, settings, offered),
+        lambda step: build_dataset(step, tables, settings, offered, checks),
         "sft_dataset",
         inputs=inputs,
         code=settings.model_dump_json(),

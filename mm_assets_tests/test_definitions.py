@@ -54,6 +54,32 @@ def test_every_asset_tells_what_it_is() -> None:
         assert table_of(name)
 
 
+def test_every_check_says_what_it_wants_and_is_in_the_table() -> None:
+    definitions = build(load_settings())
+    graph = definitions.resolve_asset_graph()
+    found = {(key.asset_key.to_user_string(), key.name): graph.get(key) for key in graph.asset_check_keys}
+    lines = (ROOT / "docs" / "checks.md").read_text().splitlines()
+    table = {tuple(line.split("`")[1:4:2]): line.split(" | ") for line in lines if line.startswith("| `")}
+    everywhere = {key for key in found if key[1] == "lineage_verified"}
+    assert {asset for asset, _ in everywhere} == set(GRAPH)
+    assert all(found.pop(key).blocking for key in everywhere)
+    assert "| every asset | `lineage_verified` |" in (ROOT / "docs" / "checks.md").read_text()
+    one = {"scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash"}
+    assert {("scores/<scorer>" if asset in one else asset, name) for asset, name in found} == set(table)
+    for (asset, name), node in found.items():
+        cells = table["scores/<scorer>" if asset in one else asset, name]
+        assert node.description, (asset, name)
+        assert node.blocking == ("**" in cells[3]), (asset, name)
+    assert ("scores/phash", "drift") not in found
+
+
+def test_no_check_makes_anything_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: spec.code_version for name, spec in specs().items()}
+    for name in ("MAX_PRE_FLIGHT_SHARE", "MIN_SCORE_COVERAGE", "MAX_DRIFT", "MIN_CLASS_SHARE"):
+        monkeypatch.setenv(f"MM_CHECKS__{name}", "0.5")
+    assert {name: spec.code_version for name, spec in specs().items()} == before
+
+
 def test_a_setting_changes_the_code_version_of_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: spec.code_version for name, spec in specs().items()}
     monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "3")

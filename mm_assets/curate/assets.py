@@ -1,12 +1,14 @@
 """From scored images to chat examples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
+from mm_assets.curate.checks import ASSET, BEFORE_PUBLICATION
 from mm_assets.finetune.assets import base_model
 from mm_assets.ingest.assets import image_table
-from mm_assets.lineage.pins import materialize
+from mm_assets.lineage.pins import materialize_each
+from mm_assets.lineage.refs import Final, Step
 from mm_assets.resources import Lake
 from mm_assets.score.assets import near_duplicates
 from mm_assets.score.scorers import Scorer
@@ -26,25 +28,26 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         code_version="1",
         kinds={"lance"},
         owners=["team:ml"],
+        check_specs=BEFORE_PUBLICATION,
     )
     def sft_dataset(
         context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """One row per image and task: a chat example in TRL's format with its split, or why it was left out.
 
         The tasks (to name the label, to write the caption), their words and weights, and the thresholds come from the
         profile. Of each near-duplicate group one image is taken, and groups with conflicting labels are left out; the
         split (65 / 10 / 25) is decided once, by a hash, the same for both tasks. Every example passes a pre-flight:
-        placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit.
+        placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit. Where
+        a split leaks, lacks examples, or too many are left out by pre-flight, nothing is published.
         """
         from mm_assets.curate.job import build_dataset
         from mm_assets.curate.previews import previews
 
-        return materialize(
-            context,
-            lake,
-            lambda step: build_dataset(step, lake.tables(), settings.curate, list(scorers.values())),
-            previews,
-        )
+        def build(step: Step) -> dict[str, Final]:
+            chosen = list(scorers.values())
+            return {ASSET: build_dataset(step, lake.tables(), settings.curate, chosen, settings.checks)}
+
+        yield from materialize_each(context, lake, build, previews)
 
     return sft_dataset

@@ -1,7 +1,7 @@
 """Build the SFT dataset: join the scores at their own pins, choose, word, check, and write what differs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import lance
@@ -17,6 +17,7 @@ from mm_assets.curate.rewrite import Rewrite
 from mm_assets.curate.selection import choose
 from mm_assets.curate.summary import require_something_to_learn, summary
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
+from mm_assets.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.engines.lance_commits import commit
 from mm_assets.engines.lance_passes import others_wrote, same_pass
 from mm_assets.engines.lance_tables import LakeTables
@@ -24,16 +25,22 @@ from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.processors import TokenCounter
 from mm_assets.ingest.tables import IMAGES
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import BlockedError, Final, Record, Step
 from mm_assets.score.scorers import Scorer
-from mm_assets.settings import CurateSettings
+from mm_assets.settings import ChecksSettings, CurateSettings
 
 ASSET = "sft_dataset"
 # Images that become Python objects at once, and more where a near-duplicate group is larger.
 CHUNK_ROWS = 2_500
 
 
-def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer]) -> Final:
+def build_dataset(
+    step: Step,
+    tables: LakeTables,
+    settings: CurateSettings,
+    scorers: Sequence[Scorer],
+    checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
+) -> Final:
     """Bring `sft.lance` up to the pinned images, scores and base model.
 
     Only images that changed since the last time, and the others of their near-duplicate groups, are chosen from anew;
@@ -44,15 +51,17 @@ def build_dataset(step: Step, tables: LakeTables, settings: CurateSettings, scor
         tables: the lake.
         settings: tasks, bounds, labels and the longest example.
         scorers: built-in and own ones; those that the step pins are read.
+        checks: limits beyond which nothing is published.
 
     Raises:
+        BlockedError: the dataset would not pass its checks; nothing is committed.
         RefusalError: fewer than two labels are left to learn, or no caption.
     """
     if tables.exists(SFT):
         tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
     base = get(tables, step.inputs["base_model"].metadata["digest"])
     bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
-    making = _Making(step, tables, settings, bounds, base)
+    making = _Making(step, tables, settings, bounds, base, checks)
     made = making.refresh()
 
     def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -91,6 +100,7 @@ class _Making:
     settings: CurateSettings
     bounds: Sequence[Bound]
     base: Model
+    checks: ChecksSettings
 
     @cached_property
     def _reads(self) -> Reads:
@@ -112,7 +122,7 @@ class _Making:
             return self.whole()
         labels: list[str] = before.metadata["labels"]
         made = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
-        return made if self._fits(made, labels) else self.whole(made.labels)
+        return self._checked(made) if self._fits(made, labels) else self.whole(made.labels)
 
     def _before(self) -> Record | None:
         """The last materialization, if what it did not choose from anew would come out the same."""
@@ -134,7 +144,23 @@ class _Making:
         rows = joined(self.tables, self._reads)
         labels = self._labels_at_hand(rows) if labels is None else labels
         made = self._make(rows, labels)
-        return made if self._fits(made, labels) else self._make(rows, made.labels)
+        return self._checked(made if self._fits(made, labels) else self._make(rows, made.labels))
+
+    def _checked(self, made: _Made) -> _Made:
+        """Write to the end what passes the checks.
+
+        Raises:
+            BlockedError: it does not.
+        """
+        rewrite = made.rewrite
+        found = (
+            leak_free_split(rewrite.examples),
+            pre_flight(rewrite.counted, self.settings, self.checks.max_pre_flight_share),
+        )
+        if not all(verdict.passed for verdict in found):
+            raise BlockedError(ASSET, found)
+        rewrite.finish()
+        return replace(made, final=replace(made.final, verdicts=found))
 
     def _labels_at_hand(self, rows: pa.Table) -> list[str]:
         """The labels of any image: nearly always those that are chosen in the end."""
@@ -160,7 +186,6 @@ class _Making:
             rewrite.add(examples, pa.chunked_array(stand, pa.int32()))
         counted = rewrite.counted
         require_something_to_learn(counted)
-        rewrite.finish()
         said = summary(counted, self.settings)
         metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
         return _Made(rewrite, Final(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version}))

@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     import lance
 
 KEY = "example_id"
+# What `placed` is made from.
+PLACED = ["split", "group_id", "images"]
 # Rows that wait in memory to be written.
 MOST_WAITING = 50_000
+
+
+def placed(rows: pa.Table) -> pa.Table:
+    """Of the examples among the rows: `split`, `group_id`, and the `sha256` of the image (each has one)."""
+    examples = rows.filter(pc.is_valid(rows["split"]))
+    digests = pc.struct_field(pc.list_element(examples["images"], 0), "sha256")
+    return examples.select(["split", "group_id"]).append_column("sha256", digests)
 
 
 class Rewrite:
@@ -41,6 +50,7 @@ class Rewrite:
         self._before = self._ds.scanner(columns=columns, with_row_id=True).to_table() if self._ds else empty
         self._stays = np.full(self._before.num_rows, not whole)
         self._written: list[pa.Table] = []
+        self._placed: list[pa.Table] = []
         self._waiting = [SFT_SCHEMA.empty_table()]
         self._fragments: list[lance.FragmentMetadata] = []
 
@@ -61,6 +71,7 @@ class Rewrite:
         self._stays[places.filter(written).drop_null().to_numpy()] = False
         new = rows.filter(written)
         self._written.append(new.select([KEY, *COUNTED]))
+        self._placed.append(placed(new))
         self._waiting.append(new)
         # A table is not created before it is known that it will hold something to learn from.
         if sum(table.num_rows for table in self._waiting) >= MOST_WAITING and (self._ds or can_learn(self.counted)):
@@ -73,7 +84,8 @@ class Rewrite:
 
     def _write(self) -> None:
         if self._ds is None:
-            self._ds = self._tables.open_or_create(SFT, SFT_SCHEMA, self._step.properties(["sft_dataset"], 0))
+            # A table without rows is no version of the asset: the checks may yet stop the step.
+            self._ds = self._tables.open_or_create(SFT, SFT_SCHEMA, self._step.properties([], 0))
         rows = pa.concat_tables(self._waiting)
         self._waiting = [rows.slice(0, 0)]
         if rows.num_rows:
@@ -88,6 +100,17 @@ class Rewrite:
         """The columns that are counted, of all rows that the table will have (so far)."""
         stays = self._before.filter(pa.array(self._stays))
         return pa.concat_tables([stays.select(COUNTED), *(table.select(COUNTED) for table in self._written)])
+
+    @property
+    def examples(self) -> pa.Table:
+        """See `placed`, of all rows that the table will have; read anew each time, for digests are long."""
+        tables = [placed(SFT_SCHEMA.empty_table()), *self._placed]
+        start = 0
+        for batch in self._ds.scanner(columns=PLACED).to_batches() if self._ds else ():
+            stays = pa.array(self._stays[start : start + batch.num_rows])
+            tables.append(placed(pa.Table.from_batches([batch]).filter(stays)))
+            start += batch.num_rows
+        return pa.concat_tables(tables)
 
     @property
     def counts(self) -> dict[str, int]:

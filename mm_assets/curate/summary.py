@@ -16,8 +16,8 @@ COUNTED = ["task", "label", "split", "left_out", "num_tokens"]
 
 def labels_of(rows: pa.Table) -> list[str]:
     """The labels of all images that were chosen to be named, also of those that pre-flight has left out since."""
-    named = _of(rows, "label")
-    chosen = pc.or_(pc.is_null(named["left_out"]), _pre_flight(named))
+    named = of_task(rows, "label")
+    chosen = pc.or_(pc.is_null(named["left_out"]), left_out_by_pre_flight(named))
     found: list[str] = sorted(pc.unique(named["label"].filter(chosen)).to_pylist())
     return found
 
@@ -25,9 +25,9 @@ def labels_of(rows: pa.Table) -> list[str]:
 def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
     """Counts of `COUNTED` rows, as JSON values."""
     examples = rows.filter(pc.is_null(rows["left_out"]))
-    splits, tasks = _counts(examples["split"]), _counts(examples["task"])
+    splits, tasks = counts(examples["split"]), counts(examples["task"])
     left_out = rows["left_out"].drop_null()
-    reasons = _counts(pc.list_element(pc.split_pattern(left_out, ":", max_splits=1), 0))
+    reasons = counts(pc.list_element(pc.split_pattern(left_out, ":", max_splits=1), 0))
     return {
         "rows": rows.num_rows,
         "examples": examples.num_rows,
@@ -36,15 +36,15 @@ def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
         "labels": labels_of(rows),
         "tasks": [{**task.model_dump(mode="json"), "examples": tasks[task.task]} for task in settings.tasks],
         "longest_tokens": pc.max(rows["num_tokens"]).as_py() or 0,
-        "rows_failed": pc.sum(_pre_flight(rows)).as_py() or 0,
+        "rows_failed": pc.sum(left_out_by_pre_flight(rows)).as_py() or 0,
     }
 
 
 def can_learn(rows: pa.Table) -> bool:
     """Whether a classifier has two labels; of captions alone, whether there is one to train on."""
     examples = rows.filter(pc.is_null(rows["left_out"]))
-    if _of(rows, "label").num_rows:
-        return len(pc.unique(_of(examples, "label")["label"])) > 1
+    if of_task(rows, "label").num_rows:
+        return len(pc.unique(of_task(examples, "label")["label"])) > 1
     return bool(pc.any(pc.equal(examples["split"], TRAIN)).as_py())
 
 
@@ -56,9 +56,9 @@ def require_something_to_learn(rows: pa.Table) -> None:
     """
     if can_learn(rows):
         return
-    if _of(rows, "label").num_rows:
+    if of_task(rows, "label").num_rows:
         examples = rows.filter(pc.is_null(rows["left_out"]))
-        labels = pc.unique(_of(examples, "label")["label"]).to_pylist()
+        labels = pc.unique(of_task(examples, "label")["label"]).to_pylist()
         found = f"one class only ({labels[0]})" if labels else "no usable example"
         need = "a classifier needs usable images of at least two labels (a sub-folder each, or a manifest)"
         raise RefusalError(_too_few(rows, "label", found, need))
@@ -67,20 +67,23 @@ def require_something_to_learn(rows: pa.Table) -> None:
 
 
 def _too_few(rows: pa.Table, task: TaskName, found: str, need: str) -> str:
-    tried = _of(rows, task)
-    reasons = _counts(tried["left_out"].drop_null()).most_common(1)
+    tried = of_task(rows, task)
+    reasons = counts(tried["left_out"].drop_null()).most_common(1)
     why = "".join(f" (most often left out for: {reason}, {times} times)" for reason, times in reasons)
     return f"source (MM_SOURCE): {found} is left of {tried.num_rows} images{why}: {need}"
 
 
-def _of(rows: pa.Table, task: TaskName) -> pa.Table:
+def of_task(rows: pa.Table, task: TaskName) -> pa.Table:
+    """Rows of one task."""
     return rows.filter(pc.equal(rows["task"], task))
 
 
-def _pre_flight(rows: pa.Table) -> pa.ChunkedArray:
+def left_out_by_pre_flight(rows: pa.Table) -> pa.ChunkedArray:
+    """Which rows were chosen, and are no examples because of their words or their length."""
     return pc.fill_null(pc.starts_with(rows["left_out"], f"{PRE_FLIGHT}: "), False)
 
 
-def _counts(column: pa.ChunkedArray) -> Counter[str]:
+def counts(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each value occurs."""
     found = column.value_counts()
     return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))

@@ -1,10 +1,11 @@
-"""How the metadata of a materialization is shown in Dagster's UI: tables where a value has rows, none of them long."""
+"""How materializations and checks are shown in Dagster's UI: tables where a value has rows, none of them long."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from mm_assets.lineage.verdicts import Verdict
 from mm_assets.previews.markdown import one_line, table
 
 # The event log is read in full with every page that shows it; all rows are in the lake.
@@ -24,6 +25,18 @@ def shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
             return dg.MetadataValue.md(_thinned(value))
         return _listed(value)
     return round(value, 6) if isinstance(value, float) else value
+
+
+def check_result(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
+    """A verdict on an asset as Dagster records it."""
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(asset.split("/")),
+        check_name=verdict.name,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity[verdict.severity],
+        description=verdict.sentence,
+        metadata={name: shown(value) for name, value in verdict.figures.items() if value is not None},
+    )
 
 
 def _matrix(value: Mapping[str, Mapping[str, Any]]) -> str:

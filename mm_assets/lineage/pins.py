@@ -13,8 +13,10 @@ from dagster import AssetKey
 
 from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
-from mm_assets.lineage.metadata import shown
+from mm_assets.lineage.gates import require_unblocked
+from mm_assets.lineage.metadata import check_result, shown
 from mm_assets.lineage.refs import (
+    BlockedError,
     BudgetError,
     Final,
     Record,
@@ -62,7 +64,9 @@ def materialize(
         dagster.Failure: the step is refused; the message says what to do.
     """
     asset = context.asset_key.to_user_string()
-    return next(materialize_each(context, lake, lambda step: {asset: job(step)}, previews))
+    (result,) = materialize_each(context, lake, lambda step: {asset: job(step)}, previews)
+    assert isinstance(result, dg.MaterializeResult)  # a check's result comes alone only before a failure
+    return result
 
 
 def materialize_each(
@@ -70,8 +74,11 @@ def materialize_each(
     lake: "Lake",
     job: Callable[[Step], dict[str, Final]],
     previews: Previews | None = None,
-) -> Iterator[dg.MaterializeResult]:
-    """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself."""
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself.
+
+    Of a step that a check has blocked the results of its checks alone are given, before it fails.
+    """
     from mm_assets.engines.publication import publish
 
     tables = lake.tables()
@@ -80,6 +87,9 @@ def materialize_each(
         lake.check_writable()
         step, pointers = _begin(context, tables)
         finals, over = _done(job, step)
+    except BlockedError as blocked:
+        yield from (check_result(blocked.asset, verdict) for verdict in blocked.verdicts)
+        raise dg.Failure(str(blocked), allow_retries=False) from None
     except RefusalError as refusal:
         # One that a worker raised carries the worker's trace; the sentence is its cause's.
         raise dg.Failure(str(getattr(refusal, "cause", refusal)), allow_retries=False) from None
@@ -90,6 +100,7 @@ def materialize_each(
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         pictures = _drawn(context, tables, record, previews)
         yield _result(tables, step, record, pointers, seconds, pictures)
+        yield from (check_result(asset, verdict) for verdict in final.verdicts)
     if over is not None:
         raise dg.Failure(str(over), allow_retries=False)
 
@@ -122,12 +133,14 @@ def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Ste
     # First, so that a record lost to a crash is written before anybody looks for it.
     own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
     # Dagster's newest events are read once, and before the lake's history, which then holds the record of each.
-    events = {key.to_user_string(): _newest_event(context, key) for key in _upstream_keys(context)}
+    events = {key.to_user_string(): newest_event(context.instance, key) for key in _upstream_keys(context)}
     history = records(tables)
     latest = last_records(tables, list(history.values()))
     inputs, pointers = {}, {}
     for name, event in events.items():
-        inputs[name], pointers[name] = _pin(name, event, history, latest, tables.root)
+        inputs[name], pointers[name] = pin(name, event, history, latest, tables.root)
+        if event is not None and pointers[name] is not None:
+            require_unblocked(context.instance, name, event)
     ancestors = {r.id: r for record in inputs.values() for r in walk(record, history)}
     if not MAY_MIX_VERSIONS.issuperset(assets):
         conflict = diamond_conflict(inputs, ancestors)
@@ -150,12 +163,13 @@ def _code_version(context: dg.AssetExecutionContext, asset: str) -> str:
     return context.assets_def.code_versions_by_key[AssetKey(asset.split("/"))] or ""
 
 
-def _newest_event(context: dg.AssetExecutionContext, key: AssetKey) -> dg.EventLogRecord | None:
-    found = context.instance.fetch_materializations(key, limit=1).records
+def newest_event(instance: dg.DagsterInstance, key: AssetKey) -> dg.EventLogRecord | None:
+    """Dagster's newest materialization of an asset; None where it knows none."""
+    found = instance.fetch_materializations(key, limit=1).records
     return found[0] if found else None
 
 
-def _pin(
+def pin(
     name: str, event: dg.EventLogRecord | None, history: dict[str, Record], latest: dict[str, Record], root: str
 ) -> tuple[Record, int | None]:
     """The materialization of an input that this step reads, and the storage id of its Dagster event.

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mm_assets.lineage.verdicts import Verdict, failed_sentences
+
 # Keys of the transaction properties that every commit of rows carries.
 ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
 CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
@@ -34,6 +36,14 @@ class BudgetError(RefusalError):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.finals = {}
+
+
+class BlockedError(RefusalError):
+    """The data are not fit to be published: nothing was committed; `verdicts` are those of all blocking checks."""
+
+    def __init__(self, asset: str, verdicts: tuple[Verdict, ...]) -> None:
+        super().__init__(f"{asset}: nothing was published; {failed_sentences(verdicts)}")
+        self.asset, self.verdicts = asset, verdicts
 
 
 @dataclass(frozen=True)
@@ -161,11 +171,13 @@ class Final:
         watermarks: see `Record`.
         looked_at: the version of its table at which nothing was left to do, where it wrote nothing itself: what it
             stands for may be what another run wrote.
+        verdicts: of the checks that were made before anything was committed.
     """
 
     metadata: dict[str, Any]
     watermarks: dict[str, int] = field(default_factory=dict)
     looked_at: int = 0
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.lineage.refs import Record
+from mm_assets.predict.answered import answered
 from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
 
@@ -45,14 +46,9 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
 
 def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
     """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
-    model, prompt = record.metadata["digest"], record.metadata["prompt_digest"]
-    asked = f"answer is not null and model_digest = '{model}' and prompt_digest = '{prompt}'"
-    found = predictions.scanner(columns=COLUMNS, filter=asked).to_table()
     known = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
-    places = pc.index_in(found["image_id"], known["image_id"])
-    same = pc.fill_null(pc.equal(known["sha256"].take(places), found["sha256"]), False)
-    found, known = found.filter(same), known.take(places.filter(same))
-    return found.append_column("known", known["label"]).append_column("_rowid", known["_rowid"])
+    found = answered(predictions, record, known, COLUMNS)
+    return found.select([*COLUMNS, "of_label", "of__rowid"]).rename_columns([*COLUMNS, "known", "_rowid"])
 
 
 def _gallery(images: "lance.LanceDataset", answers: pa.Table) -> str:

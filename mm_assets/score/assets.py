@@ -38,7 +38,7 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
         lake: Lake,
         ray_cluster: RayCluster,
         settings: dg.ResourceParam[Settings],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
         from mm_assets.score.job import compute_scores
         from mm_assets.score.previews import previews

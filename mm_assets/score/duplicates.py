@@ -20,6 +20,11 @@ MOST_PAIRS = 2**21
 Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
+def revision_of(max_distance: int) -> str:
+    """What a row says that its group was found by."""
+    return f"{GROUPING_REVISION}-{max_distance}"
+
+
 def components(hashes: np.ndarray, max_distance: int, known: np.ndarray | None = None) -> np.ndarray:
     """Connected components of "Hamming distance at most `max_distance`".
 

@@ -13,7 +13,7 @@ from mm_assets.engines.lance_passes import others_wrote, same_pass
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, LanceRef, Record, Step
-from mm_assets.score.duplicates import GROUPING_REVISION, components, group_names
+from mm_assets.score.duplicates import components, group_names, revision_of
 
 NEAR_DUPLICATES = "scores/near_duplicates"
 
@@ -62,7 +62,7 @@ def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final
 def _regroup(
     tables: LakeTables, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int
 ) -> _Grouped:
-    revision = f"{GROUPING_REVISION}-{max_distance}"
+    revision = revision_of(max_distance)
     rows = _with_groups(tables.open_at(ref), head)
     hashed = rows.filter(pc.is_valid(rows["phash"]))
     known, removed = _known(tables, ref, before, hashed, revision)

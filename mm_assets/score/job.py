@@ -95,9 +95,7 @@ class _Tally:
         self._version = plan.version
         self._rows, self._failed = plan.rows, plan.failed[scorer.name]
         self._computed = 0
-        named = scorer.name in settings.error_budgets
-        self._budget = settings.error_budgets.get(scorer.name, settings.error_budget)
-        self._setting = f"score.error_budgets.{scorer.name}" if named else "score.error_budget"
+        self._budget, self._setting = settings.budget(scorer.name)
 
     def add(self, cells: pa.Table) -> None:
         """Count the cells of a batch."""

@@ -50,11 +50,11 @@ def make_plan(
         settings: resources by scorer.
         retry_errors: compute cells again that have failed.
     """
-    there = f"error is null and _row_created_at_version <= {pinned.version}"
-    failed = [f"{scorer.error_column} is not null and {_current(scorer)}" for scorer in scorers]
+    there = usable_at(pinned)
+    failed = [has_failed(scorer) for scorer in scorers]
     stale = [_stale(step, scorer) for scorer in scorers]
     if retry_errors:
-        stale = [f"({lacks}) or ({has_failed})" for lacks, has_failed in zip(stale, failed, strict=True)]
+        stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]
     lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])
     counts = [0] * len(scorers) if retry_errors else _counts(head, there, failed)
     return Plan(
@@ -94,8 +94,19 @@ def _column(number: int) -> str:
     return f"condition_{number}"
 
 
-def _current(scorer: Scorer) -> str:
+def usable_at(images: LanceRef) -> str:
+    """A filter, also of later versions: usable images that a version of the image table has."""
+    return f"error is null and _row_created_at_version <= {images.version}"
+
+
+def is_current(scorer: Scorer) -> str:
+    """A filter: the cell is computed at the scorer's revision, be it a value, null or an error."""
     return f"{scorer.rev_column} = '{scorer.revision}'"
+
+
+def has_failed(scorer: Scorer) -> str:
+    """A filter: the cell is computed at the scorer's revision, and is an error."""
+    return f"{scorer.error_column} is not null and {is_current(scorer)}"
 
 
 def _stale(step: Step, scorer: Scorer) -> str:

@@ -126,6 +126,12 @@ class ScoreSettings(Section):
         default_factory=dict, description="What one worker takes, by scorer; one CPU where nothing is said."
     )
 
+    def budget(self, scorer: str) -> tuple[float, str]:
+        """Greatest share of failed cells of a scorer, and the name of the setting that says so."""
+        if scorer in self.error_budgets:
+            return self.error_budgets[scorer], f"score.error_budgets.{scorer}"
+        return self.error_budget, "score.error_budget"
+
 
 class DuplicateSettings(Section):
     """When two images count as the same picture."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.lineage.pins import RECORD, TABLES
+from mm_assets.lineage.pins import RECORD, TABLES, newest_event
 from mm_assets.verify.events import Event
 
 VERSION, INPUT = "dagster/data_version", "dagster/input_data_version/"
@@ -45,8 +45,8 @@ class DagsterLog:
 
 def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:
     """The newest materialization of an asset."""
-    found = instance.fetch_materializations(key, limit=1).records
-    return _event(key, found[0]) if found else None
+    found = newest_event(instance, key)
+    return _event(key, found) if found else None
 
 
 def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:

@@ -69,7 +69,7 @@ def lineage_checks(keys: Iterable[dg.AssetKey]) -> list[dg.AssetChecksDefinition
 def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(name=CHECK, asset=key, blocking=True)
     def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
-        """The newest event names a record of the lake; its commit, run, inputs and tag are as recorded."""
+        """Fails when the newest event, its record in the lake, the commit, run, inputs and tag disagree."""
         from mm_assets.engines.lineage_table import records
         from mm_assets.verify.dagster_log import newest
         from mm_assets.verify.newest import verify_newest

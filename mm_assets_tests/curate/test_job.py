@@ -93,7 +93,7 @@ def test_captions_alone_need_no_label(tables: LakeTables) -> None:
     store(tables, [{**row, "label": None} for row in photos()])
     made = dataset(tables, CAPTIONS)
     assert made.metadata["labels"] == []
-    assert made.metadata["splits"] == {"train": 8, "validation": 0, "test": 8}
+    assert made.metadata["splits"] == {"train": 6, "validation": 2, "test": 8}
     with pytest.raises(
         RefusalError, match=r"no usable example is left of 16 images \(most often left out for: no label"
     ):
@@ -113,6 +113,6 @@ def test_a_lighter_task_is_counted_as_it_is_taken(tables: LakeTables) -> None:
     store(tables, photos())
     lighter = LABEL.model_copy(update={"weight": 0.001})
     made = dataset(tables, BOTH.model_copy(update={"tasks": [lighter, CAPTION]}))
-    assert [task["examples"] for task in made.metadata["tasks"]] == [8, 16]  # held-out examples are all kept
-    assert made.metadata["left_out"] == {"weight": 8}
+    assert [task["examples"] for task in made.metadata["tasks"]] == [10, 16]  # held-out examples are all kept
+    assert made.metadata["left_out"] == {"weight": 6}
     assert rows(tables)["label:train-1.png"]["left_out"] == "weight: label has 0.001 of 1"

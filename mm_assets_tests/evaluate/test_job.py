@@ -168,9 +168,8 @@ def test_labels_decide_where_they_are_trained(tables: LakeTables) -> None:
 
 
 def test_nothing_held_out_of_the_task_is_a_refusal(tables: LakeTables) -> None:
-    rows = photos()
-    store(tables, [row for row in rows if row["image_id"].startswith("train")])
-    dataset(tables, CurateSettings(tasks=[LABEL]))
+    store(tables, [{**row, "label": None} if row["image_id"].startswith("test") else row for row in photos()])
+    dataset(tables, CurateSettings(tasks=[LABEL, CAPTION]))
     checkpoint(tables)
     with pytest.raises(RefusalError, match="no example of the task label in the held-out split"):
         evaluated(tables)

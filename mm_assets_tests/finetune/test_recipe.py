@@ -15,7 +15,7 @@ def test_a_recipe_has_the_words_of_every_task(tables: LakeTables) -> None:
     assert recipe["tasks"] == [LABEL.model_dump(), CAPTION.model_dump()]
     assert recipe["labels"] == ["Terrace/Patio", "pool"]
     assert recipe["sft_dataset"] == made.data_version
-    assert found.metadata["train_examples"] == 16
+    assert found.metadata["train_examples"] == 12
 
 
 def test_other_resources_train_nothing_again(tables: LakeTables) -> None:

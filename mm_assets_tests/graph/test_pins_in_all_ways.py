@@ -178,6 +178,7 @@ def test_an_upstream_moves_in_the_middle_of_a_step(
     project: Project, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mm_assets.curate.reads import joined
+
     moved: list[str] = []
 
     def racing(*arguments: Any) -> Any:

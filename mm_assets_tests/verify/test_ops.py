@@ -6,6 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mm_assets.lineage.gates import require_unblocked
+from mm_assets.lineage.pins import newest_event
 from mm_assets_tests.project import Project, failure_of
 
 SAID = "Delete, made outside: no step, no maintenance run and not the lake's history accounts for it"
@@ -76,12 +78,25 @@ def test_every_asset_has_the_check_and_a_materialization_passes_it(project: Proj
     assert found.description == f"{project.newest()['raw_images'].data_version} is what was read and written"
 
 
-def test_the_check_fails_where_the_tag_is_gone(project: Project) -> None:
-    project.tables.open("objects").tags.delete("raw_images.v2")
+def run_check(project: Project) -> dg.AssetCheckEvaluation:
     with dg.DagsterInstance.local_temp(str(project.home)) as instance:
-        check = project.definitions().resolve_implicit_global_asset_job_def()
         key = dg.AssetCheckKey(dg.AssetKey("raw_images"), "lineage_verified")
-        selected = check.get_subset(asset_selection=set(), asset_check_selection={key})
-        found = evaluation(project, selected.execute_in_process(instance=instance, raise_on_error=False))
+        job = project.definitions().resolve_implicit_global_asset_job_def()
+        selected = job.get_subset(asset_selection=set(), asset_check_selection={key})
+        return evaluation(project, selected.execute_in_process(instance=instance, raise_on_error=False))
+
+
+def test_what_fails_the_check_is_read_by_no_step_until_it_passes(project: Project) -> None:
+    version = project.newest()["raw_images"].data_version
+    project.tables.open("objects").tags.delete("raw_images.v2")
+    found = run_check(project)
     assert not found.passed
     assert "objects, raw_images.v2: is missing: a clean-up may remove" in (found.description or "")
+    sentence = failure_of(project.materialize("image_table", fails=True))
+    assert f"raw_images at {version} failed its check lineage_verified (1 disagreement" in sentence
+    project.tables.open("objects").tags.create("raw_images.v2", 2)
+    assert run_check(project).passed
+    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+        event = newest_event(instance, dg.AssetKey("raw_images"))
+        assert event is not None
+        require_unblocked(instance, "raw_images", event)

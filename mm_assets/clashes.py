@@ -1,0 +1,27 @@
+"""Keys that stand beside more than one value: the same bytes under two labels, a group in two splits."""
+
+import numpy as np
+import pyarrow as pa
+
+
+def clashing(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> np.ndarray:
+    """Which rows have a key that stands beside several values; rows without a key or a value count for nothing.
+
+    Returns:
+        Shape (rows,), bool.
+    """
+    key, value = _codes(keys), _codes(values)
+    known = (key >= 0) & (value >= 0)
+    lowest = np.full(key.max(initial=-1) + 1, np.iinfo(np.int32).max)
+    highest = np.full(len(lowest), -1)
+    np.minimum.at(lowest, key[known], value[known])
+    np.maximum.at(highest, key[known], value[known])
+    found = np.zeros(len(key), dtype=bool)
+    found[known] = (lowest < highest)[key[known]]
+    return found
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """A number for each value, -1 for null."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,69 @@
+"""Verdicts on the image table: how many objects are no images, and whether copies agree on their label."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.clashes import clashing
+from mm_assets.lineage.verdicts import Verdict, limit, of
+from mm_assets.previews.rows import largest
+from mm_assets.reasons import reasons
+
+# In the metadata: reasons, and files with several labels.
+REASONS, EXAMPLES = 20, 20
+REJECTS, CONFLICTS = "checks.max_reject_share", "checks.max_label_conflicts"
+
+
+def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
+    """Whether few enough objects are no usable image.
+
+    Args:
+        rows: of the table.
+        errors: of the rejected ones.
+        most: greatest share, 0 to 1.
+    """
+    rejected = len(errors)
+    passed = rejected <= most * rows
+    counts = dict(largest(reasons(errors), REASONS)[0])
+    often = f", most often for: {next(iter(counts))}" if counts else ""
+    do = "" if passed else ": look at the column error, and mend the source or allow more"
+    return Verdict(
+        "reject_share",
+        passed,
+        f"{of(rejected, rows, 'objects')} are no usable image{often}; {limit(REJECTS, most)}{do}",
+        {"rejected": rejected, "rows": rows, "share": rejected / max(rows, 1), "reasons": counts or None},
+        "WARN",
+    )
+
+
+def label_conflicts(images: pa.Table, most: float) -> Verdict:
+    """Whether the same bytes always have the same label; an image without a label disagrees with none.
+
+    Args:
+        images: the usable ones: `image_id`, `sha256`, `label`.
+        most: greatest share of images with a copy of another label, 0 to 1.
+    """
+    found = images.filter(pa.array(clashing(images["sha256"], images["label"])))
+    share = found.num_rows / max(images.num_rows, 1)
+    passed = found.num_rows <= most * images.num_rows
+    do = "" if passed else ": give each file one label in the source, or remove its copies"
+    words = of(found.num_rows, images.num_rows, "images")
+    return Verdict(
+        "label_conflicts",
+        passed,
+        f"{words} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
+        {"images": found.num_rows, "share": share, "examples": _examples(found) or None},
+        "WARN",
+    )
+
+
+def _examples(found: pa.Table) -> list[dict[str, str]]:
+    files = pc.unique(found["sha256"])[:EXAMPLES]
+    shown = found.filter(pc.is_in(found["sha256"], files)).to_pylist()
+    return [
+        {
+            "sha256": digest[:12],
+            "labels": ", ".join(sorted({row["label"] for row in shown if row["sha256"] == digest})),
+            "images": ", ".join(row["image_id"] for row in shown if row["sha256"] == digest),
+        }
+        for digest in files.to_pylist()
+    ]

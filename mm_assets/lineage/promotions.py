@@ -1,0 +1,27 @@
+"""The last promoted run: which evaluation promoted its model, and what that model was made from."""
+
+from collections.abc import Mapping
+
+from mm_assets.lineage.refs import Record, walk
+
+EVALUATION = "evaluation"
+
+
+def last_promotion(history: Mapping[str, Record]) -> Record | None:
+    """The evaluation that promoted a model, the newest one; None before the first promotion.
+
+    Args:
+        history: all records by id, oldest first.
+    """
+    promoted = [record for record in history.values() if record.asset == EVALUATION and record.metadata.get("promoted")]
+    # A later materialization that changed nothing says the same: the first one is when it was promoted.
+    return next((record for record in promoted if record.ref == promoted[-1].ref), None)
+
+
+def made_from(record: Record, asset: str, history: Mapping[str, Record]) -> Record | None:
+    """The materialization of an asset that a record was made from; None where it was not made from that asset.
+
+    Raises:
+        RefusalError: the lake's history has lost one in between.
+    """
+    return next((found for found in walk(record, history) if found.asset == asset), None)
