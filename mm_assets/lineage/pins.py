@@ -130,7 +130,7 @@ def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Ste
         inputs[name], pointers[name] = _pin(name, event, history, latest, tables.root)
     ancestors = {r.id: r for record in inputs.values() for r in walk(record, history)}
     if not MAY_MIX_VERSIONS.issuperset(assets):
-        conflict = diamond_conflict(inputs, ancestors)
+        conflict = diamond_conflict(inputs, history)
         if conflict:
             raise RefusalError(conflict)
     for name, record in inputs.items():
