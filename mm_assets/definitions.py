@@ -5,11 +5,13 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import BaseModel
 
+from mm_assets import automation
+from mm_assets.automation.conditions import condition_of
 from mm_assets.curate.assets import sft_dataset_asset
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
-from mm_assets.jobs import JOBS, SCHEDULES, UPKEEP
+from mm_assets.jobs import JOBS, UPKEEP
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.predict.assets import batch_predictions
 from mm_assets.resources import ImageSource, Lake, RayCluster
@@ -56,16 +58,17 @@ def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
 def build(settings: Settings) -> dg.Definitions:
     """The code location for given settings."""
 
-    def with_code_version(spec: dg.AssetSpec) -> dg.AssetSpec:
+    def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
         read = READS.get(spec.key.to_user_string())
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
-        return spec.replace_attributes(code_version=version)
+        return spec.replace_attributes(code_version=version, automation_condition=condition_of(spec.key))
 
     s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
-        assets=list(dg.map_asset_specs(with_code_version, assets_in_flow_order(settings))),
+        assets=list(dg.map_asset_specs(completed, assets_in_flow_order(settings))),
         jobs=[*JOBS, *UPKEEP],
-        schedules=SCHEDULES,
+        schedules=automation.schedules(settings.automation),
+        sensors=automation.sensors(settings),
         resources={
             "settings": settings,
             "lake": Lake(root=settings.lake, s3=s3, single_writer=settings.single_writer),

@@ -131,8 +131,25 @@ class LakeTables:
 
 
 def table_id(ds: lance.LanceDataset) -> str:
-    """The random id that a table got at its creation; a dropped and recreated table has another one."""
-    return ds.schema.metadata[TABLE_ID].decode()
+    """The random id that a table got at its creation; a dropped and recreated table has another one.
+
+    Raises:
+        RefusalError: it has none any more.
+    """
+    found = known_id(ds)
+    if found is None:
+        name = ds.uri.rstrip("/").rsplit("/", 1)[-1]
+        raise RefusalError(
+            f"{name} has lost its id: it was overwritten from outside. Bring back a version from before, as in "
+            f"lance.dataset({name!r}, version=...).restore(), or remove it, and materialize what it holds again"
+        )
+    return found
+
+
+def known_id(ds: lance.LanceDataset) -> str | None:
+    """The id of a table; None for one that was not made here."""
+    value = (ds.schema.metadata or {}).get(TABLE_ID)
+    return value.decode() if value else None
 
 
 def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:

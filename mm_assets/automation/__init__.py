@@ -1,0 +1,46 @@
+"""What keeps the graph fresh by itself: conditions of the assets, sensors and schedules, all switched on in one place."""
+
+import dagster as dg
+
+from mm_assets.automation.source_sensor import source_sensor
+from mm_assets.automation.tables_sensor import tables_sensor
+from mm_assets.automation.training_sensor import training_sensor
+from mm_assets.jobs import SCHEDULES
+from mm_assets.settings import AutomationSettings, Settings
+
+# Seconds between two looks at the conditions.
+CONDITIONS_SECONDS = 30
+
+
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensors; running from the start where `automation.running` says so, else switched on in the UI."""
+    running = settings.automation.running
+    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
+    return [
+        source_sensor(settings.automation, status),
+        dg.AutomationConditionSensorDefinition(
+            "automation",
+            target=dg.AssetSelection.all(),
+            use_user_code_server=True,  # the conditions are the project's own
+            minimum_interval_seconds=CONDITIONS_SECONDS,
+            default_status=status,
+            description="Runs what is outdated, level by level; the Automation tab of an asset says why or why not.",
+        ),
+        training_sensor(settings.automation, status),
+        tables_sensor(settings.automation, status),
+    ]
+
+
+def schedules(settings: AutomationSettings) -> list[dg.ScheduleDefinition]:
+    """The schedules, switched on as the sensors are."""
+    status = dg.DefaultScheduleStatus.RUNNING if settings.running else dg.DefaultScheduleStatus.STOPPED
+    return [
+        dg.ScheduleDefinition(
+            name=schedule.name,
+            job=schedule.job,
+            cron_schedule=schedule.cron_schedule,
+            description=schedule.description,
+            default_status=status,
+        )
+        for schedule in SCHEDULES
+    ]

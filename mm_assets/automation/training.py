@@ -1,0 +1,92 @@
+"""Whether a training would be worth its while."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mm_assets.lineage.refs import LanceRef, Record, RefusalError, version_of
+from mm_assets.settings import AutomationSettings
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lance_tables import LakeTables
+
+CHECKPOINT, DATASET, BASE = "llava_checkpoint", "sft_dataset", "base_model"
+# What makes an example another one to learn from.
+LEARNED = ["example_id", "images", "label", "messages"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to train, and why or why not, in words for people."""
+
+    train: bool
+    sentence: str
+
+
+def worth_training(
+    tables: "LakeTables", history: Mapping[str, Record], settings: AutomationSettings, code_version: str
+) -> Verdict:
+    """Judge by what the lake holds.
+
+    Args:
+        tables: the lake.
+        history: its materializations by id, oldest first.
+        settings: how many new examples, and which drop of accuracy.
+        code_version: of the training now, its recipe included.
+    """
+    from mm_assets.engines.lineage_table import last_records
+
+    newest = last_records(tables, list(history.values()))
+    for name in (BASE, DATASET):
+        if name not in newest:
+            return Verdict(False, f"there is no {name} yet")
+    if CHECKPOINT not in newest:
+        return Verdict(True, "there is no checkpoint yet")
+    before = newest[CHECKPOINT]
+    if before.code_version != code_version:
+        return Verdict(True, "the recipe or the code of the training has changed")
+    trained_on = {item.asset: item.data_version for item in before.inputs}
+    if trained_on.get(BASE) != newest[BASE].data_version:
+        return Verdict(True, f"{BASE} is another one ({newest[BASE].data_version})")
+    return _by_examples(tables, history, settings, newest[DATASET].ref, trained_on[DATASET])
+
+
+def _by_examples(
+    tables: "LakeTables", history: Mapping[str, Record], settings: AutomationSettings, dataset: LanceRef, before: str
+) -> Verdict:
+    from mm_assets.predict.held_out import held_out_accuracy
+
+    new = new_examples(tables, dataset, before)
+    held_out = held_out_accuracy(tables, history)
+    said = f"{new:,} of {settings.min_new_examples:,} new training examples"
+    drop = 0.0
+    if held_out is not None:
+        drop = held_out.evaluated - held_out.accuracy
+        said += f"; accuracy on held-out images {held_out.accuracy:.3f}, {held_out.evaluated:.3f} at the evaluation"
+    dropped = drop > settings.max_accuracy_drop
+    if dropped and str(dataset) == before:
+        return Verdict(False, f"{said}; but the checkpoint was trained on this very dataset")
+    return Verdict(dropped or new >= settings.min_new_examples, said)
+
+
+def new_examples(tables: "LakeTables", dataset: LanceRef, before: str) -> int:
+    """How many training examples of a dataset are new, or others than at an earlier data version of it.
+
+    All count where the earlier version is not there any more. What is read is in proportion to what changed.
+    """
+    from mm_assets.curate.splits import TRAIN
+    from mm_assets.engines.lance_changes import changes_since, difference
+    from mm_assets.engines.lance_commits import rows_by_key
+
+    if str(dataset) == before:
+        return 0
+    same_table = before.rpartition("@v")[0] == str(dataset).rpartition("@v")[0]
+    since = version_of(before) if same_table else None
+    changes = changes_since(tables, dataset, since, [*LEARNED, "split"])
+    now = tables.open_at(dataset)
+    if changes is None or since is None:
+        return int(now.count_rows(filter=f"split = '{TRAIN}'"))
+    rows = _training(changes.rows, TRAIN)
+    past = rows_by_key(tables.open_at(_at(dataset, since)), "example_id", rows["example_id"].to_pylist(), [*LEARNED, "split"])
+    written, _ = difference(_training(past, TRAIN), rows, "example_id")
+    return len(written)
