@@ -11,15 +11,14 @@ from datetime import timedelta
 
 import lance
 
-from mm_assets.engines.lance_commits import fence, properties_of
+from mm_assets.engines.lance_commits import fence, properties_of, transactions
 from mm_assets.engines.lance_files import files_of, remove
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.lineage.refs import UPKEEP
 
 # Older than any version: what Lance's clean-up then names is without a version, nothing else.
 NEVER = timedelta(days=36_500)
 MOST_FILES = 10**9
-# Property of the fence: the run that put it there.
-UPKEEP = "mm.upkeep"
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,8 @@ def versions_of(ds: lance.LanceDataset) -> list[Version]:
 
 def commits_of(ds: lance.LanceDataset) -> Iterator[tuple[int, dict[str, str]]]:
     """Versions that are still there, oldest first, with the properties of their commits."""
-    for version in versions_of(ds):
-        try:
-            yield version.number, properties_of(ds, version.number)
-        except OSError as error:
-            if "not found" not in str(error).lower():  # removed meanwhile
-                raise
+    for number, transaction in transactions(ds, [version.number for version in versions_of(ds)]):
+        yield number, properties_of(transaction)
 
 
 def remove_versions(ds: lance.LanceDataset, versions: Collection[int]) -> int:

@@ -9,7 +9,7 @@ again. docs/decisions/0016 says why it is done this way.
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -41,21 +41,25 @@ class FencedError(RefusalError):
     """Files that this step had written may have been removed as orphans before it could commit them."""
 
 
-def properties_of(ds: lance.LanceDataset, version: int) -> dict[str, str]:
-    """Transaction properties of one commit ({} where it carries none)."""
-    return dict(ds.read_transaction(version).transaction_properties or {})
-
-
-def commits_after(ds: lance.LanceDataset, version: int) -> Iterable[tuple[int, dict[str, str]]]:
-    """Versions above `version` in rising order, with their transaction properties; removed versions are left out."""
-    for number in range(version + 1, ds.version + 1):
+def transactions(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[tuple[int, lance.Transaction]]:
+    """The transactions of versions, in their order; removed versions are left out."""
+    for number in versions:
         try:
-            found = properties_of(ds, number)
+            yield number, ds.read_transaction(number)
         except OSError as error:
             if "not found" not in str(error).lower():
                 raise
-            continue
-        yield number, found
+
+
+def properties_of(transaction: lance.Transaction) -> dict[str, str]:
+    """Properties of a transaction ({} where it carries none)."""
+    return dict(transaction.transaction_properties or {})
+
+
+def commits_after(ds: lance.LanceDataset, version: int) -> Iterator[tuple[int, dict[str, str]]]:
+    """Versions above `version` in rising order, with their transaction properties; removed versions are left out."""
+    for number, transaction in transactions(ds, range(version + 1, ds.version + 1)):
+        yield number, properties_of(transaction)
 
 
 def carries(properties: Mapping[str, str], asset: str) -> bool:

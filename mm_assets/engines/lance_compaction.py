@@ -33,13 +33,21 @@ class Compacted:
     skipped: bool = False
 
 
-def compact(tables: LakeTables, table: str, target_bytes: int, log: Callable[[str], None]) -> Compacted:
-    """Bring the files of a table to about `target_bytes` each, one commit for each new file.
+def compact(
+    tables: LakeTables,
+    table: str,
+    target_bytes: int,
+    log: Callable[[str], None],
+    begin: Callable[[], None] = lambda: None,
+) -> Compacted:
+    """Bring the files of a table to about `target_bytes` each, one commit for each new file; `begin` is called before.
 
     A commit for which another writer came first is given up, with the file that it was for; the rest is planned anew.
     """
     removed = added = 0
     for _ in range(TRIES):
+        if _plan(tables, tables.open(table), table, target_bytes):
+            begin()  # which adds a row where the table is the lake's history
         ds = tables.open(table)
         tasks = _plan(tables, ds, table, target_bytes)
         conflict = False

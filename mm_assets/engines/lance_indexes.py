@@ -1,6 +1,6 @@
 """Indexes on keys: made where they are asked for, and kept up to date wherever there is one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import lance
 
@@ -22,25 +22,30 @@ def key_of(ds: lance.LanceDataset) -> str:
     return keys[0]
 
 
-def keep_indexes(tables: LakeTables, table: str, *, wanted: bool) -> list[str]:
+def keep_indexes(
+    tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None] = lambda: None
+) -> list[str]:
     """Make the index on a table's key if it is wanted and missing, and add new rows to every index that there is.
+
+    `begin` is called before anything is committed.
 
     Returns:
         What was done, a sentence each; also where a running writer came first, which leaves it for the next time.
     """
     try:
-        return list(_kept(tables, table, wanted=wanted))
+        return list(_kept(tables, table, wanted=wanted, begin=begin))
     except OSError as error:
         if not is_conflict(error):
             raise
         return [f"{table}: indexes skipped, the table is being written"]
 
 
-def _kept(tables: LakeTables, table: str, *, wanted: bool) -> Iterator[str]:
+def _kept(tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
     ds = tables.open(table)
     key = key_of(ds)
     found = {index.name: list(index.field_names) for index in ds.describe_indices()}
     if wanted and [key] not in found.values() and ds.count_rows() >= LEAST_ROWS:
+        begin()
         ds.create_scalar_index(key, "BTREE")
         yield f"{table}: index on {key} made"
     for name in found:
@@ -48,5 +53,6 @@ def _kept(tables: LakeTables, table: str, *, wanted: bool) -> Iterator[str]:
         new = said["num_unindexed_rows"]
         if new:
             merge = said["num_indices"] if said["num_indices"] >= MOST_SEGMENTS else 0
+            begin()
             ds.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[name])
             yield f"{table}: {new:,} rows added to the index {name}"

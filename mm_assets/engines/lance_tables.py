@@ -101,6 +101,11 @@ class LakeTables:
         """
         known = self._find(table, None)
         if known is not None:
+            if not table_id(known):
+                raise RefusalError(
+                    f"{table}.lance of the lake {self.root} was written over outside (it has no id any more): restore "
+                    f'an earlier version (`lance.dataset("{self.uri(table)}", version=...).restore()`), or move it away'
+                )
             missing = sorted(set(schema.names) - set(known.schema.names))
             if missing:
                 raise RefusalError(
@@ -133,23 +138,9 @@ class LakeTables:
 def table_id(ds: lance.LanceDataset) -> str:
     """The random id that a table got at its creation; a dropped and recreated table has another one.
 
-    Raises:
-        RefusalError: it has none any more.
+    A table that somebody wrote over has none (""): nothing in the lake's history is of it.
     """
-    found = known_id(ds)
-    if found is None:
-        name = ds.uri.rstrip("/").rsplit("/", 1)[-1]
-        raise RefusalError(
-            f"{name} has lost its id: it was overwritten from outside. Bring back a version from before, as in "
-            f"lance.dataset({name!r}, version=...).restore(), or remove it, and materialize what it holds again"
-        )
-    return found
-
-
-def known_id(ds: lance.LanceDataset) -> str | None:
-    """The id of a table; None for one that was not made here."""
-    value = (ds.schema.metadata or {}).get(TABLE_ID)
-    return value.decode() if value else None
+    return (ds.schema.metadata or {}).get(TABLE_ID, b"").decode()
 
 
 def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:

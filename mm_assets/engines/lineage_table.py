@@ -1,44 +1,13 @@
-"""`lineage.lance`: one row per materialization or withdrawal, append only; and what each asset's own last commit is."""
+"""Materializations in `lineage.lance`, and what each asset's own last commit is."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
-import lance
-import pyarrow as pa
-
-from mm_assets.engines.lance_commits import add_columns, carries, commit, commits_after, put_rows, rows_by_key, tag
-from mm_assets.engines.lance_tables import LakeTables, key_field, table_id, write_fragments
-from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, Withdrawal, tag_name
-
-TABLE = "lineage"
-# Kinds of rows.
-MATERIALIZATION, WITHDRAWAL = "materialization", "withdrawal"
-
-SCHEMA = pa.schema(
-    [
-        key_field("id"),
-        pa.field("asset", pa.string()),
-        pa.field("data_version", pa.string()),
-        pa.field("uri", pa.string()),  # relative to the lake, which can be moved
-        pa.field("table", pa.string()),
-        pa.field("table_id", pa.string()),
-        pa.field("version", pa.int64()),
-        pa.field("run_id", pa.string()),
-        pa.field("step", pa.string()),
-        pa.field("code_version", pa.string()),
-        pa.field(
-            "inputs",
-            pa.list_(pa.struct([(name, pa.string()) for name in ("asset", "data_version", "record_id")])),
-        ),
-        pa.field("metadata", pa.string()),
-        pa.field("watermarks", pa.string()),
-        pa.field("at", pa.timestamp("us", tz="UTC")),
-        pa.field("reused", pa.bool_()),
-        pa.field("kind", pa.string()),  # materialization | withdrawal (its metadata says why); null: a materialization
-    ]
-)
+from mm_assets.engines.lance_commits import carries, commits_after, properties_of, tag
+from mm_assets.engines.lance_tables import LakeTables, table_id
+from mm_assets.engines.lineage_rows import MATERIALIZATION, Row, append_rows, read_rows
+from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, tag_name
 
 
 def append(tables: LakeTables, record: Record) -> None:
@@ -53,74 +22,15 @@ def append(tables: LakeTables, record: Record) -> None:
         "metadata": json.dumps(record.metadata),
         "watermarks": json.dumps(record.watermarks),
     }
-    _append(tables, [row])
-
-
-def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
-    """Add withdrawals to the lake's history, in one commit; what was withdrawn before is not added again."""
-    _append(
-        tables,
-        [
-            {
-                **{name: getattr(item, name) for name in ("id", "asset", "run_id", "step", "at")},
-                **asdict(item.ref),
-                "kind": WITHDRAWAL,
-                "data_version": str(item.ref),
-                "uri": f"{item.ref.table}.lance",
-                "inputs": [],
-                "metadata": json.dumps(item.reason),
-                "watermarks": "{}",
-                "reused": False,
-            }
-            for item in withdrawals
-        ],
-    )
-
-
-def _append(tables: LakeTables, rows: list[dict[str, Any]]) -> None:
-    if tables.exists(TABLE):  # one that an earlier version made has no kinds
-        commit(tables, TABLE, lambda head: add_columns(head, SCHEMA), {})
-    else:
-        tables.open_or_create(TABLE, SCHEMA, {})
-
-    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        there = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
-        new = [row for row in rows if row["id"] not in there]
-        if not new:
-            return None
-        added = pa.Table.from_pylist(new, schema=pa.schema(list(head.schema)))
-        return put_rows(head, "id", [], write_fragments(tables, TABLE, added))
-
-    if rows:
-        commit(tables, TABLE, put, {})
+    append_rows(tables, [row])
 
 
 def records(tables: LakeTables) -> dict[str, Record]:
     """All materializations of the lake by id, oldest first ({} in a new lake)."""
-    return {row["id"]: _record(row) for row in _rows(tables) if row.get("kind") != WITHDRAWAL}
+    return {row["id"]: _record(row) for row in read_rows(tables, MATERIALIZATION, None)}
 
 
-def withdrawals(tables: LakeTables) -> list[Withdrawal]:
-    """What the lake has let go, oldest first."""
-    return [
-        Withdrawal(
-            **{name: row[name] for name in ("asset", "run_id", "step", "at")},
-            ref=LanceRef(row["table"], row["table_id"], row["version"]),
-            reason=json.loads(row["metadata"]),
-        )
-        for row in _rows(tables)
-        if row.get("kind") == WITHDRAWAL
-    ]
-
-
-def _rows(tables: LakeTables) -> list[dict[str, Any]]:
-    """All rows in the order in which they were added: row ids keep it, a compaction may not."""
-    if not tables.exists(TABLE):
-        return []
-    return tables.open(TABLE).scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()
-
-
-def _record(row: dict[str, Any]) -> Record:
+def _record(row: Row) -> Record:
     inputs = tuple(InputRef(**item) for item in row["inputs"])
     names = ("id", "asset", "run_id", "step", "code_version", "at", "reused")
     return Record(
@@ -172,3 +82,8 @@ def last_commit_of_run(
     commits = [(v, found) for v, found in commits_after(tables.open(table), after) if carries(found, asset)]
     seen = [version for version, found in commits if found.get(RUN) == run_id or version <= looked_at]
     return tables.ref(table, seen[-1]) if seen else None
+
+
+def run_of(tables: LakeTables, ref: LanceRef) -> str | None:
+    """The run that made the commit of a version."""
+    return properties_of(tables.open_at(ref).read_transaction(ref.version)).get(RUN)

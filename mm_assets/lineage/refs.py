@@ -16,6 +16,8 @@ ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
 CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
 # Of every commit its own random mark; of the commit that goes before a clean-up, that it is a fence.
 MARK, FENCE = "mm.mark", "mm.fence"
+# Of a fence, the maintenance run that put it there.
+UPKEEP = "mm.upkeep"
 # Among the watermarks of a record that reuses a version: see `Record.walked`.
 WALKED = "commits"
 
@@ -115,6 +117,31 @@ class Withdrawal:
     def id(self) -> str:
         """One for each asset and version, so that a version is withdrawn once."""
         return f"withdrawn:{self.asset}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """Work on a table that changes no row: compaction, indexes; a row of `lineage.lance` of its own.
+
+    `ref` is the version at which it began, `ended` the one that the table had at its end; None: it was not ended yet,
+    or it was killed.
+    """
+
+    ref: LanceRef
+    run_id: str
+    step: str
+    ended: int | None
+    at: datetime
+
+    @property
+    def begun(self) -> str:
+        """The id of the row that says that it begins."""
+        return f"maintenance:{self.run_id}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
+
+    @property
+    def id(self) -> str:
+        """Begin and end have a row each."""
+        return self.begun if self.ended is None else f"{self.begun}:ended"
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 import lance
 
 from mm_assets.curate.tables import SFT
-from mm_assets.engines import lineage_table
 from mm_assets.engines.lance_cleanup import Orphans, commits_of, remove_orphans, remove_versions, versions_of
 from mm_assets.engines.lance_commits import is_conflict
 from mm_assets.engines.lance_compaction import Compacted, compact
 from mm_assets.engines.lance_files import remove_empty_folders
 from mm_assets.engines.lance_indexes import keep_indexes
 from mm_assets.engines.lance_tables import LakeTables, table_id
-from mm_assets.engines.lineage_table import last_records, own_commit, records, withdraw
+from mm_assets.engines.lineage_rows import TABLE as LINEAGE
+from mm_assets.engines.lineage_table import last_records, own_commit, records
+from mm_assets.engines.lineage_upkeep import maintaining, withdraw
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.engines.scratch import Leftover, abort_uploads, remove_leftovers
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
@@ -28,7 +29,6 @@ from mm_assets.settings import UpkeepSettings
 from mm_assets.upkeep.retention import LAST_COMMIT, Kept, Live, Tagged, last_commits, let_go, needed
 from mm_assets.upkeep.state import TableState, state_of
 
-LINEAGE = lineage_table.TABLE
 # The history comes last: the others' withdrawals are written into it.
 TABLES = (OBJECTS, IMAGES, SFT, MODELS, EVALUATIONS, PREDICTIONS, LINEAGE)
 STEP = "maintenance"
@@ -129,11 +129,11 @@ class _Maintenance:
 
     def _shape(self, name: str) -> None:
         """Compaction and indexes."""
-        with self._report(name) as report:
-            report.compacted = compact(self._tables, name, self._settings.target_file_bytes, self._log)
+        with self._report(name) as report, maintaining(self._tables, name, self._run_id, STEP) as begin:
+            report.compacted = compact(self._tables, name, self._settings.target_file_bytes, self._log, begin)
             if report.compacted.skipped:
                 self._log(f"{name}: compaction skipped, the table is being written")
-            report.indexes = keep_indexes(self._tables, name, wanted=name in self._settings.indexes)
+            report.indexes = keep_indexes(self._tables, name, wanted=name in self._settings.indexes, begin=begin)
             for line in report.indexes:
                 self._log(line)
 

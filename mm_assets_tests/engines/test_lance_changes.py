@@ -41,7 +41,7 @@ def changes(tables: LakeTables, since: int | None, **more: Any) -> Changes | Non
 def test_sync_writes_only_the_difference_and_nothing_where_there_is_none(tables: LakeTables) -> None:
     assert sync(tables, {"k": "1"}, a=1, b=2, c=None) == Synced(3, 0)
     first, before = tables.open("t"), content(tables)
-    assert properties_of(first, first.version)["k"] == "1"
+    assert properties_of(first.read_transaction(first.version))["k"] == "1"
     assert sync(tables, c=None, b=2, a=1) == Synced(0, 0)
     assert sync(tables, a=1, b=3, d=None) == Synced(2, 1)
     assert tables.open("t").version == first.version + 1

@@ -106,7 +106,7 @@ def test_cells_are_written_to_their_rows_alone(tables: LakeTables) -> None:
     done = commit(tables, "t", lambda ds: write_cells(ds, cells), {"k": "cells"})
     assert content(tables) == {"a": None, "b": 2, "c": 3, "d": 40}
     assert done is not None
-    assert properties_of(done, done.version)["k"] == "cells"
+    assert properties_of(done.read_transaction(done.version))["k"] == "cells"
 
 
 def test_a_cell_is_not_written_on_bytes_that_it_was_not_computed_from(tables: LakeTables) -> None:

@@ -21,7 +21,7 @@ from mm_assets.engines import lance_cleanup
 from mm_assets.engines.lance_commits import FencedError, commit, fence, put_rows, write_cells
 from mm_assets.engines.lance_files import files_of, stem_of
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.engines.lineage_table import withdrawals
+from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.lineage.refs import Final
 from mm_assets.settings import UpkeepSettings
 from mm_assets.upkeep import job

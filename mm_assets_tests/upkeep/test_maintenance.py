@@ -16,7 +16,8 @@ from mm_assets.engines.lance_cleanup import Orphans
 from mm_assets.engines.lance_files import files_of
 from mm_assets.engines.lance_passes import others_wrote
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.engines.lineage_table import own_commit, records, withdrawals
+from mm_assets.engines.lineage_table import own_commit, records
+from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.engines.model_files import keep, staging
 from mm_assets.engines.s3 import client, is_s3, split
 from mm_assets.engines.trainer import Trained
