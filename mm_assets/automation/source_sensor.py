@@ -83,7 +83,7 @@ def _judged(
     # A run that succeeded has looked at the source as it was then: the same state after it is another one.
     key = f"{found.digest}-{version}-{newest_event(context.instance, RAW_IMAGES)}"
     if key == waiting.asked:
-        return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images when it can work")
+        return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
     tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}
     request = dg.RunRequest(run_key=key, asset_selection=[RAW_IMAGES], tags=tags)
     return dg.SensorResult(run_requests=[request], cursor=replace(waiting, asked=key).cursor())

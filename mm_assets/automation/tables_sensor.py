@@ -2,7 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import AssetKey
@@ -12,7 +13,6 @@ from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 
 if TYPE_CHECKING:
-    from mm_assets.engines.commit_origins import OutsideCommit
     from mm_assets.engines.lance_tables import LakeTables
 
 # What these hold are results of the past: a run of theirs would not repair them, and might train.
@@ -28,6 +28,15 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Write:
+    """A commit that was made outside: what Lance calls its operation, and when."""
+
+    version: int
+    operation: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Finding:
     """What happened to a table outside.
 
@@ -38,7 +47,7 @@ class Finding:
     """
 
     table: str
-    commits: "list[OutsideCommit]"
+    commits: list[Write]
     replaced: bool
 
     def __str__(self) -> str:
@@ -50,9 +59,7 @@ class Finding:
 def tables_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Build `tables_written_outside`."""
 
-    @dg.sensor(
-        target=dg.AssetSelection.all(), minimum_interval_seconds=settings.tables_seconds, default_status=status
-    )
+    @dg.sensor(target=dg.AssetSelection.all(), minimum_interval_seconds=settings.tables_seconds, default_status=status)
     def tables_written_outside(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult:
         """Shows writes from outside on the pages of the assets that own the table, and has these looked at again."""
         tables = lake.tables()
@@ -61,7 +68,9 @@ def tables_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) 
         cursor = json.dumps({table: vars(seen) for table, seen in now.items()})
         if before is None:
             return _skip(f"{len(now)} tables, watched from now on", cursor)
-        found = [finding for table, seen in now.items() if (finding := _finding(tables, table, before.get(table), seen))]
+        found = [
+            finding for table, seen in now.items() if (finding := _finding(tables, table, before.get(table), seen))
+        ]
         if not found:
             return _skip(f"{len(now)} tables, none written from outside", cursor)
         keys = sorted(context.repository_def.asset_graph.materializable_asset_keys) if context.repository_def else []
@@ -79,21 +88,25 @@ def _skip(why: str, cursor: str) -> dg.SensorResult:
 
 
 def _seen(tables: "LakeTables", table: str) -> Seen | None:
-    from mm_assets.engines.lance_tables import known_id
+    from mm_assets.engines.lance_tables import table_id
 
     if not tables.exists(table):
         return None
     ds = tables.open(table)
-    return Seen(known_id(ds) or "", ds.version)
+    return Seen(table_id(ds), ds.version)
 
 
 def _finding(tables: "LakeTables", table: str, before: Seen | None, now: Seen) -> Finding | None:
     """What happened between two looks; a table that was not there before may have been made by a run."""
-    from mm_assets.engines.commit_origins import outside_commits
+    from mm_assets.engines.commit_origins import changes_outside
 
     replaced = before is not None and before.table_id != now.table_id
     after = before.version if before is not None and not replaced else 0
-    commits = [commit for commit in outside_commits(tables, table, after) if commit.version <= now.version]
+    found = [commit for commit in changes_outside(tables, table, after) if commit.version <= now.version]
+    times = (
+        {item["version"]: item["timestamp"].astimezone(UTC) for item in tables.open(table).versions()} if found else {}
+    )
+    commits = [Write(commit.version, commit.operation, times[commit.version]) for commit in found]
     return Finding(table, commits, replaced) if commits or replaced else None
 
 
@@ -102,7 +115,7 @@ def _owners(keys: list[AssetKey], table: str) -> list[AssetKey]:
 
 
 def _observations(keys: list[AssetKey], finding: Finding) -> list[dg.AssetObservation]:
-    metadata = {
+    metadata: dict[str, Any] = {
         "table": finding.table,
         "written_outside": str(finding),
         "versions": ", ".join(str(commit.version) for commit in finding.commits),

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError, version_of
+from mm_assets.lineage.refs import LanceRef, Record, version_of
 from mm_assets.settings import AutomationSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mm_assets.engines.lance_tables import LakeTables
 
 CHECKPOINT, DATASET, BASE = "llava_checkpoint", "sft_dataset", "base_model"
@@ -75,18 +77,25 @@ def new_examples(tables: "LakeTables", dataset: LanceRef, before: str) -> int:
     All count where the earlier version is not there any more. What is read is in proportion to what changed.
     """
     from mm_assets.curate.splits import TRAIN
-    from mm_assets.engines.lance_changes import changes_since, difference
+    from mm_assets.engines.lance_changes import changes_since, difference, older
     from mm_assets.engines.lance_commits import rows_by_key
 
     if str(dataset) == before:
         return 0
+    columns = [*LEARNED, "split"]
     same_table = before.rpartition("@v")[0] == str(dataset).rpartition("@v")[0]
-    since = version_of(before) if same_table else None
-    changes = changes_since(tables, dataset, since, [*LEARNED, "split"])
-    now = tables.open_at(dataset)
-    if changes is None or since is None:
-        return int(now.count_rows(filter=f"split = '{TRAIN}'"))
-    rows = _training(changes.rows, TRAIN)
-    past = rows_by_key(tables.open_at(_at(dataset, since)), "example_id", rows["example_id"].to_pylist(), [*LEARNED, "split"])
-    written, _ = difference(_training(past, TRAIN), rows, "example_id")
+    past = older(tables, dataset, version_of(before) if same_table else None)
+    if past is None:
+        return int(tables.open_at(dataset).count_rows(filter=f"split = '{TRAIN}'"))
+    changes = changes_since(tables, dataset, past.version, columns)
+    assert changes is not None
+    rows = _of_split(changes.rows, TRAIN)
+    known = rows_by_key(past, "example_id", rows["example_id"].to_pylist(), columns)
+    written, _ = difference(_of_split(known, TRAIN), rows, "example_id")
     return len(written)
+
+
+def _of_split(rows: "pa.Table", split: str) -> "pa.Table":
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.fill_null(pc.equal(rows["split"], split), False)).select(LEARNED)

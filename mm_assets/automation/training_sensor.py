@@ -1,0 +1,52 @@
+"""The sensor that decides on a training, and says why or why not."""
+
+import hashlib
+
+import dagster as dg
+
+from mm_assets.automation.freshness import TRAINED, Freshness
+from mm_assets.automation.runs import newest_event, unfinished_run
+from mm_assets.automation.training import worth_training
+from mm_assets.resources import Lake
+from mm_assets.settings import AutomationSettings
+
+# Seconds between two looks at the dataset.
+EVERY_SECONDS = 60
+
+
+def training_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """Build `training`."""
+
+    @dg.sensor(target=dg.AssetSelection.assets(TRAINED), minimum_interval_seconds=EVERY_SECONDS, default_status=status)
+    def training(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult | dg.SkipReason:
+        """Trains when there is enough to learn; every tick says how much there is.
+
+        That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
+        held-out images (`automation.max_accuracy_drop`), another recipe or base model, or no checkpoint yet.
+        """
+        from mm_assets.engines.lineage_table import records
+
+        assert context.repository_def is not None
+        graph = context.repository_def.asset_graph
+        running = unfinished_run(context.instance, TRAINED)
+        if running is not None:
+            return dg.SkipReason(f"run {running[:8]} is training, or is to do so")
+        freshness = Freshness(context.instance, graph)
+        waits_for = freshness.outdated_before(TRAINED)
+        if waits_for:
+            return dg.SkipReason(f"waiting for {', '.join(waits_for)}")
+        code_version = graph.get(TRAINED).code_version or ""
+        tables = lake.tables()
+        verdict = worth_training(tables, records(tables), settings, code_version)
+        if not verdict.train:
+            return dg.SkipReason(verdict.sentence)
+        state = f"{freshness.state(TRAINED)} {newest_event(context.instance, TRAINED)}"
+        key = hashlib.sha256(state.encode()).hexdigest()[:16]
+        if key == context.cursor:
+            return dg.SkipReason(
+                f"{verdict.sentence}: asked for before, and the run failed; materialize {TRAINED.to_user_string()} by hand"
+            )
+        request = dg.RunRequest(run_key=key, asset_selection=[TRAINED], tags={"training/because": verdict.sentence})
+        return dg.SensorResult(run_requests=[request], cursor=key)
+
+    return training
