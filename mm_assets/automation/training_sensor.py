@@ -44,7 +44,7 @@ def training_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus
         key = hashlib.sha256(state.encode()).hexdigest()[:16]
         if key == context.cursor:
             return dg.SkipReason(
-                f"{verdict.sentence}: asked for before, and the run failed; materialize {TRAINED.to_user_string()} by hand"
+                f"{verdict.sentence}: asked for before, and the run failed; materialize llava_checkpoint by hand"
             )
         request = dg.RunRequest(run_key=key, asset_selection=[TRAINED], tags={"training/because": verdict.sentence})
         return dg.SensorResult(run_requests=[request], cursor=key)
