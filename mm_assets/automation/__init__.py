@@ -4,9 +4,7 @@ import warnings
 
 import dagster as dg
 
-from mm_assets.automation.source_sensor import source_sensor
-from mm_assets.automation.tables_sensor import tables_sensor
-from mm_assets.automation.training_sensor import training_sensor
+from mm_assets.automation import source_sensor, tables_sensor, training_sensor
 from mm_assets.jobs import SCHEDULES
 from mm_assets.settings import AutomationSettings, Settings
 
@@ -19,10 +17,10 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     running = settings.automation.running
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
     return [
-        source_sensor(settings.automation, status),
+        source_sensor.build(settings.automation, status),
         conditions_sensor(status),
-        training_sensor(settings.automation, status),
-        tables_sensor(settings.automation, status),
+        training_sensor.build(settings.automation, status),
+        tables_sensor.build(settings.automation, status),
     ]
 
 

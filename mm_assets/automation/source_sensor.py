@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RAW_IMAGES = AssetKey("raw_images")
 
 
-def source_sensor(
+def build(
     settings: AutomationSettings, status: dg.DefaultSensorStatus, clock: Callable[[], float] = time.time
 ) -> dg.SensorDefinition:
     """Build `source_changed`; `clock` gives seconds since 1970."""

@@ -56,7 +56,7 @@ class Finding:
         return f"{self.table}.lance: {', '.join(done)}"
 
 
-def tables_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Build `tables_written_outside`."""
 
     @dg.sensor(target=dg.AssetSelection.all(), minimum_interval_seconds=settings.tables_seconds, default_status=status)

@@ -14,7 +14,7 @@ from mm_assets.settings import AutomationSettings
 EVERY_SECONDS = 60
 
 
-def training_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Build `training`."""
 
     @dg.sensor(target=dg.AssetSelection.assets(TRAINED), minimum_interval_seconds=EVERY_SECONDS, default_status=status)

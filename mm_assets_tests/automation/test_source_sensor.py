@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mm_assets.automation.source_sensor import RAW_IMAGES, source_sensor
+from mm_assets.automation.source_sensor import RAW_IMAGES, build
 from mm_assets.engines.folder_source import FolderSource
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.job import list_objects
@@ -34,7 +34,7 @@ class Watch:
     def look(self, after: float = 60) -> str:
         """One tick, so many seconds later; what it says, or that it asks for a run."""
         self.now += after
-        sensor = source_sensor(SETTINGS, dg.DefaultSensorStatus.RUNNING, lambda: self.now)
+        sensor = build(SETTINGS, dg.DefaultSensorStatus.RUNNING, lambda: self.now)
         context = dg.build_sensor_context(
             instance=self.daemon.instance,
             cursor=self.cursor,
