@@ -72,7 +72,8 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
             finding for table, seen in now.items() if (finding := _finding(tables, table, before.get(table), seen))
         ]
         if not found:
-            return _skip(f"{len(now)} tables, none written from outside", cursor)
+            gone = "".join(f"; {table}.lance is gone" for table in before if table not in now)
+            return _skip(f"{len(now)} tables, none written from outside{gone}", cursor)
         keys = sorted(context.repository_def.asset_graph.materializable_asset_keys) if context.repository_def else []
         return dg.SensorResult(
             run_requests=_requests(keys, found, now),

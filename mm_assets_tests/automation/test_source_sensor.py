@@ -38,7 +38,10 @@ class Watch:
         context = dg.build_sensor_context(
             instance=self.daemon.instance,
             cursor=self.cursor,
-            resources={"lake": Lake(root=self.tables.root), "image_source": ImageSource(source=str(self.folder))},
+            resources={
+                "lake": Lake(root=self.tables.root, single_writer=False),
+                "image_source": ImageSource(source=str(self.folder)),
+            },
         )
         with context:
             said = sensor.evaluate_tick(context)

@@ -172,7 +172,8 @@ class Look:
     """The sensor over a lake, with Dagster's events of its assets."""
 
     def __init__(self, tables: LakeTables) -> None:
-        self.tables, self.daemon, self.cursor = tables, Daemon(), None
+        self.tables, self.daemon = tables, Daemon()
+        self.cursor: str | None = None
         self.daemon.materialize(*(spec.key.to_user_string() for spec in self.specs()))
         self.asked: list[dg.RunRequest] = []
 
@@ -184,12 +185,12 @@ class Look:
             instance=self.daemon.instance,
             cursor=self.cursor,
             definitions=self.daemon.definitions,
-            resources={"lake": Lake(root=self.tables.root)},
+            resources={"lake": Lake(root=self.tables.root, single_writer=False)},
         ) as context:
             said = training_sensor.build(THREE, dg.DefaultSensorStatus.RUNNING).evaluate_tick(context)
         self.cursor = said.cursor or self.cursor
         self.asked += said.run_requests or []
-        return said.skip_message if not said.run_requests else "a run"
+        return "a run" if said.run_requests else str(said.skip_message)
 
 
 def test_the_sensor_says_why_it_does_not_train(lake: LakeTables) -> None:
