@@ -4,9 +4,11 @@ import hashlib
 
 import dagster as dg
 
-from mm_assets.automation.freshness import TRAINED, Freshness
+from mm_assets.automation.freshness import CODE, DATA_VERSION, INPUT, TRAINED, Freshness
 from mm_assets.automation.runs import newest_event, unfinished_run
-from mm_assets.automation.training import worth_training
+from mm_assets.automation.training import CHECKPOINT, worth_training
+from mm_assets.lineage.pins import RECORD
+from mm_assets.lineage.refs import Record
 from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 
@@ -24,7 +26,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
         held-out images (`automation.max_accuracy_drop`), another recipe or base model, or no checkpoint yet.
         """
-        from mm_assets.engines.lineage_table import records
+        from mm_assets.engines.lineage_table import last_records, records
 
         assert context.repository_def is not None
         graph = context.repository_def.asset_graph
@@ -37,9 +39,12 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
             return dg.SkipReason(f"waiting for {', '.join(waits_for)}")
         code_version = graph.get(TRAINED).code_version or ""
         tables = lake.tables()
-        verdict = worth_training(tables, records(tables), settings, code_version)
+        history = records(tables)
+        verdict = worth_training(tables, history, settings, code_version)
         if not verdict.train:
-            return dg.SkipReason(verdict.sentence)
+            known = last_records(tables, history.values()).get(CHECKPOINT)
+            adopted = [_event(known)] if known is not None and freshness.missing(TRAINED) else []
+            return dg.SensorResult(skip_reason=dg.SkipReason(verdict.sentence), asset_events=adopted)
         state = f"{freshness.state(TRAINED)} {newest_event(context.instance, TRAINED)}"
         key = hashlib.sha256(state.encode()).hexdigest()[:16]
         if key == context.cursor:
@@ -50,3 +55,14 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         return dg.SensorResult(run_requests=[request], cursor=key)
 
     return training
+
+
+def _event(record: Record) -> dg.AssetMaterialization:
+    """The lake's own checkpoint, for an instance that does not know it: what follows waits for it, and need not."""
+    inputs = {f"{INPUT}{item.asset}": item.data_version for item in record.inputs}
+    return dg.AssetMaterialization(
+        TRAINED,
+        description="Found in the lake; nothing was trained.",
+        metadata={RECORD: record.id},
+        tags={DATA_VERSION: record.data_version, CODE: record.code_version, **inputs},
+    )

@@ -28,7 +28,7 @@ def test_a_fresh_instance_over_an_old_lake_settles_with_the_versions_that_are_th
     while requested:
         daemon.materialize(*requested, same=requested)
         requested = daemon.tick()
-    daemon.materialize(MODEL, same=[MODEL])
+    daemon.materialize(MODEL, same=[MODEL])  # the sensor adopts it: see test_training.py
     while requested := daemon.tick():
         daemon.materialize(*requested, same=requested)
     assert daemon.versions == settled.versions

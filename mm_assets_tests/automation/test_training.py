@@ -1,5 +1,6 @@
 """Whether a training is worth its while, and what the sensor says of it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import dagster as dg
@@ -171,14 +172,12 @@ def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: La
 class Look:
     """The sensor over a lake, with Dagster's events of its assets."""
 
-    def __init__(self, tables: LakeTables) -> None:
+    def __init__(self, tables: LakeTables, but: Collection[str] = ()) -> None:
         self.tables, self.daemon = tables, Daemon()
         self.cursor: str | None = None
-        self.daemon.materialize(*(spec.key.to_user_string() for spec in self.specs()))
+        names = [spec.key.to_user_string() for spec in self.daemon.definitions.resolve_all_asset_specs()]
+        self.daemon.materialize(*(name for name in names if name not in but))
         self.asked: list[dg.RunRequest] = []
-
-    def specs(self) -> list[dg.AssetSpec]:
-        return list(self.daemon.definitions.resolve_all_asset_specs())
 
     def __call__(self) -> str:
         with dg.build_sensor_context(
@@ -189,6 +188,8 @@ class Look:
         ) as context:
             said = training_sensor.build(THREE, dg.DefaultSensorStatus.RUNNING).evaluate_tick(context)
         self.cursor = said.cursor or self.cursor
+        for event in said.asset_events:  # as the daemon does
+            self.daemon.instance.report_runless_asset_event(event)
         self.asked += said.run_requests or []
         return "a run" if said.run_requests else str(said.skip_message)
 
@@ -219,3 +220,19 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
     look.daemon.materialize("llava_checkpoint")
     assert look() == "0 of 3 new training examples"
     assert len({request.run_key for request in look.asked}) == 2
+
+
+def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lake: LakeTables) -> None:
+    look = Look(lake, but=["llava_checkpoint"])
+    more(lake, 1)
+    assert look() == "1 of 3 new training examples"
+    record = newest(lake, "llava_checkpoint")
+    (event,) = look.daemon.instance.fetch_materializations(TRAINED, limit=5).records
+    adopted = event.asset_materialization
+    assert adopted is not None
+    assert adopted.metadata["lineage_record"].value == record.id
+    assert adopted.tags is not None
+    assert adopted.tags["dagster/data_version"] == record.data_version
+    assert look.daemon.tick() == {"evaluation"}
+    assert look() == "1 of 3 new training examples"
+    assert len(look.daemon.instance.fetch_materializations(TRAINED, limit=5).records) == 1
