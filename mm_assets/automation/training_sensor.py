@@ -5,7 +5,7 @@ import hashlib
 import dagster as dg
 
 from mm_assets.automation.freshness import CODE, DATA_VERSION, INPUT, TRAINED, Freshness
-from mm_assets.automation.runs import newest_event, unfinished_run
+from mm_assets.automation.runs import failed_checks, newest_event, unfinished_run
 from mm_assets.automation.training import CHECKPOINT, worth_training
 from mm_assets.lineage.pins import RECORD
 from mm_assets.lineage.refs import Record
@@ -37,6 +37,9 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         waits_for = freshness.outdated_before(TRAINED)
         if waits_for:
             return dg.SkipReason(f"waiting for {', '.join(waits_for)}")
+        failed = failed_checks(context.instance, graph, graph.get(TRAINED).parent_keys)
+        if failed:
+            return dg.SkipReason(f"a blocking check of what it is trained on failed: {', '.join(failed)}")
         code_version = graph.get(TRAINED).code_version or ""
         tables = lake.tables()
         history = records(tables)
