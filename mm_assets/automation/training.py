@@ -50,25 +50,29 @@ def worth_training(
     trained_on = {item.asset: item.data_version for item in before.inputs}
     if trained_on.get(BASE) != newest[BASE].data_version:
         return Verdict(True, f"{BASE} is another one ({newest[BASE].data_version})")
-    return _by_examples(tables, history, settings, newest[DATASET].ref, trained_on[DATASET])
+    said, dropped = _held_out(tables, history, newest, settings.max_accuracy_drop)
+    new = new_examples(tables, newest[DATASET].ref, trained_on[DATASET])
+    sentence = f"{new:,} of {settings.min_new_examples:,} new training examples{said}"
+    if dropped and trained_on[DATASET] == newest[DATASET].data_version:
+        return Verdict(False, f"{sentence}; but the checkpoint was trained on this very dataset")
+    return Verdict(dropped or new >= settings.min_new_examples, sentence)
 
 
-def _by_examples(
-    tables: "LakeTables", history: Mapping[str, Record], settings: AutomationSettings, dataset: LanceRef, before: str
-) -> Verdict:
+def _held_out(
+    tables: "LakeTables", history: Mapping[str, Record], newest: Mapping[str, Record], max_drop: float
+) -> tuple[str, bool]:
+    """What is known of the accuracy on held-out images, in words, and whether it has dropped.
+
+    Only predictions of the newest checkpoint count: that an older one got worse may be why this one was trained.
+    """
     from mm_assets.predict.held_out import held_out_accuracy
 
-    new = new_examples(tables, dataset, before)
-    held_out = held_out_accuracy(tables, history)
-    said = f"{new:,} of {settings.min_new_examples:,} new training examples"
-    drop = 0.0
-    if held_out is not None:
-        drop = held_out.evaluated - held_out.accuracy
-        said += f"; accuracy on held-out images {held_out.accuracy:.3f}, {held_out.evaluated:.3f} at the evaluation"
-    dropped = drop > settings.max_accuracy_drop
-    if dropped and str(dataset) == before:
-        return Verdict(False, f"{said}; but the checkpoint was trained on this very dataset")
-    return Verdict(dropped or new >= settings.min_new_examples, said)
+    predicted = newest.get("batch_predictions")
+    found = held_out_accuracy(tables, history)
+    if found is None or predicted is None or predicted.metadata["digest"] != newest[CHECKPOINT].metadata["digest"]:
+        return "", False
+    said = f"; accuracy on held-out images {found.accuracy:.3f}, {found.evaluated:.3f} at the evaluation"
+    return said, found.evaluated - found.accuracy > max_drop
 
 
 def new_examples(tables: "LakeTables", dataset: LanceRef, before: str) -> int:

@@ -1,6 +1,10 @@
 """The sensor that decides on a training, and says why or why not."""
 
 import hashlib
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,6 +15,9 @@ from mm_assets.lineage.pins import RECORD
 from mm_assets.lineage.refs import Record
 from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lance_tables import LakeTables
 
 # Seconds between two looks at the dataset.
 EVERY_SECONDS = 60
@@ -46,7 +53,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         verdict = worth_training(tables, history, settings, code_version)
         if not verdict.train:
             known = last_records(tables, history.values()).get(CHECKPOINT)
-            adopted = [_event(known)] if known is not None and freshness.missing(TRAINED) else []
+            adopted = [_adopted(tables, known)] if known is not None and freshness.missing(TRAINED) else []
             return dg.SensorResult(skip_reason=dg.SkipReason(verdict.sentence), asset_events=adopted)
         state = f"{freshness.state(TRAINED)} {newest_event(context.instance, TRAINED)}"
         key = hashlib.sha256(state.encode()).hexdigest()[:16]
@@ -60,12 +67,19 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
     return training
 
 
-def _event(record: Record) -> dg.AssetMaterialization:
-    """The lake's own checkpoint, for an instance that does not know it: what follows waits for it, and need not."""
+def _adopted(tables: "LakeTables", known: Record) -> dg.AssetMaterialization:
+    """The lake's own checkpoint, for an instance that does not know it: what follows waits for it.
+
+    As every materialization it gets a row of the lake's history, without a run.
+    """
+    from mm_assets.engines.lineage_table import append
+
+    record = replace(known, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True)
+    append(tables, record)
     inputs = {f"{INPUT}{item.asset}": item.data_version for item in record.inputs}
     return dg.AssetMaterialization(
         TRAINED,
         description="Found in the lake; nothing was trained.",
-        metadata={RECORD: record.id},
+        metadata={RECORD: record.id, "reused": True},
         tags={DATA_VERSION: record.data_version, CODE: record.code_version, **inputs},
     )

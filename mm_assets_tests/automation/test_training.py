@@ -140,17 +140,22 @@ def _touched(ds: Any) -> Any:
     return ds.to_table(columns=["metrics"], filter="kind = 'base'", with_row_id=True)
 
 
-def test_a_drop_on_held_out_images_starts_a_training(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
-    more(lake, 1)
+def test_a_drop_on_held_out_images_starts_a_training(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tables, LABEL)
+    predicted(tables)
     found = HeldOut(accuracy=0.85, evaluated=0.95, examples=40)
     monkeypatch.setattr("mm_assets.predict.held_out.held_out_accuracy", lambda tables, history: found)
-    said = "1 of 3 new training examples; accuracy on held-out images 0.850, 0.950 at the evaluation"
-    assert verdict(lake) == Verdict(True, said)
-    allowed = AutomationSettings(min_new_examples=3, max_accuracy_drop=0.2)
-    assert verdict(lake, allowed) == Verdict(False, said)
-    checkpoint(lake, training=retrained, code=CODE)
+    worse = "; accuracy on held-out images 0.850, 0.950 at the evaluation"
     because = "; but the checkpoint was trained on this very dataset"
-    assert verdict(lake) == Verdict(False, said.replace("1 of", "0 of") + because)
+    assert verdict(tables, code="1") == Verdict(False, f"0 of 3 new training examples{worse}{because}")
+    more(tables, 1)
+    said = f"1 of 3 new training examples{worse}"
+    assert verdict(tables, code="1") == Verdict(True, said)
+    allowed = AutomationSettings(min_new_examples=3, max_accuracy_drop=0.2)
+    assert verdict(tables, allowed, code="1") == Verdict(False, said)
+    checkpoint(tables, training=retrained)
+    more(tables, 1)
+    assert verdict(tables, code="1") == Verdict(False, "1 of 3 new training examples")  # the drop is of the one before
 
 
 def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: LakeTables) -> None:
@@ -223,10 +228,12 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
 
 
 def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lake: LakeTables) -> None:
+    before = newest(lake, "llava_checkpoint")
     look = Look(lake, but=["llava_checkpoint"])
     more(lake, 1)
     assert look() == "1 of 3 new training examples"
     record = newest(lake, "llava_checkpoint")
+    assert (record.reused, record.run_id, record.ref) == (True, "", before.ref)
     (event,) = look.daemon.instance.fetch_materializations(TRAINED, limit=5).records
     adopted = event.asset_materialization
     assert adopted is not None
