@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mm_assets.engines.lance_tables import LakeTables
     from mm_assets.lineage.refs import Record
 
 
@@ -16,25 +18,56 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="the newest materialization of every asset in the lake")
     status.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    trace = commands.add_parser("trace", help="where a thing in the lake comes from, and what used it")
+    trace.add_argument("what", help="image id, source uri, SHA-256, example, model digest, prediction or data version")
+    trace.add_argument("--json", action="store_true", help="everything, as one object (docs/trace.md)")
+    proof = commands.add_parser("verify", help="prove that the lake's history holds; exit code 1 where it does not")
+    proof.add_argument("--deep", action="store_true", help="read the bytes of all images, too")
+    proof.add_argument("--json", action="store_true", help="an object instead of lines")
     options = parser.parse_args(arguments)
-    return _status(as_json=options.json)
+    if options.command == "verify":
+        from mm_assets.verify.command import prove
+
+        return read_lake(lambda tables: prove(tables, deep=options.deep, as_json=options.json))
+    if options.command == "trace":
+        from mm_assets.trace.command import run
+
+        return read_lake(lambda tables: run(tables, options.what, as_json=options.json))
+    return read_lake(lambda tables: _status(tables, as_json=options.json))
 
 
-def _status(*, as_json: bool) -> int:
+def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
+    """Run a command on the lake of the settings.
+
+    Args:
+        command: reads the lake, and gives what then prints and returns the exit code.
+
+    Returns:
+        The exit code; 2 with a line on stderr where the settings are wrong or the lake cannot be read.
+    """
     from mm_assets.engines.lance_tables import LakeTables
-    from mm_assets.engines.lineage_table import last_records, records
     from mm_assets.settings import SettingsError, load_settings
 
     try:
         settings = load_settings()
-        lake, tables = settings.lake, LakeTables(settings.lake, settings.s3)
-        newest = list(last_records(tables, list(records(tables).values())).values())
+        show = command(LakeTables(settings.lake, settings.s3))
     except SettingsError as error:
         print(f"mm-assets: {error}", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:  # Lance has both for a store that does not answer
-        print(f"mm-assets: the lake {lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
+        print(f"mm-assets: the lake {settings.lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
         return 2
+    return show()
+
+
+def _status(tables: "LakeTables", *, as_json: bool) -> Callable[[], int]:
+    from mm_assets.engines.lineage_table import last_records, records
+
+    newest = list(last_records(tables, list(records(tables).values())).values())
+    return lambda: _show(newest, tables.root, as_json=as_json)
+
+
+def _show(newest: list["Record"], lake: str, *, as_json: bool) -> int:
     if not newest:
         print(f"mm-assets: nothing was materialized in {lake} yet (MM_LAKE names the lake)", file=sys.stderr)
         return 1

@@ -18,6 +18,7 @@ from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.score.assets import near_duplicates, scores_asset
 from mm_assets.score.own import all_scorers, limited
 from mm_assets.settings import Settings, SettingsError, digest, load_settings
+from mm_assets.verify.ops import lineage_checks
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
 READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
@@ -63,9 +64,12 @@ def build(settings: Settings) -> dg.Definitions:
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
         return spec.replace_attributes(code_version=version, automation_condition=condition_of(spec.key))
 
+    assets = assets_in_flow_order(settings)
+    keys = [key for asset in assets for key in sorted(asset.keys)]
     s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
-        assets=list(dg.map_asset_specs(completed, assets_in_flow_order(settings))),
+        assets=list(dg.map_asset_specs(completed, assets)),
+        asset_checks=lineage_checks(keys),
         jobs=[*JOBS, *UPKEEP],
         schedules=automation.schedules(settings.automation),
         sensors=automation.sensors(settings),

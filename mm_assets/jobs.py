@@ -3,6 +3,7 @@
 import dagster as dg
 
 from mm_assets.upkeep.ops import maintenance
+from mm_assets.verify.ops import verify
 
 TRAINING = dg.AssetSelection.assets("llava_checkpoint", "evaluation")
 TRAIN_CONFIG = {"ops": {"llava_checkpoint": {"config": {"force": False}}}}
@@ -28,9 +29,15 @@ JOBS = [
     ),
 ]
 
-UPKEEP = [maintenance]
+UPKEEP = [maintenance, verify]
 
 SCHEDULES = [
+    dg.ScheduleDefinition(
+        name="verify_every_week",
+        job=verify,
+        cron_schedule="0 5 * * 0",
+        description="The lake's history is proved on Sundays at 05:00 (UTC); off until it is switched on.",
+    ),
     dg.ScheduleDefinition(
         name="maintenance_every_night",
         job=maintenance,

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -91,12 +92,14 @@ def store(tables: LakeTables, rows: list[dict[str, Any]], scorers: Sequence[Scor
 def _row(row: dict[str, Any], scorers: Sequence[Scorer]) -> dict[str, Any]:
     name = row["image_id"]
     file = io.BytesIO()
-    draw_area("pool", np.random.default_rng(len(name))).save(file, "PNG")
+    draw_area("pool", np.random.default_rng(zlib.crc32(name.encode()))).save(file, "PNG")
+    data = row.get("image", file.getvalue())
     scores = {"sharpness": 50.0, "luminance": 100.0, "clipped": 0.1, "entropy": 5.0}
     state = {scorer.rev_column: "1" for scorer in scorers}
     groups = {"group_id": name, "first_group_id": name, "near_duplicates_rev": "1"}
-    image = {"image": file.getvalue(), "sha256": hashlib.sha256(name.encode()).hexdigest(), "width": 96, "height": 96}
-    return {**scores, **state, **groups, **image, **row}
+    image = {"image": data, "sha256": hashlib.sha256(data or b"").hexdigest(), "num_bytes": len(data or b"")}
+    size = {"width": 96, "height": 96}
+    return {**scores, **state, **groups, **image, **size, **row}
 
 
 def dataset(tables: LakeTables, settings: CurateSettings, scorers: Sequence[Scorer] = BUILT_IN) -> Record:

@@ -31,11 +31,7 @@ def run_step(
     step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
     said = job(step)
     finals = {assets[0]: said} if isinstance(said, Final) else said
-    return {
-        asset: own_commit(tables, asset, table_of(asset)).record
-        or publish(tables, step, asset, table_of(asset), finals[asset])
-        for asset in assets
-    }
+    return {asset: publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()}
 
 
 def ingest(

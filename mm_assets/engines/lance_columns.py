@@ -13,12 +13,12 @@ def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Coll
 
     Lance never writes to a file again: what stands in the same file of the same fragment is the same.
     """
-    same = dict(_files(now, columns).items() & _files(before, columns).items())
+    same = dict(files_by_fragment(now, columns).items() & files_by_fragment(before, columns).items())
     rows = now.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()
     return rows["_rowid"].to_numpy()[np.isin(fragments_of(rows), list(same))]
 
 
-def _files(ds: lance.LanceDataset, columns: Collection[str]) -> dict[int, frozenset[str]]:
+def files_by_fragment(ds: lance.LanceDataset, columns: Collection[str]) -> dict[int, frozenset[str]]:
     """The files that hold the columns, by fragment."""
     fields = {field.id() for field in ds.lance_schema.fields() if field.name() in columns}
     return {

@@ -61,9 +61,8 @@ def append_rows(tables: LakeTables, rows: list[Row]) -> None:
     commit(tables, TABLE, put, properties)
 
 
-def read_rows(tables: LakeTables, *kinds: str | None) -> list[Row]:
-    """The rows of some kinds in the order in which they were added: row ids keep it, a compaction may not."""
+def read_rows(tables: LakeTables) -> list[Row]:
+    """All rows in the order in which they were added: row ids keep it, a compaction may not."""
     if not tables.exists(TABLE):
         return []
-    rows = tables.open(TABLE).scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()
-    return [row for row in rows if row.get("kind") in kinds]
+    return tables.open(TABLE).scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()

@@ -27,7 +27,12 @@ def append(tables: LakeTables, record: Record) -> None:
 
 def records(tables: LakeTables) -> dict[str, Record]:
     """All materializations of the lake by id, oldest first ({} in a new lake)."""
-    return {row["id"]: _record(row) for row in read_rows(tables, MATERIALIZATION, None)}
+    return materializations(read_rows(tables))
+
+
+def materializations(rows: Iterable[Row]) -> dict[str, Record]:
+    """Those among the rows of the history, by id."""
+    return {row["id"]: _record(row) for row in rows if row.get("kind") in (MATERIALIZATION, None)}
 
 
 def _record(row: Row) -> Record:

@@ -19,9 +19,15 @@ def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
 
 def withdrawals(tables: LakeTables) -> list[Withdrawal]:
     """What the lake has let go, oldest first."""
+    return withdrawals_in(read_rows(tables))
+
+
+def withdrawals_in(rows: Iterable[Row]) -> list[Withdrawal]:
+    """Those among the rows of the history."""
     return [
         Withdrawal(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
-        for row in read_rows(tables, WITHDRAWAL)
+        for row in rows
+        if row.get("kind") == WITHDRAWAL
     ]
 
 
@@ -53,8 +59,13 @@ def _note(tables: LakeTables, item: Maintenance) -> None:
 
 def maintenance(tables: LakeTables) -> list[Maintenance]:
     """The work of maintenance on tables, oldest first; what came to its end is there once, with its end."""
-    rows = read_rows(tables, MAINTENANCE)
-    found = [Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row)) for row in rows]
+    return maintenance_in(read_rows(tables))
+
+
+def maintenance_in(rows: Iterable[Row]) -> list[Maintenance]:
+    """That among the rows of the history."""
+    own = [row for row in rows if row.get("kind") == MAINTENANCE]
+    found = [Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row)) for row in own]
     ended = {item.begun for item in found if item.ended is not None}
     return [item for item in found if item.ended is not None or item.begun not in ended]
 

@@ -31,6 +31,18 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def stored_digest(tables: LakeTables, digest: str) -> str | None:
+    """The digest of the files that lie in the lake under a digest, read anew; None where there are none."""
+    if not is_s3(tables.root):
+        folder = _place(tables, digest)
+        return files_digest(folder)[0] if _files(folder) else None
+    if not any(listed(tables.s3, *_prefix(tables, digest))):
+        return None
+    with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
+        _fetch(tables, digest, Path(name))
+        return files_digest(Path(name))[0]
+
+
 def is_there(tables: LakeTables, digest: str, num_bytes: int) -> bool:
     """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
     if not is_s3(tables.root):
@@ -134,16 +146,20 @@ def _cache() -> Path:
 
 
 def _download(tables: LakeTables, digest: str, folder: Path) -> None:
+    _fetch(tables, digest, folder)
+    if files_digest(folder)[0] != digest:
+        raise RefusalError(
+            f"the files under {tables.root}/models/{digest} are not those of model {digest}: materialize it again"
+        )
+
+
+def _fetch(tables: LakeTables, digest: str, folder: Path) -> None:
     bucket, prefix = _prefix(tables, digest)
     store = client(tables.s3)
     for item in listed(tables.s3, bucket, prefix):
         path = folder / item["Key"].removeprefix(prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
         store.download_file(bucket, item["Key"], str(path))
-    if files_digest(folder)[0] != digest:
-        raise RefusalError(
-            f"the files under {tables.root}/models/{digest} are not those of model {digest}: materialize it again"
-        )
 
 
 def _move(folder: Path, place: Path) -> None:

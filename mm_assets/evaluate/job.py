@@ -37,6 +37,8 @@ def evaluate_checkpoint(
     judged = before is not None and not (before.metadata["rows_failed"] or before.metadata["champion_rows_failed"])
     if before is not None and judged and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
+        if before.metadata["promoted"]:
+            _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
         return Final(before.metadata | {"rows_computed": 0})
     ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
     production = current_production(ds)
@@ -56,8 +58,12 @@ def evaluate_checkpoint(
 
 
 def _protect(tables: LakeTables, version: int) -> None:
+    """Tag the model in production; doing it again changes nothing."""
     registry = tables.open(TABLE)
-    if "production" in registry.tags.list():
+    stands = registry.tags.list().get("production")
+    if stands is not None and stands["version"] == version:
+        return
+    if stands is not None:
         registry.tags.update("production", version)
     else:
         tag(registry, "production", version)

@@ -1,7 +1,5 @@
 """Which images a model has still to answer, and under which key a prediction stands."""
 
-import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -14,7 +12,7 @@ from mm_assets.engines.lance_passes import outside_since
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Record, Step
-from mm_assets.predict.tables import PREDICTIONS
+from mm_assets.predict.tables import PREDICTIONS, prediction_key
 from mm_assets.reasons import reasons
 
 ASSET = "batch_predictions"
@@ -88,9 +86,9 @@ def _same_question(step: Step, asked: dict[str, str]) -> Record | None:
 
 
 def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
-    """Rows with the key of their prediction: a digest of image, bytes, model and prompt."""
+    """Rows with the key of their prediction."""
     ids = [
-        hashlib.sha256(json.dumps([image_id, sha256, *asked.values()]).encode()).hexdigest()[:32]
+        prediction_key(image_id, sha256, asked["digest"], asked["prompt_digest"])
         for image_id, sha256 in zip(rows["image_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
     ]
     return rows.append_column("id", pa.array(ids, pa.string()))

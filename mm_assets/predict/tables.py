@@ -1,5 +1,8 @@
 """The columns of `predictions.lance`: one row per image content, model and prompt."""
 
+import hashlib
+import json
+
 import pyarrow as pa
 
 from mm_assets.engines.lance_tables import key_field
@@ -8,7 +11,7 @@ PREDICTIONS = "predictions"
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
-        key_field("id"),  # digest of the next four
+        key_field("id"),  # see `prediction_key`
         pa.field("image_id", pa.string()),
         pa.field("sha256", pa.string()),  # null where the object could not even be read
         pa.field("model_digest", pa.string()),
@@ -21,3 +24,9 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+
+
+def prediction_key(image_id: str, sha256: str | None, model_digest: str, prompt_digest: str) -> str:
+    """Key of a prediction: a digest of image, bytes, model and prompt, as 32 hex digits."""
+    parts = json.dumps([image_id, sha256, model_digest, prompt_digest])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import lance
 
-from mm_assets.curate.tables import SFT
 from mm_assets.engines.lance_cleanup import Orphans, commits_of, remove_orphans, remove_versions, versions_of
 from mm_assets.engines.lance_commits import is_conflict
 from mm_assets.engines.lance_compaction import Compacted, compact
@@ -22,15 +21,12 @@ from mm_assets.engines.lineage_upkeep import maintaining, withdraw
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.engines.scratch import Leftover, abort_uploads, remove_leftovers
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.ingest.tables import IMAGES, OBJECTS
 from mm_assets.lineage.refs import ASSETS, RECORDS, RUN, LanceRef, Record, Withdrawal
-from mm_assets.predict.tables import PREDICTIONS
 from mm_assets.settings import UpkeepSettings
+from mm_assets.tables import TABLES
 from mm_assets.upkeep.retention import LAST_COMMIT, Kept, Live, Tagged, last_commits, let_go, needed
 from mm_assets.upkeep.state import TableState, state_of
 
-# The history comes last: the others' withdrawals are written into it.
-TABLES = (OBJECTS, IMAGES, SFT, MODELS, EVALUATIONS, PREDICTIONS, LINEAGE)
 STEP = "maintenance"
 
 

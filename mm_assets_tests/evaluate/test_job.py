@@ -174,3 +174,14 @@ def test_nothing_held_out_of_the_task_is_a_refusal(tables: LakeTables) -> None:
     checkpoint(tables)
     with pytest.raises(RefusalError, match="no example of the task label in the held-out split"):
         evaluated(tables)
+
+
+def test_a_crash_between_the_verdict_and_the_tag_is_made_up_for(tables: LakeTables) -> None:
+    trained(tables, CAPTION, training=by_heart)
+    assert evaluated(tables).metadata["promoted"]
+    registry = tables.open("models")
+    stands = registry.tags.list()["production"]["version"]
+    registry.tags.delete("production")
+    again = evaluated(tables)
+    assert again.reused
+    assert tables.open("models").tags.list()["production"]["version"] == stands

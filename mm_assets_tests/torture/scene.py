@@ -9,7 +9,9 @@ from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_files import keep, staging
 from mm_assets.engines.model_store import SCHEMA, TABLE, Model, register
 from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
-from mm_assets_tests.lake_rows import noise, png, record
+from mm_assets.lineage.refs import Final, Step
+from mm_assets_tests.lake_rows import noise, png
+from mm_assets_tests.steps import run_step
 
 # Pixels of a side: what is tortured are commits, not decoders.
 SIDE = 8
@@ -75,14 +77,22 @@ class Scene:
 
 
 def furnish(tables: LakeTables) -> None:
-    """Put a model into an empty lake that answers can be asked of (`stages.Checksums` gives them), and its record."""
+    """Put a model into an empty lake that answers can be asked of (`stages.Checksums` gives them)."""
     with staging(tables) as folder:
         (folder / "weights").write_bytes(b"none")
         digest, num_bytes = keep(tables, folder)
     task = {"task": "label", "prompt": "what is it?", "answer": "a {label}."}
     model = Model(digest, "checkpoint", "torture", num_bytes, {}, {"tasks": [task], "labels": ["pool", "gym"]}, {})
-    tables.open_or_create(TABLE, SCHEMA, {})
-    register(tables, model, "run", {})
-    tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, {})
-    trained = record(tables, "llava_checkpoint", digest=digest)
-    record(tables, "evaluation", [trained])
+
+    def trained(step: Step) -> Final:
+        final = Final({"rows": 1, "digest": digest})
+        tables.open_or_create(TABLE, SCHEMA, step.properties(["llava_checkpoint"], 0))
+        register(tables, model, step.run_id, step.properties(["llava_checkpoint"], 1, {"llava_checkpoint": final}))
+        return final
+
+    def judged(step: Step) -> Final:
+        tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
+        return Final({"rows": 0})
+
+    run_step(tables, trained, "llava_checkpoint")
+    run_step(tables, judged, "evaluation", inputs=("llava_checkpoint",))

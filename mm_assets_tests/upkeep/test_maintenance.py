@@ -25,7 +25,8 @@ from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets.lineage.refs import Final, LanceRef, walk
 from mm_assets.settings import CurateSettings, UpkeepSettings
-from mm_assets.upkeep.job import TABLES, Upkeep, maintain
+from mm_assets.tables import TABLES
+from mm_assets.upkeep.job import Upkeep, maintain
 from mm_assets_tests.lake_rows import write
 from mm_assets_tests.project import Project
 from mm_assets_tests.small_lake import LABEL, checkpoint, dataset, photos, store

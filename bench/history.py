@@ -1,0 +1,113 @@
+"""`mm-assets trace` and `mm-assets verify` on a lake of a million images, predictions and examples.
+
+`python bench/history.py --size 1000000`: the lake is made by the project's own jobs and tables (pictures of 32 x 32
+pixels; scores and answers made up), brought into shape by `maintain`, and refreshed with 1,000 new images. Then the
+commands run as their user runs them: seconds from the start of the process to its end. Of each trace the median of
+three; the lake's files are in the page cache.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measure
+import pictures
+from lakes import STAGES, Lake, Made, MadeUp, tiny
+
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, records
+
+NEW, TIMES = 1_000, 3
+TRACE_S, VERIFY_S = 2.0, 60.0
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    parser = measure.parser(__doc__, "history")
+    parser.add_argument("--size", type=int, default=1_000_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-history-", dir=options.scratch) as name:
+        tables = made(Path(name), options.size)
+        sizes = [
+            {"table": table, "rows": tables.open(table).count_rows()} for table in ("images", "sft", "predictions")
+        ]
+        measure.show("the lake", sizes)
+        traces = [traced(tables, kind, what) for kind, what in asked(tables, options.size).items()]
+        measure.show("trace", traces)
+        proofs = [proved(tables)]
+        measure.show("verify", proofs)
+    slowest = max(row["seconds"] for row in traces)
+    targets = [
+        measure.verdict("slowest trace, s", slowest, TRACE_S, at_least=False),
+        measure.verdict("verify, s", proofs[0]["seconds"], VERIFY_S, at_least=False),
+    ]
+    measure.show("targets", targets)
+    said = {"versions": measure.versions("pylance", "pyarrow"), "lake": sizes, "trace": traces, "verify": proofs}
+    measure.save(options.json, {**said, "targets": targets}, options)
+
+
+def made(scratch: Path, size: int) -> LakeTables:
+    """A lake in the shape that maintenance gives it, with one refresh after that."""
+    lake = Lake(LakeTables(str(scratch / "lake")), Made(size, tiny(200), size, tiny(NEW, seed=1)), MadeUp())
+    lake.fill()
+    lake.maintain()
+    lake.source = Made(size + NEW, tiny(200), size, tiny(NEW, seed=1))
+    for stage in STAGES:
+        lake.run(stage)
+    return lake.tables
+
+
+def asked(tables: LakeTables, size: int) -> dict[str, str]:
+    """What is traced, by its kind."""
+    image = pictures.image_id(size // 2)
+    newest = last_records(tables, records(tables).values())
+    prediction = tables.open("predictions").to_table(columns=["id"], filter=f"image_id = '{image}'")["id"][0].as_py()
+    row = (
+        tables.open("images").to_table(columns=["sha256", "source_uri"], filter=f"image_id = '{image}'").to_pylist()[0]
+    )
+    return {
+        "image": image,
+        "source uri": row["source_uri"],
+        "digest of bytes": row["sha256"],
+        "example": f"label:{image}",
+        "model": str(newest["llava_checkpoint"].metadata["digest"]),
+        "prediction": prediction,
+        "data version": newest["sft_dataset"].data_version,
+    }
+
+
+def traced(tables: LakeTables, kind: str, what: str) -> Row:
+    """The median of a few runs of the command."""
+    taken = sorted((command(tables, "trace", what, "--json") for _ in range(TIMES)), key=lambda found: found[0])
+    seconds, said = taken[len(taken) // 2]
+    return {"what": kind, "seconds": round(seconds, 3), "found": len(said["found"])}
+
+
+def proved(tables: LakeTables) -> Row:
+    """One run of the command."""
+    seconds, said = command(tables, "verify", "--json")
+    return {"seconds": round(seconds, 2), "disagreements": len(said["disagreements"]), **said["looked_at"]}
+
+
+def command(tables: LakeTables, *arguments: str) -> tuple[float, Any]:
+    """Seconds and the JSON of a command; ends the program where it fails."""
+    program = str(Path(sys.executable).with_name("mm-assets"))
+    known = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [program, *arguments], env={**known, "MM_LAKE": tables.root}, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(f"mm-assets {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return seconds, json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

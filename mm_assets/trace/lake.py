@@ -1,0 +1,174 @@
+"""What a trace reads of a lake: the history, the registry and each table version once, and never an image's bytes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mm_assets.engines.lance_commits import properties_of, transactions
+from mm_assets.engines.lance_tables import LakeTables, table_id
+from mm_assets.engines.lineage_rows import read_rows
+from mm_assets.engines.lineage_table import last_records, materializations
+from mm_assets.engines.lineage_upkeep import withdrawals_in
+from mm_assets.engines.model_store import TABLE as MODELS
+from mm_assets.evaluate.tables import EVALUATIONS, current_production
+from mm_assets.lineage.refs import ASSETS, BATCH, RUN, LanceRef, Record, RefusalError, Withdrawal, inputs_of, version_of
+
+if TYPE_CHECKING:
+    import lance
+
+Row = dict[str, Any]
+DIGEST = "digest"
+REGISTRY = [DIGEST, "kind", "name", "num_bytes", "inputs", "recipe_digest", "recipe", "metrics", "run_id", "created_at"]
+
+
+class Lake:
+    """A lake, read for one trace.
+
+    What the lake was asked last stands in the newest materialized version of a table; models, evaluations and
+    predictions are read at the newest version there is, for a row of a run that was cut off was used all the same.
+    """
+
+    def __init__(self, tables: LakeTables) -> None:
+        self.tables = tables
+        self._versions: dict[LanceRef, lance.LanceDataset | None] = {}
+        self._heads: dict[str, lance.LanceDataset | None] = {}
+        self._properties: dict[tuple[str, int], dict[str, str]] = {}
+
+    @cached_property
+    def _history(self) -> tuple[dict[str, Record], list[Withdrawal]]:
+        rows = read_rows(self.tables)
+        return materializations(rows), withdrawals_in(rows)
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """All materializations by id, oldest first."""
+        return self._history[0]
+
+    @cached_property
+    def withdrawn(self) -> dict[tuple[str, str], Withdrawal]:
+        """What maintenance has let go, by asset and data version."""
+        return {(item.asset, str(item.ref)): item for item in self._history[1]}
+
+    @cached_property
+    def newest(self) -> dict[str, Record]:
+        """The newest materialization of each asset."""
+        return last_records(self.tables, self.records.values())
+
+    @cached_property
+    def by_version(self) -> dict[tuple[str, str], Record]:
+        """Materializations by asset and data version: of several (the later ones changed nothing) the first."""
+        return {(record.asset, record.data_version): record for record in reversed(self.records.values())}
+
+    @cached_property
+    def reused(self) -> Counter[tuple[str, str]]:
+        """How often an asset was materialized without a change, by asset and data version."""
+        return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
+
+    @cached_property
+    def readers(self) -> dict[tuple[str, str], list[Record]]:
+        """What was made from a version (asset and data version), each result once, oldest first."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.by_version.values():
+            for item in record.inputs:
+                found.setdefault((item.asset, item.data_version), []).append(record)
+        return {key: sorted(records, key=lambda record: record.at) for key, records in found.items()}
+
+    def materialized(self, asset: str) -> list[Record]:
+        """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
+        return self._by_asset.get(asset, [])
+
+    def readable(self, asset: str) -> list[Record]:
+        """Those of them whose version is still there."""
+        return [record for record in self.materialized(asset) if self.at(record.ref) is not None]
+
+    @cached_property
+    def _by_asset(self) -> dict[str, list[Record]]:
+        by_ref = {(record.asset, record.ref): record for record in self.records.values()}
+        found: dict[str, list[Record]] = {}
+        for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
+            last = self.newest.get(asset)
+            if last and ref.table_id == last.ref.table_id:
+                found.setdefault(asset, []).append(record)
+        return found
+
+    @cached_property
+    def models(self) -> dict[str, Row]:
+        """Rows of the registry by digest, oldest first."""
+        ds = self.head(MODELS)
+        rows = ds.to_table(columns=REGISTRY).sort_by("created_at").to_pylist() if ds else []
+        parsed = ("inputs", "recipe", "metrics")
+        return {row[DIGEST]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in rows}
+
+    @cached_property
+    def production(self) -> str | None:
+        """Digest of the model in production."""
+        ds = self.head(EVALUATIONS)
+        return current_production(ds) if ds else None
+
+    def head(self, table: str) -> "lance.LanceDataset | None":
+        """A table at its newest version; None where the lake has none."""
+        if table not in self._heads:
+            self._heads[table] = self.tables.open(table) if self.tables.exists(table) else None
+        return self._heads[table]
+
+    def at(self, ref: LanceRef | None) -> "lance.LanceDataset | None":
+        """A version of a table; None where it can be read no more (`trace.versions.let_go` says why)."""
+        if ref is None:
+            return None
+        if ref not in self._versions:
+            try:
+                self._versions[ref] = self.tables.open_at(ref)
+            except RefusalError:
+                self._versions[ref] = None
+        return self._versions[ref]
+
+    def ref(self, asset: str, data_version: str) -> LanceRef | None:
+        """What a data version names; None where that table is not here any more."""
+        record = self.by_version.get((asset, data_version))
+        if record:
+            return record.ref
+        table, _, rest = data_version.partition(":")
+        head = self.head(table)
+        whole = table_id(head) if head else ""
+        known = head and whole.startswith(rest.partition("@")[0])
+        return LanceRef(table, whole, version_of(data_version)) if known else None
+
+    def commit(self, table: str, version: int, asset: str | None = None) -> Row:
+        """What is known of the commit that made a version.
+
+        Returns:
+            `data_version`, `run_id`, `assets`, `batch` and `inputs` (data version by asset). Where that commit is gone,
+            or carries no run, the first materialization of `asset` (of any in that table, where none is named) at or
+            after it stands in (`exact` is false); where there is none either, `run_id` is null.
+        """
+        head = self.head(table)
+        assert head is not None  # a row of it was read
+        said = {"data_version": str(LanceRef(table, table_id(head), version)), "exact": True}
+        found = self._properties_of(table, version)
+        if found.get(RUN):
+            batch = {"assets": found.get(ASSETS, "").split(","), "batch": found.get(BATCH)}
+            return {**said, "run_id": found[RUN], **batch, "inputs": inputs_of(found)}
+        own = self.materialized(asset) if asset else self._in_table(table)
+        record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
+        if record is None:
+            return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+        inputs = {item.asset: item.data_version for item in record.inputs}
+        first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": inputs}
+        return {**said, "exact": False, **first, "materialized": record.data_version}
+
+    def _in_table(self, table: str) -> list[Record]:
+        return [record for records in self._by_asset.values() for record in records if record.ref.table == table]
+
+    def _properties_of(self, table: str, version: int) -> dict[str, str]:
+        key = (table, version)
+        if key not in self._properties:
+            found = dict(transactions(self.head(table), [version]))
+            self._properties[key] = properties_of(found[version]) if found else {}
+        return self._properties[key]
+
+
+def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:
+    """The rows that a filter finds, some of their columns; [] of a table that is not there."""
+    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds else []

@@ -1,0 +1,95 @@
+"""Models: what each was made from, how it was judged, and what it answered."""
+
+import re
+from collections.abc import Iterator
+
+import pyarrow.compute as pc
+
+from mm_assets.engines.lance_commits import is_in
+from mm_assets.lineage.refs import InputRef
+from mm_assets.predict.tables import PREDICTIONS
+from mm_assets.trace.lake import Lake, Row
+from mm_assets.trace.nodes import Found, Node
+from mm_assets.trace.versions import inputs_of
+
+# Of a digest's 16 digits.
+FEWEST_DIGITS = 6
+EVALUATION = ("task", "measure", "rows", "accuracy", "champion_accuracy", "interval", "promoted", "decision")
+
+
+def find_model(lake: Lake, what: str) -> list[Found]:
+    """The models whose digest is, or begins with, these digits."""
+    if not re.fullmatch(f"[0-9a-f]{{{FEWEST_DIGITS},16}}", what):
+        return []
+    rows = [row for digest, row in lake.models.items() if digest.startswith(what)]
+    return [Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows]
+
+
+def kind(row: Row) -> str:
+    """What a row of the registry is, in words."""
+    return "base model" if row["kind"] == "base" else "checkpoint"
+
+
+def said(lake: Lake, row: Row) -> dict[str, object]:
+    """Facts of a model."""
+    return {
+        "name": row["name"],
+        "in_production": row["digest"] == lake.production,
+        "num_bytes": row["num_bytes"],
+        "created_at": row["created_at"].isoformat(),
+        "run_id": row["run_id"],
+        "metrics": row["metrics"],
+    }
+
+
+def model_node(lake: Lake, digest: str) -> Node:
+    """A model as another thing's origin, with its own way up; also one that the registry does not know."""
+    row = lake.models.get(digest)
+    if row is None:
+        return Node("model", digest, {"lost": True})
+    return Node(kind(row), digest, said(lake, row), model_origin(lake, row))
+
+
+def model_origin(lake: Lake, row: Row) -> tuple[Node, ...]:
+    """The versions that a model was made from, and its recipe."""
+    order = ("sft_dataset", "base_model")  # the images are told where the dataset names them
+    names = sorted(row["inputs"], key=lambda name: (order.index(name) if name in order else len(order), name))
+    items = [InputRef(name, row["inputs"][name], "") for name in names]
+    return (*inputs_of(lake, items, set()), Node("recipe", row["recipe_digest"], row["recipe"]))
+
+
+def _down(lake: Lake, row: Row) -> tuple[Node, ...]:
+    return (*_made_from(lake, row), *_evaluations(lake, row["digest"]), *_predictions(lake, row["digest"]))
+
+
+def _made_from(lake: Lake, base: Row) -> Iterator[Node]:
+    for row in lake.models.values():
+        if row["recipe"].get("base_model") == base["digest"]:
+            yield Node(kind(row), row["digest"], said(lake, row))
+
+
+def _evaluations(lake: Lake, digest: str) -> Iterator[Node]:
+    for (asset, data_version), record in sorted(lake.by_version.items(), key=lambda item: item[1].at):
+        sides = {record.metadata.get("challenger"): "challenger", record.metadata.get("champion"): "champion"}
+        if asset == "evaluation" and digest in sides:
+            other = next((model for model in sides if model != digest), None)
+            facts = {name: record.metadata.get(name) for name in EVALUATION}
+            run = {"run_id": record.run_id, "at": record.at.isoformat()}
+            yield Node("evaluation", data_version, {"as": sides[digest], "other": other, **facts, **run})
+
+
+def _predictions(lake: Lake, digest: str) -> Iterator[Node]:
+    """How many answers of a model there are, by prompt."""
+    ds = lake.head(PREDICTIONS)
+    if ds is None:
+        return
+    prompts = ds.scanner(columns=["prompt_digest"], filter=is_in("model_digest", [digest])).to_table()["prompt_digest"]
+    for item in pc.value_counts(prompts).to_pylist():
+        asked = (digest, item["values"])
+        records = [r for r in lake.materialized("batch_predictions") if _asked(r.metadata) == asked]
+        last = {"data_version": records[0].data_version, "run_id": records[0].run_id} if records else {}
+        yield Node("predictions", item["values"], {"count": item["counts"], **last})
+
+
+def _asked(metadata: Row) -> tuple[object, object]:
+    return metadata.get("digest"), metadata.get("prompt_digest")

@@ -1,0 +1,79 @@
+"""Commits against the lake's history: every one is a step's, upkeep's or the history's own, and is told as it was."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import fields
+
+from mm_assets.engines.commit_origins import Commit, from_outside
+from mm_assets.lineage.refs import MARK, RECORDS, RUN, LanceRef, Record
+from mm_assets.verify.lake import Lake
+from mm_assets.verify.report import Report
+
+OUTSIDE = "made outside: no step, no maintenance run and not the lake's history accounts for it"
+
+
+def check_commits(lake: Lake, report: Report) -> None:
+    """Every commit is of a materialization, of a batch of an unfinished run, or of upkeep that its run recorded."""
+    finished = _finished(lake)
+    for table, commits in lake.commits.items():
+        report.looked_at["commits"] += len(commits)
+        for commit in from_outside(commits.values(), table, lake.ids[table], lake.maintained):
+            report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
+        _check_marks(table, commits.values(), report)
+        for commit in commits.values():
+            _check_runs(table, commit, finished, report)
+            _check_drafts(lake, table, commit, report)
+
+
+def _finished(lake: Lake) -> dict[tuple[str, str], int]:
+    """The version at which a run has materialized an asset."""
+    found: dict[tuple[str, str], int] = {}
+    for record in lake.history.values():
+        if lake.is_here(record.ref):
+            key = (record.asset, record.run_id)
+            found[key] = max(found.get(key, 0), record.ref.version)
+    return found
+
+
+def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
+    marks = Counter(commit.properties[MARK] for commit in commits if MARK in commit.properties)
+    for mark, count in marks.items():
+        if count > 1:
+            report.disagree("commit", table, f"{count} commits have the mark {mark}: one was committed twice")
+
+
+def _check_runs(table: str, commit: Commit, finished: dict[tuple[str, str], int], report: Report) -> None:
+    """A batch comes before the materialization of its run, if that has one."""
+    run_id = commit.properties.get(RUN, "")
+    for asset in commit.assets:
+        done = finished.get((asset, run_id))
+        if done is None:
+            report.named["commits of runs that did not finish"] += 1
+        elif commit.version > done:
+            said = f"a commit of {asset} by run {run_id}, which had materialized it at v{done}"
+            report.disagree("commit", f"{table}@v{commit.version}", said)
+
+
+def _check_drafts(lake: Lake, table: str, commit: Commit, report: Report) -> None:
+    """The records that a commit carries are those of the history."""
+    ref = LanceRef(table, lake.ids[table], commit.version)
+    for draft in json.loads(commit.properties.get(RECORDS, "[]")):
+        told = lake.history.get(draft["id"])
+        said = Record.from_commit(draft, ref)
+        if told is None:
+            _check_untold(lake, said, report)
+        elif told != said:
+            unlike = [item.name for item in fields(Record) if getattr(told, item.name) != getattr(said, item.name)]
+            what = f"lineage.lance and the commit differ about {said.asset}: {', '.join(unlike)}"
+            report.disagree("record", f"{table}@v{commit.version}", what)
+
+
+def _check_untold(lake: Lake, said: Record, report: Report) -> None:
+    """A crash before the lineage row is healed by the asset's next run: later there is no excuse."""
+    newest = lake.newest(said.asset)
+    if newest is not None and newest.ref.version > said.ref.version:
+        what = f"the record of {said.asset} that the commit carries ({said.id}) is not in lineage.lance"
+        report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what)
+    else:
+        report.named["records that the asset's next run will write"] += 1

@@ -1,0 +1,35 @@
+"""The way of an example: up to the bytes that its dataset has pinned, down to checkpoints and their answers."""
+
+from mm_assets_tests.trace.asking import asked, of_kind, one
+from mm_assets_tests.trace.chain import CHANGED, REMOVED
+from mm_assets_tests.trace.conftest import Rounds
+
+
+def test_the_images_are_those_that_each_dataset_has_pinned(rounds: Rounds) -> None:
+    found = one(rounds.tables, f"label:{CHANGED}")
+    first, second = (made["image_table"].data_version for made in (rounds.first, rounds.second))
+    images = [node for node in found.up if node.kind == "image"]
+    assert [(node.said["pinned"], node.said["data_version"]) for node in images] == [(first, first), (second, second)]
+    assert len({node.said["sha256"] for node in images}) == 2
+    versions = [made["sft_dataset"].data_version for made in (rounds.second, rounds.first)]
+    assert [node.id for node in found.up if node.kind == "version"] == versions
+    assert [node.said["sft_dataset"] for node in of_kind(found.down, "example")] == versions
+
+
+def test_the_answers_of_the_held_out_split_say_right_or_wrong(rounds: Rounds) -> None:
+    for row in rounds.tables.open("evaluations").to_table().to_pylist():
+        found = one(rounds.tables, f"label:{row['image_id']}")
+        (answer,) = [node for node in of_kind(found.down, "held-out answer") if node.id == row["evaluation_id"]]
+        assert answer.said["right"] is bool(row["challenger_score"])
+        assert answer.said["champion_label"] == row["champion_label"]
+
+
+def test_an_example_of_an_older_dataset_is_found(rounds: Rounds) -> None:
+    found = one(rounds.tables, f"label:{REMOVED}")
+    assert (found.said["newest"], found.said["split"]) == (False, "train")
+    (image,) = [node for node in found.up if node.kind == "image"]
+    assert (image.id, image.said["sha256"]) == (REMOVED, found.said["sha256"])
+
+
+def test_an_example_of_a_task_that_is_not_taught_is_none(rounds: Rounds) -> None:
+    assert asked(rounds.tables, f"caption:{CHANGED}") == []
