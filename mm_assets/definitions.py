@@ -5,13 +5,15 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import BaseModel
 
+from mm_assets import automation
+from mm_assets.automation.conditions import condition_of
 from mm_assets.curate.assets import sft_dataset_asset
 from mm_assets.curate.checks import sft_dataset_checks
 from mm_assets.evaluate.assets import evaluation
 from mm_assets.finetune.assets import base_model, llava_checkpoint
 from mm_assets.ingest.assets import image_table, raw_images
 from mm_assets.ingest.checks import image_table_checks
-from mm_assets.jobs import JOBS, SCHEDULES, UPKEEP
+from mm_assets.jobs import JOBS, UPKEEP
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.predict.assets import batch_predictions
 from mm_assets.predict.checks import batch_predictions_checks
@@ -72,19 +74,20 @@ def checks_in_flow_order(settings: Settings) -> list[dg.AssetChecksDefinition]:
 def build(settings: Settings) -> dg.Definitions:
     """The code location for given settings."""
 
-    def with_code_version(spec: dg.AssetSpec) -> dg.AssetSpec:
+    def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
         read = READS.get(spec.key.to_user_string())
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
-        return spec.replace_attributes(code_version=version)
+        return spec.replace_attributes(code_version=version, automation_condition=condition_of(spec.key))
 
     assets = assets_in_flow_order(settings)
     keys = [key for asset in assets for key in sorted(asset.keys)]
     s3 = settings.s3.model_dump(exclude_none=True)  # Dagster takes no null in a map
     return dg.Definitions(
-        assets=list(dg.map_asset_specs(with_code_version, assets)),
+        assets=list(dg.map_asset_specs(completed, assets)),
         asset_checks=[*checks_in_flow_order(settings), *lineage_checks(keys)],
         jobs=[*JOBS, *UPKEEP],
-        schedules=SCHEDULES,
+        schedules=automation.schedules(settings.automation),
+        sensors=automation.sensors(settings),
         resources={
             "settings": settings,
             "lake": Lake(root=settings.lake, s3=s3, single_writer=settings.single_writer),

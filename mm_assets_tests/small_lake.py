@@ -134,7 +134,10 @@ def untrained(*arguments: Any) -> Trained:
 
 
 def checkpoint(
-    tables: LakeTables, settings: TrainSettings = TRAINING, training: Callable[..., Trained] = untrained
+    tables: LakeTables,
+    settings: TrainSettings = TRAINING,
+    training: Callable[..., Trained] = untrained,
+    code: str = "1",
 ) -> Record:
     """Materialize the checkpoint, with something quick in place of the training."""
     with pytest.MonkeyPatch.context() as patch:
@@ -144,5 +147,6 @@ def checkpoint(
             lambda step: train_checkpoint(step, tables, InProcess(), settings, force=False),
             "llava_checkpoint",
             inputs=("sft_dataset", "base_model"),
+            code=code,
         )
     return made["llava_checkpoint"]

@@ -74,3 +74,13 @@ def outside_commits(tables: LakeTables, table: str, after: int) -> list[Commit]:
     ds = tables.open(table)
     found = commits_in(ds, range(after + 1, ds.version + 1))
     return list(from_outside(found, table, table_id(ds), maintenance(tables)))
+
+
+def changes_outside(tables: LakeTables, table: str, after: int) -> list[Commit]:
+    """The commits above a version of a table that were made outside and may have changed its rows.
+
+    Maintenance makes none such, so the lake's history is not asked.
+    """
+    ds = tables.open(table)
+    found = commits_in(ds, range(after + 1, ds.version + 1))
+    return [commit for commit in from_outside(found, table, table_id(ds), []) if commit.operation not in CHANGE_NO_ROW]

@@ -21,6 +21,16 @@ def hits(truth: Sequence[str], said: Sequence[str | None]) -> list[float]:
     return [float(a == b) for a, b in zip(truth, said, strict=True)]
 
 
+def wilson_upper(share: float, count: int) -> float:
+    """Upper end of the 95% interval of a share that was measured on so many examples.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927: holds for few examples, too.
+    """
+    z = 1.96
+    spread = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return (share + z**2 / (2 * count) + spread) / (1 + z**2 / count)
+
+
 def mean(scores: Sequence[float]) -> float:
     """The mean of all examples' scores.
 

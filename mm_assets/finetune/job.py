@@ -40,12 +40,13 @@ def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) ->
 
 
 def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Final:
-    """Make the asset's newest commit name this model; no commit where it does already."""
+    """Make the asset's newest commit name this model; no commit where it does already, and the registry has it."""
     final = Final(
         {"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics}
     )
     before = step.last_record(asset)
-    if before is None or before.metadata["digest"] != model.digest:
+    registered = find(tables, tables.open(TABLE), digest=model.digest) is not None
+    if before is None or before.metadata["digest"] != model.digest or not registered:
         register(tables, model, step.run_id, step.properties([asset], 1, {asset: final}))
     return final
 

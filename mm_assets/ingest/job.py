@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.batches import cut, gather
 from mm_assets.engines.lance_changes import Synced, sync_rows
 from mm_assets.engines.lance_commits import carries, commit, commit_cells, commits_after, put_rows, rows_by_key
+from mm_assets.engines.lance_passes import COMPARED
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.object_store import Source
 from mm_assets.engines.progress import Progress
@@ -252,7 +253,7 @@ def _stored(step: Step, plan: Plan, failed: Counter[str], touched: int, settings
             "failed_for": _sorted(failed),
             "limits": settings.limits().model_dump(),
         },
-        {OBJECTS: step.ref(LISTED).version},
+        {OBJECTS: step.ref(LISTED).version, COMPARED: plan.version},
         plan.version,
     )
 

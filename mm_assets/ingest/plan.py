@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lance_changes import Changes, changes_since, difference
 from mm_assets.engines.lance_commits import rows_by_key
+from mm_assets.engines.lance_passes import outside_since, written_at
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.object_store import LISTING, REFUSALS
 from mm_assets.ingest.tables import IMAGES, OBJECTS, TOUCHED
@@ -54,6 +55,8 @@ def make_plan(
 ) -> Plan:
     """Compare the pinned listing with the table: what changed since the last time, or all of it.
 
+    All of it also where somebody outside wrote the table since; the rows that they wrote are read again.
+
     Args:
         step: what is pinned.
         tables: the lake.
@@ -63,16 +66,18 @@ def make_plan(
     """
     head = tables.open(IMAGES)
     pinned = step.ref(LISTED)
-    since = None if everything else _seen(step)
+    outside = outside_since(tables, step.last_record(ASSET))
+    foreign = _foreign(head, outside)
+    since = None if everything or outside else _seen(step)
     changes = changes_since(tables, pinned, since, LISTING.names, gone=["image_id"])
-    judged = _judged_anew(step, head, settings, retry_errors=retry_errors)
+    judged = _judged_anew(step, head, settings, retry_errors=retry_errors) | foreign
     listed, current, gone = _delta(tables, step, head, changes, judged)
     gone = gone if settings.on_removed == "delete" else []
     moved, _ = difference(
         _as_listed(current).select(["image_id", *PLACE]), listed.select(["image_id", *PLACE]), "image_id"
     )
     asked = pa.array([*{*moved, *judged}], pa.string())
-    read = _with_known(listed.filter(pc.is_in(listed["image_id"], asked)), current)
+    read = _with_known(listed.filter(pc.is_in(listed["image_id"], asked)), current, foreign)
     wanted = set(read["image_id"].to_pylist())
     replaced = frozenset(current["image_id"].to_pylist()) & wanted
     rejected = head.to_table(columns=["image_id", "error"], filter="error is not null")
@@ -131,8 +136,16 @@ def _as_listed(current: pa.Table) -> pa.Table:
     return current.set_column(current.schema.get_field_index("error"), "error", errors)
 
 
-def _with_known(read: pa.Table, current: pa.Table) -> pa.Table:
-    good = current.filter(pc.is_null(current["error"]))
+def _foreign(head: lance.LanceDataset, versions: list[int]) -> set[str]:
+    """Keys of rows that somebody outside has written: nothing in them can be relied on."""
+    if not versions:
+        return set()
+    return set(head.to_table(columns=["image_id"], filter=written_at(versions))["image_id"].to_pylist())
+
+
+def _with_known(read: pa.Table, current: pa.Table, foreign: set[str]) -> pa.Table:
+    unsure = pc.is_in(current["image_id"], pa.array(sorted(foreign), pa.string()))
+    good = current.filter(pc.and_not(pc.is_null(current["error"]), unsure))
     places = pc.index_in(read["image_id"], good["image_id"])
     known = {f"known_{name.lstrip('_')}": good[name].take(places) for name in ("_rowid", "sha256")}
     for name, values in known.items():

@@ -143,7 +143,7 @@ def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Ste
             require_unblocked(context.instance, name, event)
     ancestors = {r.id: r for record in inputs.values() for r in walk(record, history)}
     if not MAY_MIX_VERSIONS.issuperset(assets):
-        conflict = diamond_conflict(inputs, ancestors)
+        conflict = diamond_conflict(inputs, history)
         if conflict:
             raise RefusalError(conflict)
     for name, record in inputs.items():

@@ -290,6 +290,10 @@ def tag_name(asset: str, version: int) -> str:
 
 def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
     """A record and everything it was made from, each once."""
+    return _walk(record, lambda item: _known(item, ancestors))
+
+
+def _walk(record: Record, find: Callable[[InputRef], Record]) -> Iterator[Record]:
     seen: set[str] = set()
     waiting = [record]
     while waiting:
@@ -297,7 +301,7 @@ def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
         if current.id not in seen:
             seen.add(current.id)
             yield current
-            waiting += [_known(item, ancestors) for item in current.inputs]
+            waiting += [find(item) for item in current.inputs]
 
 
 def _known(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
@@ -309,13 +313,24 @@ def _known(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
     return ancestors[item.record_id]
 
 
-def diamond_conflict(inputs: Mapping[str, Record], ancestors: Mapping[str, Record]) -> str | None:
+def diamond_conflict(inputs: Mapping[str, Record], history: Mapping[str, Record]) -> str | None:
     """The diamond rule: wherever two inputs lead back to one asset, they must name the same version of it.
+
+    A version that was found again on newer inputs stands for these: what read it need not be materialized again.
+
+    Args:
+        inputs: what a step pins.
+        history: materializations by id, oldest first, with all that the inputs were made from.
 
     Returns:
         A sentence that says what was computed on what, and what to materialize; None where the rule holds.
     """
-    seen = {name: {r.asset: r for r in walk(record, ancestors)} for name, record in inputs.items()}
+    latest = {(record.asset, record.data_version): record for record in history.values()}
+
+    def stands_for(item: InputRef) -> Record:
+        return latest.get((item.asset, item.data_version)) or _known(item, history)
+
+    seen = {name: {r.asset: r for r in _walk(record, stands_for)} for name, record in inputs.items()}
     shared = sorted({asset for trail in seen.values() for asset in trail})
     for asset in shared:
         trails = {name: trail for name, trail in seen.items() if asset in trail}

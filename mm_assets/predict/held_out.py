@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.curate.splits import TEST
+from mm_assets.evaluate.statistics import wilson_upper
 from mm_assets.lineage.promotions import EVALUATION
 from mm_assets.lineage.refs import Record
 from mm_assets.predict.answered import answered
@@ -36,6 +37,10 @@ class HeldOut:
     def drop(self) -> float:
         """By how much the accuracy fell; negative where it rose."""
         return self.evaluated - self.accuracy
+
+    def dropped(self, most: float) -> bool:
+        """Whether it fell by more than `most`, and by more than chance explains on so few examples."""
+        return self.drop > most and wilson_upper(self.accuracy, self.examples) < self.evaluated
 
 
 def held_out_accuracy(

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering import AnswerJob, parts
 from mm_assets.engines.batches import cut, gather
 from mm_assets.engines.lance_commits import commit, put_rows, rows_by_key
+from mm_assets.engines.lance_passes import COMPARED
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
 from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.progress import Progress
@@ -133,7 +134,7 @@ class _Tally:
                 "predicted_labels": dict(sorted(self._labels.items())),
                 **self._asked,
             },
-            {IMAGES: self._images},
+            {IMAGES: self._images, COMPARED: self._plan.version},
             self.looked_at,
         )
 

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lance_changes import Changes, changes_since
 from mm_assets.engines.lance_commits import rows_by_key
+from mm_assets.engines.lance_passes import outside_since
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Record, Step
@@ -16,6 +17,7 @@ from mm_assets.reasons import reasons
 
 ASSET = "batch_predictions"
 NO_IMAGE = "no image"
+WRITTEN = "_row_last_updated_at_version"
 # Of an image: what its key is made of, why it has no picture, and what it weighs.
 COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
 
@@ -28,7 +30,7 @@ class Plan:
         version: of `predictions.lance` that the plan was made at.
         rows: images that the predictions answer for.
         todo: rows of `COLUMNS` with `id` and `_rowid`, oldest first.
-        again: keys among them that have a prediction, which failed.
+        again: keys among them that have a prediction, which failed or was not made here.
         labels: how many predictions that stay have which label.
         failed: how many predictions that stay have failed, by reason.
     """
@@ -45,7 +47,8 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     """Find images whose bytes this model has not answered with this prompt.
 
     A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
-    the last complete pass are looked at.
+    the last complete pass are looked at; all where somebody outside wrote the predictions since, and those that they
+    wrote are made again.
 
     Args:
         step: what is pinned.
@@ -54,7 +57,8 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref("image_table")
-    before = None if retry_errors else _same_question(step, asked)
+    outside = outside_since(tables, step.last_record(ASSET))
+    before = None if retry_errors or outside else _same_question(step, asked)
     since = before.watermarks[IMAGES] if before else None
     changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)
     images = tables.open_at(pinned)
@@ -62,13 +66,15 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     rows = _keyed(rows.sort_by("_rowid"), asked)
     version = tables.open(PREDICTIONS).version
     known = _known(tables, rows)
-    failed = known.filter(_may_succeed(known["error"])) if retry_errors else known.slice(0, 0)
-    settled = known.filter(pc.invert(pc.is_in(known["id"], failed["id"])))
+    redo = pc.is_in(known[WRITTEN], pa.array(outside, pa.uint64()))
+    if retry_errors:
+        redo = pc.or_(redo, _may_succeed(known["error"]))
+    again, settled = known.filter(redo), known.filter(pc.invert(redo))
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], settled["id"])))
     labels, errors = _counts(settled)
     if before and changes:
         labels, errors = _added(tables, before, changes, asked, labels, errors)
-    return Plan(version, images.count_rows(), todo, frozenset(failed["id"].to_pylist()), labels, errors)
+    return Plan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
 
 
 def _same_question(step: Step, asked: dict[str, str]) -> Record | None:
@@ -89,7 +95,7 @@ def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
 
 
 def _known(tables: LakeTables, rows: pa.Table) -> pa.Table:
-    return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error"])
+    return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
 
 
 def _may_succeed(errors: pa.ChunkedArray) -> pa.ChunkedArray:

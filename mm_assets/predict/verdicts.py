@@ -37,8 +37,9 @@ def held_out(found: HeldOut | None, most: float) -> Verdict:
     name = "held_out_accuracy"
     if found is None:
         return not_known(name, "no held-out example of the dataset has a predicted label of a model that was evaluated")
-    passed = found.drop <= most
-    do = "" if passed else ": look at what the new images and labels are like, and train again"
+    passed = not found.dropped(most)
+    few = "; with so few examples that may be chance" if passed and found.drop > most else ""
+    do = few if passed else ": look at what the new images and labels are like, and train again"
     return Verdict(
         name,
         passed,

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.engines.lance_passes import written_at
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import LanceRef, Step
 from mm_assets.score.scorers import Scorer
@@ -37,6 +38,7 @@ def make_plan(
     pinned: LanceRef,
     scorers: Sequence[Scorer],
     settings: ScoreSettings,
+    outside: Mapping[str, Sequence[int]],
     *,
     retry_errors: bool,
 ) -> Plan:
@@ -48,11 +50,12 @@ def make_plan(
         pinned: the version of the image table that the scores answer for.
         scorers: those chosen.
         settings: resources by scorer.
+        outside: by scorer, versions that somebody outside has committed since its last pass.
         retry_errors: compute cells again that have failed.
     """
     there = usable_at(pinned)
     failed = [has_failed(scorer) for scorer in scorers]
-    stale = [_stale(step, scorer) for scorer in scorers]
+    stale = [_stale(step, scorer, outside[scorer.name]) for scorer in scorers]
     if retry_errors:
         stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]
     lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])
@@ -109,8 +112,10 @@ def has_failed(scorer: Scorer) -> str:
     return f"{scorer.error_column} is not null and {is_current(scorer)}"
 
 
-def _stale(step: Step, scorer: Scorer) -> str:
-    return f"({scorer.rev_column} is null or {scorer.rev_column} <> '{scorer.revision}'){_since(step, scorer)}"
+def _stale(step: Step, scorer: Scorer, outside: Sequence[int]) -> str:
+    """Cells that are missing, and all of rows that were written outside: whose they are cannot be told."""
+    lacks = f"({scorer.rev_column} is null or {scorer.rev_column} <> '{scorer.revision}')"
+    return f"{lacks} or {written_at(outside)}" if outside else f"{lacks}{_since(step, scorer)}"
 
 
 def _since(step: Step, scorer: Scorer) -> str:

@@ -376,5 +376,5 @@ class AutomationSettings(Section):
     max_accuracy_drop: Share = Field(
         0.05,
         description="Drop of the accuracy on held-out images, from that of the evaluation to that of the predictions "
-        "now, that starts a training.",
+        "now, that starts a training where chance does not explain it (95%).",
     )

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mm_assets.evaluate.statistics import Interval, confusion, hits, mean, paired_bootstrap, per_class, promotes
+from mm_assets.evaluate.statistics import (
+    Interval,
+    confusion,
+    hits,
+    mean,
+    paired_bootstrap,
+    per_class,
+    promotes,
+    wilson_upper,
+)
 
 TRUTH = ["a", "a", "b", "b"]
 SAID = ["a", "b", "b", None]
@@ -69,3 +78,10 @@ def test_the_gate_asks_for_both() -> None:
     assert promotes(better, 0.7, 0.6) == (True, "better by +0.100 [+0.050, +0.150]")
     assert promotes(better, 0.19, 0.6) == (False, "accuracy 0.190 is below min_accuracy 0.600")
     assert promotes(Interval(0.1, -0.01, 0.2), 0.9, 0.6)[0] is False
+
+
+def test_the_upper_end_of_a_share_is_wilsons() -> None:
+    """Figures of the paper's formula, by hand: 17 of 20, and a share without a failure."""
+    assert wilson_upper(0.85, 20) == pytest.approx(0.9476, abs=1e-3)
+    assert wilson_upper(1.0, 10) == pytest.approx(1.0)
+    assert wilson_upper(0.85, 2000) == pytest.approx(0.865, abs=1e-3)

@@ -77,6 +77,33 @@ def test_a_reused_record_of_the_same_version_is_no_conflict() -> None:
     assert diamond_conflict({"image_table": again, score.asset: score}, closure(first, again, score)) is None
 
 
+def again(made: Record, *inputs: Record) -> Record:
+    """The same version, found on other inputs."""
+    others = tuple(item.as_input() for item in inputs)
+    return Record(**{**made.__dict__, "id": f"{made.id}-again", "inputs": others, "reused": True})
+
+
+def test_what_read_a_version_that_newer_inputs_gave_again_is_not_behind() -> None:
+    old, new = record("image_table", 4), record("image_table", 9)
+    phash = record("scores/phash", 6, old)
+    groups = record("scores/near_duplicates", 7, phash)
+    same = again(phash, new)
+    inputs = {"image_table": new, groups.asset: groups}
+    assert diamond_conflict(inputs, closure(old, new, phash, groups, same)) is None
+    newest = record("image_table", 12)
+    sentence = diamond_conflict({**inputs, "image_table": newest}, closure(old, new, phash, groups, same, newest))
+    assert sentence is not None
+    assert sentence.startswith("scores/near_duplicates was computed on images:e2ad73@v9, image_table is at @v12")
+
+
+def test_what_lies_behind_one_version_of_an_input_may_differ() -> None:
+    before, now = record("raw_images", 1), record("raw_images", 2)
+    table = record("image_table", 4, before)
+    score, same = record("scores/sharpness", 6, table), again(table, now)
+    inputs = {"image_table": same, score.asset: score}
+    assert diamond_conflict(inputs, closure(before, now, table, score, same)) is None
+
+
 def test_an_input_that_was_not_read_is_refused() -> None:
     dataset = record("sft_dataset", 2)
     step = Step("run", "step", {}, {}, {}, {}, print)

@@ -49,6 +49,9 @@ def test_a_drop_as_large_as_allowed_passes() -> None:
         "(MM_AUTOMATION__MAX_ACCURACY_DROP) is 0.25: look at what the new images and labels are like, and train again"
     )
     assert held_out(HeldOut("m", 1.0, 0.9, 40), 0.0).passed
+    few = held_out(HeldOut("m", 0.8, 0.95, 5), 0.05)
+    assert few.passed
+    assert few.sentence.endswith("with so few examples that may be chance")
     assert held_out(None, 0.05).passed
     assert held_out(None, 0.05).sentence.startswith("not known: no held-out example")
 

@@ -1,0 +1,93 @@
+"""The sensor that looks at the source."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster import AssetKey
+
+from mm_assets.automation.arrivals import Difference, Waiting, compare
+from mm_assets.automation.runs import newest_event, unfinished_run
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.resources import ImageSource, Lake
+from mm_assets.settings import DRAWN, AutomationSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RAW_IMAGES = AssetKey("raw_images")
+
+
+def build(
+    settings: AutomationSettings, status: dg.DefaultSensorStatus, clock: Callable[[], float] = time.time
+) -> dg.SensorDefinition:
+    """Build `source_changed`; `clock` gives seconds since 1970."""
+
+    @dg.sensor(
+        target=dg.AssetSelection.assets(RAW_IMAGES),
+        minimum_interval_seconds=settings.source_seconds,
+        default_status=status,
+    )
+    def source_changed(
+        context: dg.SensorEvaluationContext, lake: Lake, image_source: ImageSource
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Lists the source again when it differs from its last listing and has become quiet.
+
+        The tick fails where the source cannot be listed; nothing is taken for removed then.
+        """
+        if image_source.source == DRAWN:
+            return dg.SkipReason("the project's own pictures do not change")
+        listing = _listing(image_source, context.log.info)
+        if not listing.num_rows:
+            return dg.SkipReason(f"there are no objects in {image_source.source}: nothing is taken for removed")
+        listed, version = _listed(lake)
+        return _judged(context, settings, clock(), compare(listing, listed), version)
+
+    return source_changed
+
+
+def _listing(image_source: ImageSource, say: Callable[[str], None]) -> "pa.Table":
+    try:
+        return image_source.open().list(say)
+    except OSError as error:
+        raise RefusalError(f"source (MM_SOURCE): {image_source.source} cannot be listed: {error}") from error
+
+
+def _listed(lake: Lake) -> "tuple[pa.Table | None, str]":
+    """The last listing, and what names its version."""
+    from mm_assets.engines.lance_tables import table_id
+    from mm_assets.engines.object_store import LISTING
+    from mm_assets.ingest.tables import OBJECTS
+
+    tables = lake.tables()
+    if not tables.exists(OBJECTS):
+        return None, "never"
+    ds = tables.open(OBJECTS)
+    return ds.to_table(columns=LISTING.names), f"{table_id(ds)[:6]}@v{ds.version}"
+
+
+def _judged(
+    context: dg.SensorEvaluationContext, settings: AutomationSettings, now: float, found: Difference, version: str
+) -> dg.SensorResult:
+    before = Waiting.from_cursor(context.cursor)
+    if not found:
+        return _skip(Waiting(), f"{found.objects:,} objects, nothing changed")
+    waiting = before.look(found, now)
+    running = unfinished_run(context.instance, RAW_IMAGES)
+    if running is not None:
+        return _skip(waiting, f"{found}: run {running[:8]} is listing the source, or is to do so")
+    if not waiting.over(settings, now):
+        return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
+    # A run that succeeded has looked at the source as it was then: the same state after it is another one.
+    key = f"{found.digest}-{version}-{newest_event(context.instance, RAW_IMAGES)}"
+    if key == waiting.asked:
+        return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
+    tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}
+    request = dg.RunRequest(run_key=key, asset_selection=[RAW_IMAGES], tags=tags)
+    return dg.SensorResult(run_requests=[request], cursor=replace(waiting, asked=key).cursor())
+
+
+def _skip(waiting: Waiting, why: str) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=waiting.cursor())
