@@ -107,13 +107,16 @@ def recorded(project: Project, asset: str) -> set[str]:
 
 
 def assert_read_is_recorded(project: Project, reads: Reads) -> None:
-    """The newest of what was read is what is recorded; older versions may be read to see what changed since."""
+    """What is recorded was read; of the dataset nothing newer was. (Older versions tell what changed since; groups also
+    read their own columns, which stand in newer versions of the same table.)
+    """
     for asset in (GROUPS, DATASET):
         record = project.newest()[asset]
         read = reads.found[f"{record.run_id}:{record.step}"]
         said = recorded(project, asset)
         assert said <= {str(ref) for ref in read}, asset
-        assert max(read, key=lambda ref: ref.version) in {ref for ref in read if str(ref) in said}, asset
+        if asset == DATASET:
+            assert str(max(read, key=lambda ref: ref.version)) in said
     assert proof(project).disagreements == []
 
 
@@ -185,7 +188,9 @@ def test_an_upstream_moves_in_the_middle_of_a_step(
         if not moved:
             moved.append(project.newest()["image_table"].data_version)
             add_picture(project, "theirs.png")
+            reading, reads.running = reads.running, []  # what the other run reads is not this step's
             project.materialize(*UPSTREAM)
+            reads.running = reading
         return joined(*arguments)
 
     monkeypatch.setattr(curate, "joined", racing)
@@ -198,8 +203,8 @@ def test_an_upstream_moves_in_the_middle_of_a_step(
 
 
 def graph() -> dg.JobDefinition:
-    """The graph of the settings in the environment, for Dagster's re-execution."""
-    return build(load_settings()).resolve_implicit_global_asset_job_def()
+    """A job of the settings in the environment, for Dagster's re-execution."""
+    return build(load_settings()).resolve_job_def("refresh_without_training")
 
 
 def test_a_run_executed_again_from_its_failure(project: Project, reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
