@@ -8,9 +8,6 @@ from mm_assets.automation import source_sensor, tables_sensor, training_sensor
 from mm_assets.jobs import SCHEDULES
 from mm_assets.settings import AutomationSettings, Settings
 
-# Seconds between two looks at the conditions.
-CONDITIONS_SECONDS = 30
-
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     """The sensors; running from the start where `automation.running` says so, else switched on in the UI."""
@@ -18,13 +15,13 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
     return [
         source_sensor.build(settings.automation, status),
-        conditions_sensor(status),
+        conditions_sensor(settings.automation, status),
         training_sensor.build(settings.automation, status),
         tables_sensor.build(settings.automation, status),
     ]
 
 
-def conditions_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def conditions_sensor(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Build `automation`, which looks at the conditions of all assets."""
     with warnings.catch_warnings():
         # In Dagster, conditions of one's own are a beta; the tests hold that they work in the version that is used.
@@ -33,7 +30,7 @@ def conditions_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
             "automation",
             target=dg.AssetSelection.all(),
             use_user_code_server=True,
-            minimum_interval_seconds=CONDITIONS_SECONDS,
+            minimum_interval_seconds=settings.conditions_seconds,
             default_status=status,
             description="Runs what is outdated, level by level; the Automation tab of an asset says why or why not.",
         )

@@ -19,14 +19,15 @@ from mm_assets.settings import AutomationSettings
 if TYPE_CHECKING:
     from mm_assets.engines.lance_tables import LakeTables
 
-# Seconds between two looks at the dataset.
-EVERY_SECONDS = 60
-
 
 def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Build `training`."""
 
-    @dg.sensor(target=dg.AssetSelection.assets(TRAINED), minimum_interval_seconds=EVERY_SECONDS, default_status=status)
+    @dg.sensor(
+        target=dg.AssetSelection.assets(TRAINED),
+        minimum_interval_seconds=settings.conditions_seconds,
+        default_status=status,
+    )
     def training(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult | dg.SkipReason:
         """Trains when there is enough to learn; every tick says how much there is.
 

@@ -369,6 +369,9 @@ class AutomationSettings(Section):
     longest_wait_seconds: float = Field(
         900.0, ge=0, description="Changes of the source that go on for so long are listed all the same."
     )
+    conditions_seconds: int = Field(
+        30, gt=0, description="Seconds between two looks at what is outdated, and at whether a training is worthwhile."
+    )
     tables_seconds: int = Field(300, gt=0, description="Seconds between two looks for writes from outside.")
     min_new_examples: int = Field(
         100, gt=0, description="New or changed training examples since the last training that start another."
