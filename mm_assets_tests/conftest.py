@@ -126,9 +126,13 @@ def _copied(project: Project, folder: Path) -> Project:
 
 @pytest.fixture
 def few_pictures(tmp_path: Path) -> Path:
+    """See `draw_few`."""
+    return draw_few(tmp_path / "photos")
+
+
+def draw_few(folder: Path) -> Path:
     """24 pictures of three labels, one of them broken, and a text file."""
     rng = np.random.default_rng(7)
-    folder = tmp_path / "photos"
     for label in ("beach", "gym", "pool"):
         (folder / label).mkdir(parents=True)
         for number in range(8):

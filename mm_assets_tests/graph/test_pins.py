@@ -11,22 +11,10 @@ from PIL import Image
 
 from mm_assets.engines.lance_changes import Synced, sync_rows
 from mm_assets.lineage import pins
+from mm_assets_tests.graph.conftest import UP_TO_DATASET
 from mm_assets_tests.project import Project, failure_of
 
 pytestmark = pytest.mark.ray
-
-UP_TO_DATASET = (
-    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
-    "scores/near_duplicates", "base_model", "sft_dataset",
-)  # fmt: skip
-
-
-@pytest.fixture
-def project(tmp_path: Path, few_pictures: Path, cluster: object) -> Project:
-    """A small lake, materialized up to the dataset; its source can be changed."""
-    made = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
-    made.materialize(*UP_TO_DATASET)
-    return made
 
 
 def add_picture(project: Project, name: str) -> None:

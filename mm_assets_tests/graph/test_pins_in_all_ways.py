@@ -23,6 +23,7 @@ from mm_assets.upkeep.job import maintain
 from mm_assets.verify.dagster_log import DagsterLog
 from mm_assets.verify.job import verify
 from mm_assets.verify.report import Report
+from mm_assets_tests.graph.conftest import UP_TO_DATASET as ALL
 from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
@@ -30,32 +31,6 @@ pytestmark = pytest.mark.ray
 SCORES = ("scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash")
 UPSTREAM = ("raw_images", "image_table", *SCORES)
 GROUPS, DATASET = "scores/near_duplicates", "sft_dataset"
-ALL = (*UPSTREAM, GROUPS, "base_model", DATASET)
-
-
-@pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: object) -> Project:
-    """A few pictures of each label, materialized up to the dataset."""
-    folder = tmp_path_factory.mktemp("made")
-    for label in ("beach", "gym", "pool"):
-        (folder / "kept" / label).mkdir(parents=True)
-        for path in sorted((some_pictures / label).iterdir())[:16]:
-            shutil.copy2(path, folder / "kept" / label)
-    shutil.copytree(folder / "kept", folder / "photos")
-    project = Project(folder / "lake", folder / "photos", folder / "home")
-    project.materialize(*ALL)
-    return project
-
-
-@pytest.fixture
-def project(_made: Project, tmp_path: Path) -> Project:
-    """A copy of it. The source is the same place, for a lake belongs to one, with its first pictures."""
-    source = Path(_made.source)
-    shutil.rmtree(source)
-    shutil.copytree(source.with_name("kept"), source)
-    shutil.copytree(_made.lake, tmp_path / "lake")
-    shutil.copytree(_made.home, tmp_path / "home")
-    return Project(tmp_path / "lake", source, tmp_path / "home")
 
 
 def add_picture(project: Project, name: str) -> None:
@@ -134,7 +109,7 @@ def test_in_one_run(project: Project, reads: Reads) -> None:
     add_picture(project, "new.png")
     project.materialize(*ALL)
     assert_read_is_recorded(project, reads)
-    assert (images_of(project, GROUPS), images_of(project, DATASET)) == (49, 49)
+    assert (images_of(project, GROUPS), images_of(project, DATASET)) == (24, 26)
 
 
 def test_in_runs_of_their_own(project: Project, reads: Reads) -> None:
@@ -142,7 +117,7 @@ def test_in_runs_of_their_own(project: Project, reads: Reads) -> None:
     for asset in ALL:
         project.materialize(asset)
     assert_read_is_recorded(project, reads)
-    assert images_of(project, DATASET) == 49
+    assert images_of(project, DATASET) == 26
 
 
 @contextmanager
@@ -174,7 +149,7 @@ def test_two_runs_interleaved(project: Project, reads: Reads, monkeypatch: pytes
     with interrupted(monkeypatch, before, another):
         project.materialize(*ALL)
     assert_read_is_recorded(project, reads)
-    assert images_of(project, DATASET) == 50
+    assert images_of(project, DATASET) == 27
 
 
 def test_an_upstream_moves_in_the_middle_of_a_step(
@@ -198,7 +173,7 @@ def test_an_upstream_moves_in_the_middle_of_a_step(
     project.materialize(GROUPS, DATASET)
     assert moved[0] in recorded(project, DATASET)
     assert project.newest()["image_table"].data_version != moved[0]
-    assert images_of(project, DATASET) == 48
+    assert images_of(project, DATASET) == 25
     assert_read_is_recorded(project, reads)
 
 
@@ -227,7 +202,7 @@ def test_a_run_executed_again_from_its_failure(project: Project, reads: Reads, m
         ) as found:
             assert found.success
     assert project.newest()[DATASET].run_id == found.run_id
-    assert images_of(project, DATASET) == 50
+    assert images_of(project, DATASET) == 27
     assert_read_is_recorded(project, reads)
 
 
@@ -250,7 +225,7 @@ def test_a_step_that_is_tried_again(project: Project, reads: Reads, monkeypatch:
     monkeypatch.setattr(curate, "build_dataset", flaky)
     project.materialize(GROUPS, DATASET)
     assert len(tries) == 2
-    assert images_of(project, DATASET) == 49
+    assert images_of(project, DATASET) == 26
     assert_read_is_recorded(project, reads)
 
 
@@ -274,7 +249,7 @@ def test_a_table_that_was_compacted(project: Project, reads: Reads) -> None:
     assert project.tables.open("images").version > pinned
     project.materialize(*SCORES, GROUPS, DATASET)
     assert project.newest()["image_table"].ref.version == pinned
-    assert images_of(project, DATASET) == 51
+    assert images_of(project, DATASET) == 28
     assert_read_is_recorded(project, reads)
 
 
@@ -284,12 +259,12 @@ def test_a_table_that_somebody_wrote_outside(project: Project, reads: Reads) -> 
     outside = project.tables.open("images").version
     project.env = {"MM_CURATE__MIN_ENTROPY": "0.5"}
     project.materialize(GROUPS, DATASET)
-    assert images_of(project, DATASET) == 48
+    assert images_of(project, DATASET) == 25
     record = project.newest()[DATASET]
     assert max(ref.version for ref in reads.found[f"{record.run_id}:{record.step}"]) < outside
     assert [item.where for item in proof(project).disagreements] == [f"images@v{outside}"]
     project.materialize(*ALL)
     assert project.newest()["image_table"].ref.version > outside
-    assert project.tables.open("images").count_rows() == 48
-    assert images_of(project, DATASET) == 48
+    assert project.tables.open("images").count_rows() == 25
+    assert images_of(project, DATASET) == 25
     assert [item.where for item in proof(project).disagreements] == [f"images@v{outside}"]
