@@ -1,4 +1,4 @@
-"""A small lake, materialized up to the dataset once; every test gets a copy, and a source that it can change."""
+"""Lakes that are made once: every test gets a copy, and a source that it can change."""
 
 import shutil
 from pathlib import Path
@@ -14,9 +14,19 @@ UP_TO_DATASET = (
 )  # fmt: skip
 
 
+def copy_of(made: Project, folder: Path) -> Project:
+    """A copy of lake and history. The source is one place for all, for a lake belongs to it, and as it was at first."""
+    source = Path(made.source)
+    shutil.rmtree(source)
+    shutil.copytree(source.with_name("kept"), source)
+    shutil.copytree(made.lake, folder / "lake")
+    shutil.copytree(made.home, folder / "home")
+    return Project(folder / "lake", source, folder / "home", dict(made.env))
+
+
 @pytest.fixture(scope="session")
-def _made(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
-    folder = tmp_path_factory.mktemp("made")
+def _few(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
+    folder = tmp_path_factory.mktemp("few")
     shutil.copytree(draw_few(folder / "kept"), folder / "photos")
     project = Project(folder / "lake", folder / "photos", folder / "home")
     project.materialize(*UP_TO_DATASET)
@@ -24,11 +34,23 @@ def _made(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
 
 
 @pytest.fixture
-def project(_made: Project, tmp_path: Path) -> Project:
-    """25 objects, 23 of them pictures. The source is the same place for all, for a lake belongs to one."""
-    source = Path(_made.source)
-    shutil.rmtree(source)
-    shutil.copytree(source.with_name("kept"), source)
-    shutil.copytree(_made.lake, tmp_path / "lake")
-    shutil.copytree(_made.home, tmp_path / "home")
-    return Project(tmp_path / "lake", source, tmp_path / "home")
+def project(_few: Project, tmp_path: Path) -> Project:
+    """25 objects, 23 of them pictures, materialized up to the dataset."""
+    return copy_of(_few, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _rooms(tmp_path_factory: pytest.TempPathFactory, test_data: Path, cluster: object) -> Project:
+    folder = tmp_path_factory.mktemp("rooms")
+    for place in ("kept", "photos"):
+        shutil.copytree(test_data / "photos" / "rooms", folder / place)
+    # The behaviour of the graph, not of the model.
+    project = Project(folder / "lake", folder / "photos", folder / "home", {"MM_TRAIN__EPOCHS": "1"})
+    project.materialize()
+    return project
+
+
+@pytest.fixture
+def rooms(_rooms: Project, tmp_path: Path) -> Project:
+    """1,500 real photos of six classes, and everything made from them."""
+    return copy_of(_rooms, tmp_path)

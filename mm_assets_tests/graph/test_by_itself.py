@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from mm_assets_tests.browser.server import Server, dagster_dev, wait_for
-from mm_assets_tests.project import QUICK, Project
+from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
 
-OF_EACH = 20
 AUTOMATION = {
     "MM_AUTOMATION__RUNNING": "true",
     "MM_AUTOMATION__SOURCE_SECONDS": "2",
@@ -32,37 +31,15 @@ SKIPPED = """query ($name: String!) { sensorOrError(sensorSelector: {repositoryN
   ... on Sensor { sensorState { ticks(limit: 1) { status skipReason } } } } }"""
 
 
-@pytest.fixture
-def photos(test_data: Path) -> dict[str, list[Path]]:
-    """Real photos by class."""
-    rooms = test_data / "photos" / "rooms"
-    return {folder.name: sorted(folder.glob("*.jpg")) for folder in sorted(rooms.iterdir())}
-
-
-@pytest.fixture
-def project(tmp_path: Path, photos: dict[str, list[Path]], cluster: object) -> Project:
-    """Some photos of each class, and everything made from them."""
-    for label, paths in photos.items():
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for path in paths[:OF_EACH]:
-            shutil.copy2(path, tmp_path / "photos" / label)
-    made = Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", dict(QUICK))
-    made.materialize()
-    made.env |= AUTOMATION
-    return made
-
-
-def stir(folder: Path, photos: dict[str, list[Path]]) -> None:
+def stir(folder: Path, others: Path) -> None:
     """Add 15 photos, put others in the place of 5, and take 3 away."""
-    labels = list(photos)
-    for number in range(15):
-        path = photos[labels[number % len(labels)]][OF_EACH + number]
-        shutil.copy2(path, folder / path.parent.name)
-    for number, label in enumerate(labels[:5]):
-        there = sorted((folder / label).iterdir())[0]
-        shutil.copyfile(photos[label][OF_EACH + 20 + number], there)
-    for label in labels[:3]:
-        sorted((folder / label).iterdir())[1].unlink()
+    new = [path for label in sorted(others.iterdir()) for path in sorted(label.iterdir())[:4]]
+    for path in new[:15]:
+        shutil.copy2(path, folder / path.parent.name / f"new-{path.name}")
+    for number, path in enumerate(new[15:20]):
+        shutil.copyfile(path, sorted((folder / path.parent.name).glob("0*"))[number])
+    for label in sorted(folder.iterdir())[:3]:
+        sorted(label.glob("0*"))[-1].unlink()
 
 
 def settled(project: Project, before: dict[str, str]) -> bool:
@@ -84,17 +61,17 @@ def computed(project: Project, asset: str) -> int:
     return int(str(project.events(asset)[0].metadata["rows_computed"].value))
 
 
-def test_what_changes_in_the_source_reaches_everything_and_trains_nothing(
-    project: Project, photos: dict[str, list[Path]]
-) -> None:
+def test_what_changes_in_the_source_reaches_everything_and_trains_nothing(rooms: Project, test_data: Path) -> None:
+    project = rooms
+    project.env |= AUTOMATION
     before, recorded = project.data_versions(), project.newest()
     with dagster_dev(project) as server:
         wait_for(
-            lambda: said(server, "source_changed") == "120 objects, nothing changed",
+            lambda: said(server, "source_changed") == "1,500 objects, nothing changed",
             120,
             lambda: said(server, "source_changed"),
         )
-        stir(Path(project.source), photos)
+        stir(Path(project.source), test_data / "photos" / "rooms_eval")
         wait_for(lambda: settled(project, before), 420, lambda: f"the graph to settle: {project.data_versions()}")
         wait_for(lambda: not server.ask(UNFINISHED)["runsOrError"]["results"], 120, lambda: "the last run's end")
         enough = "of 1,000 new training examples"
@@ -103,7 +80,7 @@ def test_what_changes_in_the_source_reaches_everything_and_trains_nothing(
     assert newest["llava_checkpoint"] == recorded["llava_checkpoint"]
     assert {name: computed(project, name) for name in EXACTLY} == dict.fromkeys(EXACTLY, 20)
     assert newest["raw_images"].metadata["rows_removed"] == newest["image_table"].metadata["rows_removed"] == 3
-    assert newest["batch_predictions"].metadata["rows"] == 132
+    assert newest["batch_predictions"].metadata["rows"] == 1512
     status = json.loads(project.command("status", "--json", module="mm-assets").stdout)
     assert {row["asset"]: row["data_version"] for row in status} == project.data_versions()
     moved = {name for name, version in project.data_versions().items() if version != before[name]}

@@ -1,7 +1,5 @@
 """1,500 real photos through the same graph: the tiny model learns little on them, and the evaluation says so."""
 
-from pathlib import Path
-
 import pytest
 
 from mm_assets_tests.project import Project
@@ -9,11 +7,8 @@ from mm_assets_tests.project import Project
 pytestmark = pytest.mark.ray
 
 
-def test_the_decision_follows_the_interval(test_data: Path, tmp_path: Path, cluster: object) -> None:
-    project = Project(tmp_path / "lake", test_data / "photos" / "rooms", tmp_path / "home")
-    project.env = {"MM_TRAIN__EPOCHS": "1"}  # the behaviour of the graph, not of the model
-    project.materialize()
-    newest = project.newest()
+def test_the_decision_follows_the_interval(rooms: Project) -> None:
+    newest = rooms.newest()
     assert newest["image_table"].metadata["rows"] == newest["batch_predictions"].metadata["rows"] == 1500
     assert newest["image_table"].metadata["rows_failed"] == 0
     said = newest["evaluation"].metadata
