@@ -20,6 +20,8 @@ from mm_assets.verify.report import Report
 IMAGE_TABLE = "image_table"
 # What the key of a prediction is made of.
 PARTS = ["image_id", "sha256", "model_digest", "prompt_digest"]
+# Predictions that are Python objects at once.
+CHUNK_ROWS = 100_000
 
 
 class Images:
@@ -79,12 +81,16 @@ def check_predictions(lake: Lake, report: Report) -> None:
 def _check_predictions(lake: Lake, report: Report) -> None:
     rows = lake.heads[PREDICTIONS].to_table(columns=["id", *PARTS, "_row_created_at_version"])
     report.looked_at["predictions"] += rows.num_rows
-    parts = zip(*(rows[name].to_pylist() for name in PARTS), strict=True)
-    wrong = [key for key, part in zip(rows["id"].to_pylist(), parts, strict=True) if key != prediction_key(*part)]
+    wrong = [key for batch in rows.to_batches(CHUNK_ROWS) for key in _wrong_keys(batch)]
     said = "its key is not the digest of its image, bytes, model and prompt"
     report.disagree_rows("prediction", PREDICTIONS, said, wrong)
     _check_models(lake, rows, report)
     _check_bytes(lake, rows, report)
+
+
+def _wrong_keys(rows: pa.RecordBatch) -> list[str]:
+    parts = zip(*(rows[name].to_pylist() for name in PARTS), strict=True)
+    return [key for key, part in zip(rows["id"].to_pylist(), parts, strict=True) if key != prediction_key(*part)]
 
 
 def _check_models(lake: Lake, rows: pa.Table, report: Report) -> None:
