@@ -34,6 +34,11 @@ def run_step(
     return {asset: publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()}
 
 
+def nothing_new(again: Record, before: Record) -> bool:
+    """Whether a materialization found everything as the one before had left it."""
+    return again.reused and again.ref == before.ref and again.metadata["rows_computed"] == 0
+
+
 def ingest(
     tables: LakeTables,
     cluster: Cluster,
