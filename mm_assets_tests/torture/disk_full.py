@@ -70,10 +70,12 @@ def _squeezed(work: Work, disk: Path, stage: str, said: dict[str, list[str]], da
 def _fill(disk: Path, room: int) -> Path:
     """Leave so many bytes of room."""
     filler = disk / "filler"
-    with filler.open("wb") as file:
+    with filler.open(
+        "wb", buffering=0
+    ) as file:  # a buffer that does not go to the disk would fail once more at the end
         try:
             while file.write(bytes(2**16)):
-                file.flush()
+                pass
         except OSError:
             pass
     with filler.open("r+b") as file:
