@@ -40,9 +40,10 @@ bench: $(BENCH_STAMP)  ## Measure, against what one would otherwise take: tables
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/growth.py
 
-bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images, and the memory of every process
+bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images, the memory of every process, trace and verify
 	$(BIN)/python bench/growth.py --sizes 10000 100000 1000000 --append 0 --json bench/results/growth-full.json
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/history.py
 
 torture: N ?= 500
 torture: $(STAMP)  ## Kill -9 steps and Ray workers N times at random instants; the lake must be that of an undisturbed run
