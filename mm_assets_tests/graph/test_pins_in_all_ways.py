@@ -242,7 +242,7 @@ def test_a_table_that_was_dropped_and_made_again(project: Project, reads: Reads)
 
 def test_a_table_that_was_compacted(project: Project, reads: Reads) -> None:
     for number in range(3):
-        add_picture(project, f"{number}.png")
+        add_picture(project, f"more-{number}.png")
         project.materialize("raw_images", "image_table")
     pinned = project.newest()["image_table"].ref.version
     maintain(project.tables, UpkeepSettings(grace_seconds=0), "night", lambda line: None)
