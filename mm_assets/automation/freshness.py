@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
+
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
     Graph = BaseAssetGraph
 
-CODE, INPUT, DATA_VERSION = "dagster/code_version", "dagster/input_data_version/", "dagster/data_version"
 # A checkpoint may well be older than its inputs: the sensor `training` decides on it, and what comes after it works
 # with the checkpoint that there is.
 TRAINED = AssetKey("llava_checkpoint")
@@ -51,8 +52,8 @@ class Freshness:
     def _wanted(self, key: AssetKey) -> dict[str, str | None]:
         node = self._graph.get(key)
         versions = {parent: self._tags.get(parent, {}).get(DATA_VERSION) for parent in node.parent_keys}
-        found = {f"{INPUT}{parent.to_user_string()}": version for parent, version in versions.items()}
-        return {CODE: node.code_version, **found}
+        found = {f"{INPUT_VERSION}{parent.to_user_string()}": version for parent, version in versions.items()}
+        return {CODE_VERSION: node.code_version, **found}
 
     def outdated_before(self, key: AssetKey) -> list[str]:
         """Names of what an asset is made from, at any depth, that is itself outdated; no further than the training."""

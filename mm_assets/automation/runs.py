@@ -7,6 +7,8 @@ import dagster as dg
 from dagster import AssetKey
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from mm_assets.lineage.events import newest_event
+
 if TYPE_CHECKING:
     from mm_assets.automation.freshness import Graph
 
@@ -17,14 +19,14 @@ def unfinished_run(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
     run = instance.get_run_by_id(planned.run_id) if planned else None
     if run is None or run.is_finished:
         return None
-    done = instance.fetch_materializations(key, limit=1).records
-    return None if done and done[0].run_id == run.run_id else run.run_id
+    done = newest_event(instance, key)
+    return None if done and done.run_id == run.run_id else run.run_id
 
 
-def newest_event(instance: dg.DagsterInstance, key: AssetKey) -> int:
+def newest_id(instance: dg.DagsterInstance, key: AssetKey) -> int:
     """The storage id of an asset's newest materialization; 0 without one."""
-    done = instance.fetch_materializations(key, limit=1).records
-    return done[0].storage_id if done else 0
+    done = newest_event(instance, key)
+    return done.storage_id if done else 0
 
 
 def failed_checks(instance: dg.DagsterInstance, graph: "Graph", keys: Iterable[AssetKey]) -> list[str]:

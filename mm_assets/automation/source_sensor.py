@@ -9,7 +9,7 @@ import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.automation.arrivals import Difference, Waiting, compare
-from mm_assets.automation.runs import newest_event, unfinished_run
+from mm_assets.automation.runs import newest_id, unfinished_run
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.resources import ImageSource, Lake
 from mm_assets.settings import DRAWN, AutomationSettings
@@ -81,7 +81,7 @@ def _judged(
     if not waiting.over(settings, now):
         return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
     # A run that succeeded has looked at the source as it was then: the same state after it is another one.
-    key = f"{found.digest}-{version}-{newest_event(context.instance, RAW_IMAGES)}"
+    key = f"{found.digest}-{version}-{newest_id(context.instance, RAW_IMAGES)}"
     if key == waiting.asked:
         return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
     tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}

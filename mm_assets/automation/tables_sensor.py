@@ -103,10 +103,9 @@ def _finding(tables: "LakeTables", table: str, before: Seen | None, now: Seen) -
 
     replaced = before is not None and before.table_id != now.table_id
     after = before.version if before is not None and not replaced else 0
-    found = [commit for commit in changes_outside(tables, table, after) if commit.version <= now.version]
-    times = (
-        {item["version"]: item["timestamp"].astimezone(UTC) for item in tables.open(table).versions()} if found else {}
-    )
+    ds = tables.open(table)
+    found = [commit for commit in changes_outside(ds, after) if commit.version <= now.version]
+    times = {item["version"]: item["timestamp"].astimezone(UTC) for item in ds.versions()} if found else {}
     commits = [Write(commit.version, commit.operation, times[commit.version]) for commit in found]
     return Finding(table, commits, replaced) if commits or replaced else None
 

@@ -47,7 +47,7 @@ def worth_training(
     before = newest[CHECKPOINT]
     if before.code_version != code_version:
         return Verdict(True, "the recipe or the code of the training has changed")
-    trained_on = {item.asset: item.data_version for item in before.inputs}
+    trained_on = before.read
     if trained_on.get(BASE) != newest[BASE].data_version:
         return Verdict(True, f"{BASE} is another one ({newest[BASE].data_version})")
     said, dropped = _held_out(tables, history, newest, settings.max_accuracy_drop)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mm_assets.automation.freshness import CODE, DATA_VERSION, INPUT, TRAINED, Freshness
-from mm_assets.automation.runs import failed_checks, newest_event, unfinished_run
+from mm_assets.automation.freshness import TRAINED, Freshness
+from mm_assets.automation.runs import failed_checks, newest_id, unfinished_run
 from mm_assets.automation.training import CHECKPOINT, worth_training
+from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.lineage.pins import RECORD
 from mm_assets.lineage.refs import Record
 from mm_assets.resources import Lake
@@ -56,7 +57,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
             known = last_records(tables, history.values()).get(CHECKPOINT)
             adopted = [_adopted(tables, known)] if known is not None and freshness.missing(TRAINED) else []
             return dg.SensorResult(skip_reason=dg.SkipReason(verdict.sentence), asset_events=adopted)
-        state = f"{freshness.state(TRAINED)} {newest_event(context.instance, TRAINED)}"
+        state = f"{freshness.state(TRAINED)} {newest_id(context.instance, TRAINED)}"
         key = hashlib.sha256(state.encode()).hexdigest()[:16]
         if key == context.cursor:
             return dg.SkipReason(
@@ -77,10 +78,10 @@ def _adopted(tables: "LakeTables", known: Record) -> dg.AssetMaterialization:
 
     record = replace(known, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True)
     append(tables, record)
-    inputs = {f"{INPUT}{item.asset}": item.data_version for item in record.inputs}
+    inputs = {f"{INPUT_VERSION}{asset}": version for asset, version in record.read.items()}
     return dg.AssetMaterialization(
         TRAINED,
         description="Found in the lake; nothing was trained.",
         metadata={RECORD: record.id, "reused": True},
-        tags={DATA_VERSION: record.data_version, CODE: record.code_version, **inputs},
+        tags={DATA_VERSION: record.data_version, CODE_VERSION: record.code_version, **inputs},
     )

@@ -129,7 +129,7 @@ class _Making:
         record = self.step.last_record(ASSET)
         if record is None or not self.tables.exists(SFT):
             return None
-        record = same_pass(self.tables, self.tables.open(SFT), record, self.step.code_versions[ASSET], SFT)
+        record = same_pass(self.tables.open(SFT), record, self.step.code_versions[ASSET], SFT)
         return record if record and record.metadata.get("base_model") == self.base.digest else None
 
     def whole(self, labels: list[str] | None = None) -> _Made:

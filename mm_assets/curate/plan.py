@@ -56,7 +56,7 @@ def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
 
 def _past(tables: LakeTables, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
     """The versions that a materialization has read, by asset."""
-    read = {item.asset: item.data_version for item in before.inputs}
+    read = before.read
     found = {}
     for asset, ref in reads.refs.items():
         said = read.get(asset, "")

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import lance
 
 from mm_assets.engines.lance_commits import properties_of, transactions
-from mm_assets.engines.lance_tables import LakeTables, table_id
 from mm_assets.engines.lineage_rows import TABLE as LINEAGE
-from mm_assets.engines.lineage_upkeep import maintenance
 from mm_assets.lineage.refs import ASSETS, RUN, UPKEEP, Maintenance
 
 # What maintenance does by commits that can carry no properties; none of them changes a row. The last one sets the
@@ -51,8 +49,7 @@ def from_outside(
     """
     spans = _spans(item for item in maintained if item.ref.table_id == identity)
     for commit in commits:
-        said = commit.properties
-        if ASSETS in said or UPKEEP in said or (table == LINEAGE and RUN in said):
+        if _is_told(commit) or (table == LINEAGE and RUN in commit.properties):
             continue
         upkeep = any(begun < commit.version <= ended for begun, ended in spans)
         if not (upkeep and commit.operation in CHANGE_NO_ROW):
@@ -69,18 +66,16 @@ def _spans(maintained: Iterable[Maintenance]) -> list[tuple[int, float]]:
     ]
 
 
-def outside_commits(tables: LakeTables, table: str, after: int) -> list[Commit]:
-    """The commits above a version of a table that were made outside."""
-    ds = tables.open(table)
-    found = commits_in(ds, range(after + 1, ds.version + 1))
-    return list(from_outside(found, table, table_id(ds), maintenance(tables)))
+def changes_outside(ds: lance.LanceDataset, after: int) -> list[Commit]:
+    """The commits above a version of an asset's table that were made outside and may have changed its rows."""
+    return changing(commits_in(ds, range(after + 1, ds.version + 1)))
 
 
-def changes_outside(tables: LakeTables, table: str, after: int) -> list[Commit]:
-    """The commits above a version of a table that were made outside and may have changed its rows.
+def changing(commits: Iterable[Commit]) -> list[Commit]:
+    """Those among the commits of an asset's table; maintenance makes none such, so the lake's history is not asked."""
+    return [commit for commit in commits if not _is_told(commit) and commit.operation not in CHANGE_NO_ROW]
 
-    Maintenance makes none such, so the lake's history is not asked.
-    """
-    ds = tables.open(table)
-    found = commits_in(ds, range(after + 1, ds.version + 1))
-    return [commit for commit in from_outside(found, table, table_id(ds), []) if commit.operation not in CHANGE_NO_ROW]
+
+def _is_told(commit: Commit) -> bool:
+    """Whether a commit says itself that a step or a fence has made it."""
+    return ASSETS in commit.properties or UPKEEP in commit.properties

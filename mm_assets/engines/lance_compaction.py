@@ -46,10 +46,7 @@ def compact(
     """
     removed = added = 0
     for _ in range(TRIES):
-        if _plan(tables, tables.open(table), table, target_bytes):
-            begin()  # which adds a row where the table is the lake's history
-        ds = tables.open(table)
-        tasks = _plan(tables, ds, table, target_bytes)
+        ds, tasks = _planned(tables, table, target_bytes, begin)
         conflict = False
         for number, task in enumerate(tasks, start=1):
             log(f"{table}: compaction {number} of {len(tasks)}, of {len(task.fragments)} fragments")
@@ -60,6 +57,20 @@ def compact(
         if not conflict:
             return Compacted(removed, added)
     return Compacted(removed, added, skipped=True)
+
+
+def _planned(
+    tables: LakeTables, table: str, target_bytes: int, begin: Callable[[], None]
+) -> tuple[lance.LanceDataset, list[CompactionTask]]:
+    """The table and what is to be done to it, after it was told that it begins."""
+    ds = tables.open(table)
+    tasks = _plan(tables, ds, table, target_bytes)
+    if tasks:
+        begin()
+        now = tables.open(table)
+        if now.version != ds.version:  # the lake's history is a table too, which that has added a row to
+            return now, _plan(tables, now, table, target_bytes)
+    return ds, tasks
 
 
 def _plan(tables: LakeTables, ds: lance.LanceDataset, table: str, target_bytes: int) -> list[CompactionTask]:

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 
 import lance
 
-from mm_assets.engines.commit_origins import changes_outside
-from mm_assets.engines.lance_commits import carries, commits_after
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.commit_origins import Commit, changes_outside, changing, commits_in
 from mm_assets.lineage.refs import RUN, Record
 
 # Watermark: the version of its own table that a pass has compared with what it should hold.
@@ -15,22 +13,25 @@ COMPARED = "compared"
 
 def others_wrote(ds: lance.LanceDataset, asset: str, after: int, run_id: str) -> bool:
     """Whether another run committed rows or cells of an asset above version `after`."""
-    found = (properties for _, properties in commits_after(ds, after) if carries(properties, asset))
-    return any(properties.get(RUN) != run_id for properties in found)
+    return _by_others(commits_in(ds, range(after + 1, ds.version + 1)), asset, run_id)
 
 
-def outside_since(tables: LakeTables, record: Record | None, looked_at: str = COMPARED) -> list[int]:
-    """Versions that were committed outside since an asset's last pass over its table: it is to be compared as a whole.
+def _by_others(commits: Iterable[Commit], asset: str, run_id: str) -> bool:
+    return any(asset in commit.assets and commit.properties.get(RUN) != run_id for commit in commits)
+
+
+def outside_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, list[int]]:
+    """Versions that were committed outside since the last pass of each asset over its table; the commits are read once.
+
+    An asset with such versions has to compare its table as a whole.
 
     Args:
-        tables: the lake.
-        record: of that pass; where it names no version that was compared, its own commit counts.
-        looked_at: the watermark that names it.
+        ds: the table of the assets, at its newest version.
+        records: of these passes (None: there was none); one that names no version that was compared has its commit's.
     """
-    if record is None:
-        return []
-    after = record.watermarks.get(looked_at, record.ref.version)
-    return [commit.version for commit in changes_outside(tables, record.ref.table, after)]
+    after = {r.asset: r.watermarks.get(COMPARED, r.ref.version) for r in records if r is not None}
+    found = changes_outside(ds, min(after.values())) if after else []
+    return {asset: [commit.version for commit in found if commit.version > seen] for asset, seen in after.items()}
 
 
 def written_at(versions: Iterable[int]) -> str:
@@ -39,13 +40,10 @@ def written_at(versions: Iterable[int]) -> str:
     return f"_row_last_updated_at_version in ({listed})" if listed else "false"
 
 
-def same_pass(
-    tables: LakeTables, ds: lance.LanceDataset, record: Record | None, code_version: str, looked_at: str
-) -> Record | None:
+def same_pass(ds: lance.LanceDataset, record: Record | None, code_version: str, looked_at: str) -> Record | None:
     """The last materialization of an asset, where a refresh may build on it.
 
     Args:
-        tables: the lake.
         ds: the asset's table at its newest version.
         record: the asset's last one.
         code_version: the asset's now; another one gives other rows.
@@ -57,6 +55,5 @@ def same_pass(
     """
     if record is None or record.code_version != code_version or looked_at not in record.watermarks:
         return None
-    if others_wrote(ds, record.asset, record.watermarks[looked_at], record.run_id):
-        return None
-    return None if outside_since(tables, record, looked_at) else record
+    commits = list(commits_in(ds, range(record.watermarks[looked_at] + 1, ds.version + 1)))
+    return None if _by_others(commits, record.asset, record.run_id) or changing(commits) else record

@@ -66,7 +66,7 @@ def make_plan(
     """
     head = tables.open(IMAGES)
     pinned = step.ref(LISTED)
-    outside = outside_since(tables, step.last_record(ASSET))
+    outside = outside_since(head, step.last_record(ASSET)).get(ASSET, [])
     foreign = _foreign(head, outside)
     since = None if everything or outside else _seen(step)
     changes = changes_since(tables, pinned, since, LISTING.names, gone=["image_id"])

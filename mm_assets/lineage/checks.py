@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mm_assets.lineage.events import newest_event
 from mm_assets.lineage.metadata import check_result
-from mm_assets.lineage.pins import newest_event, pin
+from mm_assets.lineage.pins import pin
 from mm_assets.lineage.promotions import made_from
 from mm_assets.lineage.refs import Record, RefusalError
 from mm_assets.lineage.verdicts import Verdict

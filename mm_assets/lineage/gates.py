@@ -5,6 +5,7 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 
+from mm_assets.lineage.events import DATA_VERSION, tags_of
 from mm_assets.lineage.refs import RefusalError
 
 # The blocking checks that run after their asset was published; the dataset's own come before that.
@@ -26,9 +27,7 @@ def require_unblocked(instance: dg.DagsterInstance, asset: str, event: dg.EventL
         found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
         target = found and found.target_materialization_data
         if found and target and target.storage_id == event.storage_id and found.blocking and _is_error(found):
-            version = event.asset_materialization and (event.asset_materialization.tags or {}).get(
-                "dagster/data_version"
-            )
+            version = tags_of(event).get(DATA_VERSION)
             raise RefusalError(
                 f"{asset} at {version} failed its check {name} ({found.description}): mend that, and materialize "
                 f"{asset} again; or run the check again where its limit was wrong"

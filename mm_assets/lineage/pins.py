@@ -13,6 +13,7 @@ from dagster import AssetKey
 
 from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
+from mm_assets.lineage.events import INPUT_POINTER, INPUT_VERSION, newest_event
 from mm_assets.lineage.gates import require_unblocked
 from mm_assets.lineage.metadata import check_result, shown
 from mm_assets.lineage.refs import (
@@ -163,12 +164,6 @@ def _code_version(context: dg.AssetExecutionContext, asset: str) -> str:
     return context.assets_def.code_versions_by_key[AssetKey(asset.split("/"))] or ""
 
 
-def newest_event(instance: dg.DagsterInstance, key: AssetKey) -> dg.EventLogRecord | None:
-    """Dagster's newest materialization of an asset; None where it knows none."""
-    found = instance.fetch_materializations(key, limit=1).records
-    return found[0] if found else None
-
-
 def pin(
     name: str, event: dg.EventLogRecord | None, history: dict[str, Record], latest: dict[str, Record], root: str
 ) -> tuple[Record, int | None]:
@@ -218,10 +213,10 @@ def _result(
     rows = record.metadata.get("rows_computed", record.metadata["rows"])
     before = step.own[record.asset].ref
     written = bytes_written(tables, record.ref.table, record.asset, step.run_id, before.version if before else 0)
-    tags = {f"dagster/input_data_version/{item.asset}": item.data_version for item in record.inputs}
+    tags = {f"{INPUT_VERSION}{asset}": version for asset, version in record.read.items()}
     for name, pointer in pointers.items():
         if pointer is not None:
-            tags[f"dagster/input_event_pointer/{name}"] = str(pointer)
+            tags[f"{INPUT_POINTER}{name}"] = str(pointer)
     sources = column_sources(record.asset, _own_columns(record, ds.schema.names))
     metadata: dict[str, Any] = {
         **pictures,
@@ -230,7 +225,7 @@ def _result(
         "lance_version": record.ref.version,
         "reused": record.reused,
         "bytes_written": written,
-        "inputs": shown({item.asset: item.data_version for item in record.inputs} or None),
+        "inputs": shown(record.read or None),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,
         "dagster/uri": tables.uri(record.ref.table),

@@ -93,6 +93,11 @@ class Record:
         return str(self.ref)
 
     @property
+    def read(self) -> dict[str, str]:
+        """Data version by asset, of what it was made from."""
+        return {item.asset: item.data_version for item in self.inputs}
+
+    @property
     def walked(self) -> int:
         """The version of its table up to which the asset's own commits are known: later ones may have lost a record."""
         return max(self.ref.version, self.watermarks.get(WALKED, 0))

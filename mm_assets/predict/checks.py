@@ -92,9 +92,8 @@ def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Recor
         history: all records by id, oldest first.
     """
     for record in history.values():
-        read = {item.asset: item.data_version for item in record.inputs}
         promoted = record.metadata.get("digest") == promotion.metadata["challenger"]
-        if record.asset == ASSET and promoted and read.get(EVALUATION) == promotion.data_version:
+        if record.asset == ASSET and promoted and record.read.get(EVALUATION) == promotion.data_version:
             return record
     return None
 

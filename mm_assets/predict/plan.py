@@ -57,7 +57,7 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref("image_table")
-    outside = outside_since(tables, step.last_record(ASSET))
+    outside = outside_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
     before = None if retry_errors or outside else _same_question(step, asked)
     since = before.watermarks[IMAGES] if before else None
     changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)

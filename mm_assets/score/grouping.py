@@ -45,7 +45,7 @@ def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final
     ref = step.ref("scores/phash")
     commit(tables, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
     head = tables.open(IMAGES)
-    before = same_pass(tables, head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES], LOOKED_AT)
+    before = same_pass(head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES], LOOKED_AT)
     done = _regroup(tables, head, ref, before, max_distance)
 
     def write(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:

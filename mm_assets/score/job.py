@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from mm_assets.engines.batches import cut, gather
 from mm_assets.engines.lance_commits import add_columns, commit, commit_cells
-from mm_assets.engines.lance_passes import COMPARED, outside_since
+from mm_assets.engines.lance_passes import COMPARED
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.progress import Progress
 from mm_assets.engines.ray_tasks import Cluster
@@ -42,9 +42,7 @@ def compute_scores(
     """
     pinned = step.ref("image_table")
     _add_columns(step, tables, scorers)
-    head = tables.open(IMAGES)
-    outside = {scorer.name: outside_since(tables, step.last_record(scorer.asset)) for scorer in scorers}
-    plan = make_plan(step, head, pinned, scorers, settings, outside, retry_errors=retry_errors)
+    plan = make_plan(step, tables.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
     tally = {scorer.name: _Tally(scorer, plan, settings) for scorer in scorers}
     for number, (chosen, cells, last) in enumerate(_scored(step, tables, cluster, pinned, plan, settings), start=1):
         for scorer in chosen:

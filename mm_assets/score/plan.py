@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.lance_passes import written_at
+from mm_assets.engines.lance_passes import outside_since, written_at
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import LanceRef, Step
 from mm_assets.score.scorers import Scorer
@@ -38,7 +38,6 @@ def make_plan(
     pinned: LanceRef,
     scorers: Sequence[Scorer],
     settings: ScoreSettings,
-    outside: Mapping[str, Sequence[int]],
     *,
     retry_errors: bool,
 ) -> Plan:
@@ -50,12 +49,12 @@ def make_plan(
         pinned: the version of the image table that the scores answer for.
         scorers: those chosen.
         settings: resources by scorer.
-        outside: by scorer, versions that somebody outside has committed since its last pass.
         retry_errors: compute cells again that have failed.
     """
     there = usable_at(pinned)
     failed = [has_failed(scorer) for scorer in scorers]
-    stale = [_stale(step, scorer, outside[scorer.name]) for scorer in scorers]
+    outside = outside_since(head, *(step.last_record(scorer.asset) for scorer in scorers))
+    stale = [_stale(step, scorer, outside.get(scorer.asset, [])) for scorer in scorers]
     if retry_errors:
         stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]
     lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])

@@ -154,8 +154,7 @@ class Lake:
         record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
         if record is None:
             return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
-        inputs = {item.asset: item.data_version for item in record.inputs}
-        first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": inputs}
+        first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
         return {**said, "exact": False, **first, "materialized": record.data_version}
 
     def _in_table(self, table: str) -> list[Record]:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.lineage.pins import RECORD, TABLES, newest_event
+from mm_assets.lineage.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
+from mm_assets.lineage.pins import RECORD, TABLES
 from mm_assets.verify.events import Event
 
-VERSION, INPUT = "dagster/data_version", "dagster/input_data_version/"
 # Events that are in memory at once, each with its pictures; runs that are asked for at once.
 PAGE, RUNS = 50, 500
 
@@ -52,13 +52,13 @@ def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:
 def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:
     made = record.asset_materialization
     assert made is not None
-    tags = made.tags or {}
+    tags = tags_of(record)
     said = made.metadata.get(RECORD)
     return Event(
         asset=key.to_user_string(),
         number=record.storage_id,
         run_id=record.run_id,
         record_id=None if said is None else str(said.value),
-        data_version=tags.get(VERSION),
-        inputs={name.removeprefix(INPUT): value for name, value in tags.items() if name.startswith(INPUT)},
+        data_version=tags.get(DATA_VERSION),
+        inputs={name.removeprefix(INPUT_VERSION): tags[name] for name in tags if name.startswith(INPUT_VERSION)},
     )

@@ -90,5 +90,5 @@ def _compared(event: Event, record: Record) -> dict[str, tuple[object, object]]:
         "asset": (event.asset, record.asset),
         "data version": (event.data_version, record.data_version),
         "run": (event.run_id, record.run_id),
-        "inputs": (dict(event.inputs), {item.asset: item.data_version for item in record.inputs}),
+        "inputs": (dict(event.inputs), record.read),
     }

@@ -1,6 +1,6 @@
 """A lake's history and its tables, as they stand at one moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import lance
@@ -20,32 +20,33 @@ from mm_assets.verify.report import Report
 class Lake:
     """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
 
-    def __init__(self, tables: LakeTables, report: Report, only: Mapping[str, Sequence[int]] | None = None) -> None:
+    def __init__(self, tables: LakeTables, report: Report, names: Iterable[str] = TABLES) -> None:
         """Read what is compared.
 
         Args:
             tables: the lake.
             report: where damage is told.
-            only: versions whose commits are looked at, by table; all versions of all tables where nothing is said.
+            names: of the tables that are looked at, all their versions; see `meet`.
         """
-        self.tables = tables
+        self.tables, self._report = tables, report
         rows = read_rows(tables)
         self.history = materializations(rows)
         self.withdrawn = {(item.asset, item.ref) for item in withdrawals_in(rows)}
         self.maintained = maintenance_in(rows)
         self.heads: dict[str, lance.LanceDataset] = {}
         self.commits: dict[str, dict[int, Commit]] = {}
-        for name in TABLES if only is None else only:
-            with report.reading(name):
-                self._meet(name, None if only is None else only[name])
-        self.ids = {name: table_id(ds) for name, ds in self.heads.items()}
+        self.ids: dict[str, str] = {}
+        for name in names:
+            self.meet(name)
 
-    def _meet(self, name: str, only: Sequence[int] | None) -> None:
-        if self.tables.exists(name):
-            ds = self.tables.open(name)
-            found = commits_in(ds, [version.number for version in versions_of(ds)] if only is None else only)
-            self.commits[name] = {commit.version: commit for commit in found}
-            self.heads[name] = ds
+    def meet(self, name: str, versions: Sequence[int] | None = None) -> None:
+        """Look at a table, where it is there: at the commits of some of its versions, or of all."""
+        with self._report.reading(name):
+            if self.tables.exists(name):
+                ds = self.tables.open(name)
+                found = commits_in(ds, [item.number for item in versions_of(ds)] if versions is None else versions)
+                self.commits[name] = {commit.version: commit for commit in found}
+                self.heads[name], self.ids[name] = ds, table_id(ds)
 
     @cached_property
     def tags(self) -> dict[str, dict[str, int]]:

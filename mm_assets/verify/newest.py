@@ -1,28 +1,27 @@
 """The newest materialization of one asset: its event, record, commit, tag and inputs, without a look at the rest."""
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.lineage.refs import Record
 from mm_assets.verify.events import Event, check_event
 from mm_assets.verify.lake import Lake
 from mm_assets.verify.records import check_record, check_tag
 from mm_assets.verify.report import Report
 
 
-def verify_newest(tables: LakeTables, history: dict[str, Record], event: Event) -> Report:
+def verify_newest(tables: LakeTables, event: Event) -> Report:
     """Compare what Dagster says of a materialization with the lake: a few reads, whatever the lake holds.
 
     Args:
         tables: the lake.
-        history: all materializations by id.
         event: as Dagster has it.
     """
     report = Report()
-    record = history.get(event.record_id or "")
-    only = {} if record is None else {record.ref.table: [record.ref.version]}
-    lake = Lake(tables, report, only)
+    lake = Lake(tables, report, names=())
+    record = lake.history.get(event.record_id or "")
+    if record is not None:
+        lake.meet(record.ref.table, [record.ref.version])
     check_event(lake, event, {}, report)
     if record is not None:
-        earlier = {(known.asset, known.ref) for known in history.values() if not known.reused}
+        earlier = {(known.asset, known.ref) for known in lake.history.values() if not known.reused}
         check_record(lake, record, report, earlier)
         if lake.is_here(record.ref) and (record.asset, record.ref) not in lake.withdrawn:
             check_tag(lake, record, report)

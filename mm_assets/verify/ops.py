@@ -70,15 +70,13 @@ def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(name=CHECK, asset=key, blocking=True)
     def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
         """Fails when the newest event, its record in the lake, the commit, run, inputs and tag disagree."""
-        from mm_assets.engines.lineage_table import records
         from mm_assets.verify.dagster_log import newest
         from mm_assets.verify.newest import verify_newest
 
         event = newest(context.instance, key)
         if event is None:
             return dg.AssetCheckResult(passed=True, description="nothing was materialized yet")
-        tables = lake.tables()
-        report = verify_newest(tables, records(tables), event)
+        report = verify_newest(lake.tables(), event)
         if report.disagreements:
             return dg.AssetCheckResult(passed=False, description=_sentence(report), metadata=_described(report))
         return dg.AssetCheckResult(passed=True, description=f"{event.data_version} is what was read and written")

@@ -86,8 +86,7 @@ def _check_commit(record: Record, commit: Commit, report: Report) -> None:
         if commit.properties.get(RUN) != record.run_id:
             said = f"recorded by run {record.run_id}, its commit is by {commit.properties.get(RUN)}"
             report.disagree("record", _at(record), said)
-        read = {item.asset: item.data_version for item in record.inputs}
-        if inputs_of(commit.properties) != read:
+        if inputs_of(commit.properties) != record.read:
             report.disagree("record", _at(record), "recorded are other inputs than its commit names")
 
 

@@ -59,7 +59,7 @@ def check_examples(lake: Lake, report: Report) -> None:
 
 def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -> None:
     rows = lake.tables.open_at(record.ref).to_table(columns=["example_id", "images"]).combine_chunks()
-    pinned = _images_in({item.asset: item.data_version for item in record.inputs})
+    pinned = _images_in(record.read)
     named = pc.list_flatten(rows["images"])
     has = images.has(pinned, pc.struct_field(named, "image_id"), pc.struct_field(named, "sha256"))
     if has is None:
@@ -145,8 +145,8 @@ class _Pins:
         if commit is not None:
             return Pin(_images_in(inputs_of(commit.properties)), certain=True)
         later = bisect_left(self._records, version, key=lambda record: record.ref.version)
-        found = self._records[later].inputs if later < len(self._records) else ()
-        return Pin(_images_in({item.asset: item.data_version for item in found}), certain=False)
+        found = self._records[later].read if later < len(self._records) else {}
+        return Pin(_images_in(found), certain=False)
 
 
 def _images_in(inputs: Mapping[str, str]) -> int:

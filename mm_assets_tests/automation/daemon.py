@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.automation.freshness import CODE, DATA_VERSION, INPUT, TRAINED
+from mm_assets.automation.freshness import TRAINED
 from mm_assets.definitions import build
+from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.settings import load_settings
 
 
@@ -43,10 +44,10 @@ class Daemon:
     def _report(self, spec: dg.AssetSpec, step: int, read: Mapping[str, int]) -> None:
         name = spec.key.to_user_string()
         self.versions[name] = self.versions.get(name, 0) + step
-        tags = {DATA_VERSION: f"{name}@v{self.versions[name]}", CODE: spec.code_version or ""}
+        tags = {DATA_VERSION: f"{name}@v{self.versions[name]}", CODE_VERSION: spec.code_version or ""}
         for dep in spec.deps:
             of = dep.asset_key.to_user_string()
-            tags[f"{INPUT}{of}"] = f"{of}@v{read.get(of, self.versions.get(of, 0))}"
+            tags[f"{INPUT_VERSION}{of}"] = f"{of}@v{read.get(of, self.versions.get(of, 0))}"
         self.instance.report_runless_asset_event(dg.AssetMaterialization(spec.key, tags=tags))
 
     def start(self, *names: str) -> dg.DagsterRun:

@@ -6,9 +6,9 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.commit_origins import outside_commits
+from mm_assets.engines.commit_origins import Commit, commits_in, from_outside
 from mm_assets.engines.lance_commits import commit, fence, put_rows
-from mm_assets.engines.lance_tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lance_tables import LakeTables, key_field, table_id, write_fragments
 from mm_assets.engines.lineage_upkeep import maintaining, maintenance
 from mm_assets.lineage.refs import UPKEEP, Step
 from mm_assets_tests.lake_rows import record
@@ -31,6 +31,12 @@ def written(tables: LakeTables) -> LakeTables:
         put(tables, key)
     record(tables, "raw_images")
     return tables
+
+
+def outside_commits(tables: LakeTables, table: str, after: int) -> list[Commit]:
+    ds = tables.open(table)
+    found = commits_in(ds, range(after + 1, ds.version + 1))
+    return list(from_outside(found, table, table_id(ds), maintenance(tables)))
 
 
 def compact(ds: lance.LanceDataset) -> None:

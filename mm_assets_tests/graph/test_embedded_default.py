@@ -95,7 +95,7 @@ def test_recorded_inputs_are_those_of_the_commits(finished: Project) -> None:
             for name, value in (event.tags or {}).items()
             if name.startswith("dagster/input_data_version/")
         }
-        assert said == {item.asset: item.data_version for item in record.inputs}
+        assert said == record.read
         assert said == {name: newest[name].data_version for name in said}
 
 

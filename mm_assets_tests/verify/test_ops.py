@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mm_assets.lineage.events import newest_event
 from mm_assets.lineage.gates import require_unblocked
-from mm_assets.lineage.pins import newest_event
 from mm_assets_tests.project import Project, failure_of
 
 SAID = "Delete, made outside: no step, no maintenance run and not the lake's history accounts for it"

@@ -1,0 +1,19 @@
+"""A materialization in Dagster's event log: the tags that name versions, and the newest one of an asset."""
+
+import dagster as dg
+
+# Dagster's own tags; those of inputs and pointers end with the input's key.
+DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
+INPUT_VERSION, INPUT_POINTER = "dagster/input_data_version/", "dagster/input_event_pointer/"
+
+
+def newest_event(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:
+    """Dagster's newest materialization of an asset; None where it knows none."""
+    found = instance.fetch_materializations(key, limit=1).records
+    return found[0] if found else None
+
+
+def tags_of(event: dg.EventLogRecord) -> dict[str, str]:
+    """The tags of a materialization."""
+    made = event.asset_materialization
+    return dict(made.tags or {}) if made else {}
