@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.lineage.ancestry import diamond_conflict, walk
 from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.events import INPUT_POINTER, INPUT_VERSION, newest_event
@@ -23,8 +24,6 @@ from mm_assets.lineage.refs import (
     Record,
     RefusalError,
     Step,
-    diamond_conflict,
-    walk,
 )
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from mm_assets.lineage.refs import Record, walk
+from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.refs import Record
 
 EVALUATION = "evaluation"
 

@@ -1,11 +1,12 @@
 """Records of the lake's history against commits, tags and each other."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from mm_assets.engines.commit_origins import Commit
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
+from mm_assets.lineage.ancestry import walk_known
 from mm_assets.lineage.refs import RUN, LanceRef, Record, inputs_of, tag_name
 from mm_assets.verify.lake import Lake
 from mm_assets.verify.report import Report
@@ -52,17 +53,9 @@ def check_dropped(lake: Lake, report: Report) -> None:
             said = f"{lost[-1].ref.table}.lance was dropped, or written over; its materialized versions cannot be read"
             report.disagree("version", _at(lost[-1]), said)
             continue
-        gone = next((record for record in _ancestors(lake, newest) if not lake.is_here(record.ref)), None)
+        gone = next((record for record in walk_known(newest, lake.history) if not lake.is_here(record.ref)), None)
         if gone is not None:
             report.disagree("version", _at(newest), f"leads back to {_at(gone)}, whose table was dropped since")
-
-
-def _ancestors(lake: Lake, record: Record) -> Iterator[Record]:
-    """What a materialization was made from, as far as the history knows it."""
-    known = [lake.history[item.record_id] for item in record.inputs if item.record_id in lake.history]
-    for read in known:
-        yield read
-        yield from _ancestors(lake, read)
 
 
 def _at(record: Record) -> str:

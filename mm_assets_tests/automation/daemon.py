@@ -10,6 +10,7 @@ from dagster import AssetKey
 from mm_assets.automation.freshness import TRAINED
 from mm_assets.definitions import build
 from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
+from mm_assets.resources import Lake
 from mm_assets.settings import load_settings
 
 
@@ -60,6 +61,16 @@ class Daemon:
 
     def fail(self, run: dg.DagsterRun) -> None:
         self.instance.report_run_failed(run)
+
+    def look(self, sensor: dg.SensorDefinition, lake: str, cursor: str | None) -> Any:
+        """One tick of a sensor that looks at a lake."""
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=cursor,
+            definitions=self.definitions,
+            resources={"lake": Lake(root=lake, single_writer=False)},
+        ) as context:
+            return sensor.evaluate_tick(context)
 
     def settle(self) -> list[set[str]]:
         """Tick and run what is requested, until nothing is; what was requested, tick by tick."""

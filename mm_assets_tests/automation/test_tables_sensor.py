@@ -14,7 +14,6 @@ from mm_assets.engines.lance_cleanup import remove_orphans
 from mm_assets.engines.lance_commits import commit, put_rows
 from mm_assets.engines.lance_tables import LakeTables, key_field, write_fragments
 from mm_assets.lineage.refs import Step
-from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings, UpkeepSettings
 from mm_assets.upkeep.job import maintain
 from mm_assets_tests.automation.daemon import Daemon
@@ -51,13 +50,8 @@ class Watch:
     shown: dict[str, dg.AssetObservation] = field(default_factory=dict)
 
     def look(self) -> str:
-        with dg.build_sensor_context(
-            instance=self.daemon.instance,
-            cursor=self.cursor,
-            definitions=self.daemon.definitions,
-            resources={"lake": Lake(root=self.tables.root, single_writer=False)},
-        ) as context:
-            said = tables_sensor.build(AutomationSettings(), dg.DefaultSensorStatus.RUNNING).evaluate_tick(context)
+        sensor = tables_sensor.build(AutomationSettings(), dg.DefaultSensorStatus.RUNNING)
+        said = self.daemon.look(sensor, self.tables.root, self.cursor)
         self.cursor = said.cursor
         self.requests = list(said.run_requests or [])
         events = [event for event in said.asset_events if isinstance(event, dg.AssetObservation)]

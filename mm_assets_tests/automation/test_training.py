@@ -20,7 +20,6 @@ from mm_assets.engines.trainer import Trained
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, Record, Step
 from mm_assets.predict.held_out import HeldOut
-from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings, CurateSettings, load_settings
 from mm_assets_tests.automation.daemon import Daemon
 from mm_assets_tests.predict.test_job import predicted, trained
@@ -185,13 +184,8 @@ class Look:
         self.asked: list[dg.RunRequest] = []
 
     def __call__(self) -> str:
-        with dg.build_sensor_context(
-            instance=self.daemon.instance,
-            cursor=self.cursor,
-            definitions=self.daemon.definitions,
-            resources={"lake": Lake(root=self.tables.root, single_writer=False)},
-        ) as context:
-            said = training_sensor.build(THREE, dg.DefaultSensorStatus.RUNNING).evaluate_tick(context)
+        sensor = training_sensor.build(THREE, dg.DefaultSensorStatus.RUNNING)
+        said = self.daemon.look(sensor, self.tables.root, self.cursor)
         self.cursor = said.cursor or self.cursor
         for event in said.asset_events:  # as the daemon does
             self.daemon.instance.report_runless_asset_event(event)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError, Step, diamond_conflict, tag_name
+from mm_assets.lineage.ancestry import diamond_conflict
+from mm_assets.lineage.refs import LanceRef, Record, RefusalError, Step, tag_name
 
 TABLE = {"raw_images": "objects", "image_table": "images", "base_model": "models"}
 

@@ -23,7 +23,8 @@ from mm_assets.engines.s3 import client, is_s3, split
 from mm_assets.engines.trainer import Trained
 from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.ingest.tables import OBJECTS, OBJECTS_SCHEMA
-from mm_assets.lineage.refs import Final, LanceRef, walk
+from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.refs import Final, LanceRef
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.tables import TABLES
 from mm_assets.upkeep.job import Upkeep, maintain
