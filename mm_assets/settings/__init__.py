@@ -1,12 +1,12 @@
 """One typed settings object: a profile (YAML) overridden by `MM_` environment variables, refused at load when wrong."""
 
 from mm_assets.settings.loading import digest, known_variables, load_settings
+from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Settings, SettingsError, profile_path
-from mm_assets.settings.sections import (
+from mm_assets.settings.section import Resources, S3Settings, Section
+from mm_assets.settings.stages import (
     PILLOW_MAX_PIXELS,
-    AutomationSettings,
     BaseModelSettings,
-    ChecksSettings,
     CurateSettings,
     Decoding,
     DuplicateSettings,
@@ -15,14 +15,10 @@ from mm_assets.settings.sections import (
     IngestSettings,
     Limit,
     PredictSettings,
-    Resources,
-    S3Settings,
     ScoreSettings,
-    Section,
     TaskName,
     TaskSettings,
     TrainSettings,
-    UpkeepSettings,
 )
 
 __all__ = [

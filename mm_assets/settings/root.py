@@ -8,19 +8,17 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
-from mm_assets.settings.sections import (
-    AutomationSettings,
+from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
+from mm_assets.settings.section import S3Settings
+from mm_assets.settings.stages import (
     BaseModelSettings,
-    ChecksSettings,
     CurateSettings,
     DuplicateSettings,
     EvaluateSettings,
     IngestSettings,
     PredictSettings,
-    S3Settings,
     ScoreSettings,
     TrainSettings,
-    UpkeepSettings,
 )
 
 PREFIX = "MM_"

@@ -1,11 +1,12 @@
-"""The sections of the settings: what each stage can be told, closed and typed."""
+"""The sections of the stages: what each can be told."""
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-MiB = 2**20
+from mm_assets.settings.section import ImportPath, MiB, Resources, Section, Share
+
 # Pillow itself refuses images of more than twice its MAX_IMAGE_PIXELS, whatever we would allow.
 PILLOW_MAX_PIXELS = 178_956_970
 
@@ -24,62 +25,11 @@ TaskName = Literal["label", "caption"]
 ANSWERS_MAY_USE: dict[TaskName, set[str]] = {"label": {"labels"}, "caption": set()}
 
 PromptTemplate = Annotated[str, Field(min_length=1), AfterValidator(lambda text: _template({"labels"}, text))]
-ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-Part = TypeVar("Part", bound=BaseModel)
-
 
 # For each stage that commits in batches.
 BATCH_SECONDS: float = Field(
     60.0, gt=0, description="Seconds between two commits; a commit waits for the piece of work at hand."
 )
-
-
-class Section(BaseModel):
-    """A group of settings: closed (an unknown name is refused) and immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def part(self, kind: type[Part]) -> Part:
-        """The fields that this section has from one that it builds on."""
-        return kind(**{name: getattr(self, name) for name in kind.model_fields})
-
-
-class S3Settings(Section):
-    """The S3 store of the source and of the lake; its secrets come from the environment (AWS_ACCESS_KEY_ID, ...)."""
-
-    endpoint: str | None = Field(
-        None,
-        pattern=r"^https?://[^/\s@:]+(:\d+)?/?$",
-        description="Of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset means AWS.",
-    )
-    region: str | None = Field(None, description="Region of the buckets; unset leaves it to the environment.")
-    addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="host/bucket/key (`path`: MinIO) or bucket.host/key (`virtual`: OSS)."
-    )
-
-
-class Resources(Section):
-    """What one worker takes of the Ray cluster."""
-
-    cpus: float = Field(1, gt=0, description="CPUs; a model computes with as many threads.")
-    gpus: float = Field(0, ge=0, description="GPUs; a model runs on the CPU where 0.")
-    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray sets aside, in bytes.")
-    other: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="Amounts of the cluster's own resource names."
-    )
-
-    @model_validator(mode="after")
-    def _as_ray_takes_them(self) -> Self:
-        if self.gpus > 1 and self.gpus % 1:
-            raise ValueError(f"gpus {self.gpus:g}: a worker takes a part of one GPU, or whole ones")
-        named = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_bytes"}
-        clash = sorted(named.keys() & self.other.keys())
-        if clash:
-            raise ValueError(f"other: {clash[0]} has a setting of its own: {named[clash[0]]}")
-        return self
 
 
 class ImageLimits(Section):
@@ -308,76 +258,3 @@ class PredictSettings(Decoding):
     def decoding(self) -> Decoding:
         """The part that decides on an answer, besides the model."""
         return self.part(Decoding)
-
-
-class UpkeepSettings(Section):
-    """How the `maintenance` job keeps the tables in shape."""
-
-    target_file_bytes: int = Field(
-        256 * MiB, ge=MiB, description="Bytes that a file should have; compaction puts smaller ones together."
-    )
-    keep_last: int = Field(10, gt=0, description="So many materialized versions of each asset can always be read.")
-    grace_seconds: float = Field(
-        3600.0,
-        ge=0,
-        description="For so long a version that was replaced, and files of no version, are left alone: whoever reads "
-        "or writes them now is not disturbed.",
-    )
-    scratch_seconds: float = Field(
-        86_400.0, ge=0, description="Folders of unfinished models go when nothing was written into them for so long."
-    )
-    indexes: list[Literal["objects", "images", "sft", "predictions"]] = Field(
-        default=["images"],
-        description="Tables that get an index on their key, from 100,000 rows on: for rows that are found by a few "
-        "keys, or by keys that sort together.",
-    )
-
-
-class ChecksSettings(Section):
-    """When the checks on an asset's page fail."""
-
-    max_reject_share: Share = Field(0.2, description="Greatest share of objects that are no usable image (a warning).")
-    max_label_conflicts: Share = Field(
-        0.0, description="Greatest share of images of which a copy, byte for byte, has another label (a warning)."
-    )
-    min_score_coverage: Share = Field(1.0, description="Least share of usable images that a scorer has looked at.")
-    max_pre_flight_share: Share = Field(
-        0.1, description="Greatest share of chosen examples that pre-flight leaves out; beyond it nothing is published."
-    )
-    min_class_share: Share = Field(
-        0.1, description="Least examples of a class, in those of the largest class (a warning)."
-    )
-    min_prediction_coverage: Share = Field(0.95, description="Least share of usable images with an answer.")
-    max_drift: float = Field(
-        0.25,
-        gt=0,
-        description="Greatest population stability index of scores and predicted labels against the last promoted run "
-        "(a warning); 0.1 is a moderate shift, 0.25 a large one.",
-    )
-
-
-class AutomationSettings(Section):
-    """When the graph runs by itself."""
-
-    running: bool = Field(
-        False, description="Sensors and schedules run as soon as the daemon does; else they are switched on in the UI."
-    )
-    source_seconds: int = Field(60, gt=0, description="Seconds between two looks at the source.")
-    quiet_seconds: float = Field(
-        30.0, ge=0, description="What arrives in the source is listed when nothing changed there for so long."
-    )
-    longest_wait_seconds: float = Field(
-        900.0, ge=0, description="Changes of the source that go on for so long are listed all the same."
-    )
-    conditions_seconds: int = Field(
-        30, gt=0, description="Seconds between two looks at what is outdated, and at whether a training is worthwhile."
-    )
-    tables_seconds: int = Field(300, gt=0, description="Seconds between two looks for writes from outside.")
-    min_new_examples: int = Field(
-        100, gt=0, description="New or changed training examples since the last training that start another."
-    )
-    max_accuracy_drop: Share = Field(
-        0.05,
-        description="Drop of the accuracy on held-out images, from that of the evaluation to that of the predictions "
-        "now, that starts a training where chance does not explain it (95%).",
-    )

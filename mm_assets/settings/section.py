@@ -1,0 +1,57 @@
+"""What every section of the settings is: closed and typed; and those that more than one stage needs."""
+
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MiB = 2**20
+
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A group of settings: closed (an unknown name is refused) and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def part(self, kind: type[Part]) -> Part:
+        """The fields that this section has from one that it builds on."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
+
+
+class S3Settings(Section):
+    """The S3 store of the source and of the lake; its secrets come from the environment (AWS_ACCESS_KEY_ID, ...)."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s@:]+(:\d+)?/?$",
+        description="Of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset means AWS.",
+    )
+    region: str | None = Field(None, description="Region of the buckets; unset leaves it to the environment.")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="host/bucket/key (`path`: MinIO) or bucket.host/key (`virtual`: OSS)."
+    )
+
+
+class Resources(Section):
+    """What one worker takes of the Ray cluster."""
+
+    cpus: float = Field(1, gt=0, description="CPUs; a model computes with as many threads.")
+    gpus: float = Field(0, ge=0, description="GPUs; a model runs on the CPU where 0.")
+    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray sets aside, in bytes.")
+    other: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Amounts of the cluster's own resource names."
+    )
+
+    @model_validator(mode="after")
+    def _as_ray_takes_them(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus {self.gpus:g}: a worker takes a part of one GPU, or whole ones")
+        named = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_bytes"}
+        clash = sorted(named.keys() & self.other.keys())
+        if clash:
+            raise ValueError(f"other: {clash[0]} has a setting of its own: {named[clash[0]]}")
+        return self
