@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RAW_IMAGES = AssetKey("raw_images")
+# So many intervals between two looks are still one watch: ticks are late where the machine is busy.
+LOOKS = 5
 
 
 def build(
@@ -39,11 +40,17 @@ def build(
         """
         if image_source.source == DRAWN:
             return dg.SkipReason("the project's own pictures do not change")
+        before = Waiting.from_cursor(context.cursor)
         listing = _listing(image_source, context.log.info)
         if not listing.num_rows:
-            return dg.SkipReason(f"there are no objects in {image_source.source}: nothing is taken for removed")
+            return _skip(before.end(), f"there are no objects in {image_source.source}: nothing is taken for removed")
         listed, version = _listed(lake)
-        return _judged(context, settings, clock(), compare(listing, listed), version)
+        found = compare(listing, listed)
+        if not found:
+            return _skip(before.end(), f"{found.objects:,} objects, nothing changed")
+        now = clock()
+        waiting = before.look(found, now, in_sight=LOOKS * settings.source_seconds)
+        return _judged(context.instance, settings, now, found, waiting, version)
 
     return source_changed
 
@@ -69,24 +76,25 @@ def _listed(lake: Lake) -> "tuple[pa.Table | None, str]":
 
 
 def _judged(
-    context: dg.SensorEvaluationContext, settings: AutomationSettings, now: float, found: Difference, version: str
+    instance: dg.DagsterInstance,
+    settings: AutomationSettings,
+    now: float,
+    found: Difference,
+    waiting: Waiting,
+    version: str,
 ) -> dg.SensorResult:
-    before = Waiting.from_cursor(context.cursor)
-    if not found:
-        return _skip(Waiting(), f"{found.objects:,} objects, nothing changed")
-    waiting = before.look(found, now)
-    running = unfinished_run(context.instance, RAW_IMAGES)
+    running = unfinished_run(instance, RAW_IMAGES)
     if running is not None:
         return _skip(waiting, f"{found}: run {running[:8]} is listing the source, or is to do so")
-    if not waiting.over(settings, now):
-        return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
     # A run that succeeded has looked at the source as it was then: the same state after it is another one.
-    key = f"{found.digest}-{version}-{newest_id(context.instance, RAW_IMAGES)}"
+    key = f"{found.digest}-{version}-{newest_id(instance, RAW_IMAGES)}"
     if key == waiting.asked:
         return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
+    if not waiting.over(settings, now):
+        return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
     tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}
     request = dg.RunRequest(run_key=key, asset_selection=[RAW_IMAGES], tags=tags)
-    return dg.SensorResult(run_requests=[request], cursor=replace(waiting, asked=key).cursor())
+    return dg.SensorResult(run_requests=[request], cursor=waiting.ask(key, now).cursor())
 
 
 def _skip(waiting: Waiting, why: str) -> dg.SensorResult:

@@ -77,16 +77,24 @@ def _rows_of(before: lance.LanceDataset, ids: pa.Array, columns: list[str]) -> p
 
 
 def difference(current: pa.Table, desired: pa.Table, key: str) -> tuple[list[str], list[str]]:
-    """Keys that `desired` adds or changes, and keys that it no longer has."""
+    """Keys that `desired` adds or changes, and keys that it no longer has.
+
+    A key that `current` has twice (somebody outside appended it) counts as changed: one row of it is to stay.
+    """
     positions = pc.index_in(desired[key], current[key])
     known = desired.filter(positions.is_valid())
     before = current.take(positions.drop_null())
-    changed = np.zeros(known.num_rows, dtype=bool)
+    changed = pc.is_in(known[key], _repeated(current[key])).to_numpy()
     for name in desired.schema.names:
         changed |= _differs(known[name], before[name])
     new = desired.filter(positions.is_null())[key].to_pylist()
     gone = current.filter(pc.invert(pc.is_in(current[key], desired[key])))[key].to_pylist()
     return new + known.filter(pa.array(changed))[key].to_pylist(), gone
+
+
+def _repeated(keys: pa.ChunkedArray) -> pa.Array:
+    counts = keys.value_counts()
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
 
 
 def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+import lance
 import pytest
 
 from mm_assets.automation.source_sensor import RAW_IMAGES, build
@@ -125,6 +126,25 @@ def test_arrivals_without_an_end_are_listed_after_a_while(listed: Watch) -> None
     assert len(listed.asked) == 1
 
 
+def test_arrivals_that_go_on_after_a_request_wait_for_as_long_again(listed: Watch) -> None:
+    seen = []
+    for number in range(100):  # more than three times as long as the longest wait, and no run ever succeeds
+        listed.put(f"a/new{number}")
+        seen.append(listed.look(after=29))
+    assert [number for number, said in enumerate(seen) if said == "a run"] == [32, 64, 96]
+
+
+def test_a_run_that_has_listed_the_source_does_not_shorten_the_next_wait(listed: Watch) -> None:
+    for number in range(33):
+        listed.put(f"a/new{number}")
+        listed.look(after=29)
+    listed.run()
+    for number in range(31):
+        listed.put(f"b/new{number}")
+        assert "waiting" in listed.look(after=29)
+    assert len(listed.asked) == 1
+
+
 def test_nothing_is_asked_for_beside_a_queued_or_running_run(listed: Watch) -> None:
     run = listed.daemon.start("raw_images", "image_table")
     listed.put("a/4")
@@ -197,9 +217,71 @@ def test_an_empty_source_is_not_taken_for_everything_removed(listed: Watch) -> N
     assert listed.look() == f"there are no objects in {listed.folder}: nothing is taken for removed"
 
 
+def test_a_source_that_was_empty_for_a_while_waits_anew(listed: Watch) -> None:
+    listed.put("a/4")
+    assert "waiting" in listed.look()
+    aside = listed.folder.rename(listed.folder.parent / "aside")
+    listed.folder.mkdir()
+    assert "nothing is taken for removed" in listed.look(after=2000)
+    listed.folder.rmdir()
+    aside.rename(listed.folder)
+    assert "waiting" in listed.look()
+    assert listed.look() == "a run"
+
+
+def test_a_source_that_comes_back_bit_by_bit_is_not_listed_before_it_is_quiet(listed: Watch) -> None:
+    listed.put("a/4")
+    assert "waiting" in listed.look()
+    aside = listed.folder.rename(listed.folder.parent / "aside")
+    with pytest.raises(RefusalError):
+        listed.look()
+    listed.now += 2000
+    listed.put("a/1")  # the others are still to come
+    assert listed.look() == "1 changed, 2 removed: waiting for 30 s of quiet"
+    listed.put("a/2")
+    assert listed.look() == "2 changed, 1 removed: waiting for 30 s of quiet"
+    assert aside.exists()
+
+
+def test_an_asked_state_stays_known_while_the_source_is_empty(listed: Watch) -> None:
+    listed.put("a/4")
+    assert [listed.look(), listed.look()] == ["1 new: waiting for 30 s of quiet", "a run"]
+    aside = listed.folder.rename(listed.folder.parent / "aside")
+    listed.folder.mkdir()
+    listed.look()
+    listed.folder.rmdir()
+    aside.rename(listed.folder)
+    assert "asked for before" in listed.look()
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(listed: Watch) -> None:
+    listed.put("a/4")
+    listed.look()
+    assert "waiting" in listed.look(after=-100_000)
+    assert listed.look() == "a run"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_row_that_somebody_appended_twice_is_put_right_by_one_run(listed: Watch, times: int) -> None:
+    rows = listed.tables.open("objects").to_table(filter="image_id = 'a/1'")
+    for _ in range(times):
+        lance.write_dataset(rows, listed.tables.open("objects"), mode="append")
+    assert [listed.look(), listed.look()] == ["1 changed: waiting for 30 s of quiet", "a run"]
+    listed.run()
+    assert listed.look() == "3 objects, nothing changed"
+    assert listed.tables.open("objects").count_rows() == 3
+
+
+def test_a_row_that_is_there_twice_hides_no_new_one(listed: Watch) -> None:
+    rows = listed.tables.open("objects").to_table(filter="image_id = 'a/1'")
+    lance.write_dataset(rows, listed.tables.open("objects"), mode="append")
+    listed.put("a/4")
+    assert listed.look() == "1 new, 1 changed: waiting for 30 s of quiet"
+
+
 def test_the_cursor_is_small(listed: Watch) -> None:
     listed.put(*(f"a/new{number}" for number in range(100)))
     listed.look()
     assert listed.cursor is not None
-    assert set(json.loads(listed.cursor)) == {"digest", "since", "first", "asked"}
+    assert set(json.loads(listed.cursor)) == {"digest", "since", "first", "looked", "asked"}
     assert len(listed.cursor) < 300

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lance_changes import Changes, Synced, changes_since, difference, sync_rows
-from mm_assets.engines.lance_commits import add_columns, commit, commits_after, properties_of, write_cells
-from mm_assets.engines.lance_tables import LakeTables, key_field
+from mm_assets.engines.lance_commits import add_columns, commit, commits_after, properties_of, put_rows, write_cells
+from mm_assets.engines.lance_tables import LakeTables, key_field, write_fragments
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("tags", pa.list_(pa.string()))])
 
@@ -56,6 +56,16 @@ def test_difference_sees_nulls_and_nested_values() -> None:
     changed = pa.Table.from_pylist([{"id": "a", "value": 1, "tags": ["x"]}], schema=SCHEMA)
     assert difference(rows(a=1), changed, "id") == (["a"], [])
     assert difference(rows(a=1, b=2), rows(b=2), "id") == ([], ["a"])
+
+
+def test_a_key_that_stands_twice_is_put_right(tables: LakeTables) -> None:
+    sync(tables, a=1, b=2, c=3)
+    fragments = write_fragments(tables, "t", rows(a=1, b=7))
+    commit(tables, "t", lambda ds: put_rows(ds, "id", [], fragments), {})
+    assert difference(tables.open("t").to_table(), rows(a=1, c=3), "id") == (["a"], ["b", "b"])
+    assert sync(tables, a=1, c=3).written == 1
+    assert sorted(tables.open("t").to_table()["id"].to_pylist()) == ["a", "c"]
+    assert sync(tables, a=1, c=3) == Synced(0, 0)
 
 
 def test_changes_are_new_rows_changed_cells_and_rows_that_are_gone(tables: LakeTables) -> None:
