@@ -1,59 +1,20 @@
 """The sensor that looks for writes to the tables from outside Dagster."""
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.automation.outside import Finding, Seen, findings, look
+from mm_assets.automation.runs import unfinished_run
 from mm_assets.lineage.pins import TABLES, table_of
 from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 
-if TYPE_CHECKING:
-    from mm_assets.engines.lance_tables import LakeTables
-
 # What these hold are results of the past: a run of theirs would not repair them, and might train.
 REPORTED_ONLY = {"llava_checkpoint", "evaluation"}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of a table: its identity, and its version then."""
-
-    table_id: str
-    version: int
-
-
-@dataclass(frozen=True)
-class Write:
-    """A commit that was made outside: what Lance calls its operation, and when."""
-
-    version: int
-    operation: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What happened to a table outside.
-
-    Args:
-        table: its name.
-        commits: made outside.
-        replaced: the table is another one than before.
-    """
-
-    table: str
-    commits: list[Write]
-    replaced: bool
-
-    def __str__(self) -> str:
-        done = ["another table than before"] if self.replaced else []
-        done += [f"{commit.operation} (version {commit.version})" for commit in self.commits]
-        return f"{self.table}.lance: {', '.join(done)}"
 
 
 def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -61,60 +22,64 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
 
     @dg.sensor(target=dg.AssetSelection.all(), minimum_interval_seconds=settings.tables_seconds, default_status=status)
     def tables_written_outside(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult:
-        """Shows writes from outside on the pages of the assets that own the table, and has these looked at again."""
+        """Shows writes from outside on the pages of the assets that own the table, and has these looked at again.
+
+        A table whose owners are being materialized is left to the next look: nobody knows what that run has seen.
+        """
+        assert context.repository_def is not None
+        keys = sorted(context.repository_def.asset_graph.materializable_asset_keys)
         tables = lake.tables()
-        before = None if context.cursor is None else {k: Seen(**v) for k, v in json.loads(context.cursor).items()}
-        now = {table: seen for table in dict.fromkeys(TABLES.values()) if (seen := _seen(tables, table))}
-        cursor = json.dumps({table: vars(seen) for table, seen in now.items()})
-        if before is None:
-            return _skip(f"{len(now)} tables, watched from now on", cursor)
-        found = [
-            finding for table, seen in now.items() if (finding := _finding(tables, table, before.get(table), seen))
-        ]
+        now = look(tables, dict.fromkeys(TABLES.values()))
+        if not context.cursor:
+            return _skip(f"{len(now)} tables, watched from now on", now)
+        before = {table: Seen(**seen) for table, seen in json.loads(context.cursor).items()}
+        found = findings(tables, before, now)
         if not found:
-            gone = "".join(f"; {table}.lance is gone" for table in before if table not in now)
-            return _skip(f"{len(now)} tables, none written from outside{gone}", cursor)
-        keys = sorted(context.repository_def.asset_graph.materializable_asset_keys) if context.repository_def else []
+            return _skip(f"{len(now)} tables, none written from outside", now)
+        busy = {item.table: said for item in found if (said := _busy(context.instance, _to_run(keys, item)))}
+        shown = [item for item in found if item.table not in busy]
+        later = {table: before[table] for table in busy if table in before}
+        seen = {table: seen for table, seen in now.items() if table not in busy} | later
+        requests = _requests(keys, shown)
+        said = "; ".join(f"{item}{busy.get(item.table, '')}" for item in found)
+        context.log.info(said)
         return dg.SensorResult(
-            run_requests=_requests(keys, found, now),
-            asset_events=[event for finding in found for event in _observations(keys, finding)],
-            cursor=cursor,
+            run_requests=requests,
+            skip_reason=None if requests else dg.SkipReason(said),
+            asset_events=[event for item in shown for event in _observations(keys, item)],
+            cursor=_cursor(seen),
         )
 
     return tables_written_outside
 
 
-def _skip(why: str, cursor: str) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=cursor)
+def _skip(why: str, now: Mapping[str, Seen]) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=_cursor(now))
 
 
-def _seen(tables: "LakeTables", table: str) -> Seen | None:
-    from mm_assets.engines.lance_tables import table_id
-
-    if not tables.exists(table):
-        return None
-    ds = tables.open(table)
-    return Seen(table_id(ds), ds.version)
+def _cursor(seen: Mapping[str, Seen]) -> str:
+    return json.dumps({table: vars(item) for table, item in seen.items()})
 
 
-def _finding(tables: "LakeTables", table: str, before: Seen | None, now: Seen) -> Finding | None:
-    """What happened between two looks; a table that was not there before may have been made by a run."""
-    from mm_assets.engines.commit_origins import changes_outside
-
-    replaced = before is not None and before.table_id != now.table_id
-    after = before.version if before is not None and not replaced else 0
-    ds = tables.open(table)
-    found = [commit for commit in changes_outside(ds, after) if commit.version <= now.version]
-    times = {item["version"]: item["timestamp"].astimezone(UTC) for item in ds.versions()} if found else {}
-    commits = [Write(commit.version, commit.operation, times[commit.version]) for commit in found]
-    return Finding(table, commits, replaced) if commits or replaced else None
-
-
-def _owners(keys: list[AssetKey], table: str) -> list[AssetKey]:
+def _owners(keys: Iterable[AssetKey], table: str) -> list[AssetKey]:
     return [key for key in keys if table_of(key.to_user_string()) == table]
 
 
-def _observations(keys: list[AssetKey], finding: Finding) -> list[dg.AssetObservation]:
+def _to_run(keys: Iterable[AssetKey], finding: Finding) -> list[AssetKey]:
+    """The owners of a table that can bring it back to what it should be."""
+    return [key for key in _owners(keys, finding.table) if key.to_user_string() not in REPORTED_ONLY]
+
+
+def _busy(instance: dg.DagsterInstance, owners: Iterable[AssetKey]) -> str:
+    """That an owner is being materialized; empty where none is."""
+    for key in owners:
+        run = unfinished_run(instance, key)
+        if run is not None:
+            return f": looked at again when run {run[:8]} has materialized {key.to_user_string()}"
+    return ""
+
+
+def _observations(keys: Iterable[AssetKey], finding: Finding) -> list[dg.AssetObservation]:
     metadata: dict[str, Any] = {
         "table": finding.table,
         "written_outside": str(finding),
@@ -122,19 +87,23 @@ def _observations(keys: list[AssetKey], finding: Finding) -> list[dg.AssetObserv
         "operations": ", ".join(commit.operation for commit in finding.commits),
         "at": ", ".join(commit.at.isoformat(timespec="seconds") for commit in finding.commits),
         "another_table_than_before": finding.replaced,
+        "gone": finding.now is None,
     }
     return [
         dg.AssetObservation(key, description=str(finding), metadata=metadata) for key in _owners(keys, finding.table)
     ]
 
 
-def _requests(keys: list[AssetKey], found: list[Finding], now: dict[str, Seen]) -> list[dg.RunRequest]:
-    """One run of all assets that own a table that was written, and that can bring it back to what it should be."""
-    wanted = [
-        key for finding in found for key in _owners(keys, finding.table) if key.to_user_string() not in REPORTED_ONLY
-    ]
+def _requests(keys: Iterable[AssetKey], found: Iterable[Finding]) -> list[dg.RunRequest]:
+    """One run of all owners that can bring back what was written; it is asked for once for the same change."""
+    wanted = {item: owners for item in found if (owners := _to_run(keys, item))}
     if not wanted:
         return []
-    tags = {f"written_outside/{finding.table}": f"v{now[finding.table].version}" for finding in found}
-    run_key = "-".join(f"{item.table}:{now[item.table].table_id[:6]}@v{now[item.table].version}" for item in found)
-    return [dg.RunRequest(run_key=run_key, asset_selection=wanted, tags=tags)]
+    tags = {f"written_outside/{item.table}": f"v{item.now.version}" if item.now else "gone" for item in wanted}
+    return [
+        dg.RunRequest(
+            run_key="-".join(item.change for item in wanted),
+            asset_selection=[key for owners in wanted.values() for key in owners],
+            tags=tags,
+        )
+    ]

@@ -1,5 +1,6 @@
 """The sensor of the tables: writes from outside are shown and looked at again; our own and maintenance are not."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ class Watch:
         self.requests = list(said.run_requests or [])
         events = [event for event in said.asset_events if isinstance(event, dg.AssetObservation)]
         self.shown = {event.asset_key.to_user_string(): event for event in events}
-        return "" if self.shown or self.requests else said.skip_message or ""
+        return said.skip_message or ""
+
+    @property
+    def version(self) -> int:
+        """That the sensor has seen of the table of images."""
+        return int(json.loads(self.cursor or "{}")[TABLE]["version"])
 
     def asked(self) -> set[str]:
         return {key.to_user_string() for request in self.requests for key in request.asset_selection or []}
@@ -131,17 +137,87 @@ def test_a_compaction_from_outside_changes_no_row(watch: Watch) -> None:
     assert watch.look() == "1 tables, none written from outside"
 
 
-def test_a_table_that_was_dropped_and_made_anew_is_another_one(watch: Watch) -> None:
+def test_a_table_that_is_gone_is_a_finding(watch: Watch) -> None:
+    put(watch.tables, "m", table="evaluations", asset="evaluation")
+    watch.look()
     shutil.rmtree(watch.tables.uri(TABLE))
-    assert watch.look() == "0 tables, none written from outside; images.lance is gone"
-    put(watch.tables, "a", "b")
+    shutil.rmtree(watch.tables.uri("evaluations"))
+    watch.look()
+    assert set(watch.shown) == OWNERS | {"evaluation"}
+    assert watch.shown["image_table"].description == "images.lance: gone"
+    (request,) = watch.requests
+    assert watch.asked() == OWNERS  # an evaluation is a result of the past
+    assert request.tags["written_outside/images"] == "gone"
+    assert watch.look() == "0 tables, none written from outside"
+    put(watch.tables, "a", "b")  # as the run does
     assert watch.look() == "1 tables, none written from outside"
 
+
+def test_a_table_that_was_dropped_and_made_anew_between_two_looks_is_another_one(watch: Watch) -> None:
     shutil.rmtree(watch.tables.uri(TABLE))
     put(watch.tables, "a", "b")
     watch.look()
     assert watch.asked() == OWNERS
     assert watch.shown["image_table"].description == "images.lance: another table than before"
+
+
+def test_a_table_that_was_put_back_from_a_backup_is_another_one(watch: Watch) -> None:
+    backup = shutil.copytree(watch.tables.uri(TABLE), f"{watch.tables.root}/backup")
+    append(watch.tables.open(TABLE))
+    watch.look()
+    keys = {request.run_key for request in watch.requests}
+    put(watch.tables, "c")
+    watch.look()
+    for _ in range(2):  # each time it is put back is a request of its own
+        shutil.rmtree(watch.tables.uri(TABLE))
+        shutil.copytree(backup, watch.tables.uri(TABLE))
+        before = watch.version
+        watch.look()
+        assert watch.asked() == OWNERS
+        put_back = f"images.lance: put back from version {before} to {watch.version}"
+        assert watch.shown["image_table"].description == put_back
+        assert watch.shown["image_table"].metadata["another_table_than_before"].value is True
+        keys |= {request.run_key for request in watch.requests}
+        for number in range(3):
+            put(watch.tables, f"d{number}")
+            watch.look()
+    assert len(keys) == 3
+
+
+def test_a_write_beside_a_run_of_an_owner_is_looked_at_when_that_has_ended(watch: Watch) -> None:
+    put(watch.tables, "o", table="objects", asset="raw_images")
+    watch.look()
+    before = watch.version
+    run = watch.daemon.start("scores/phash")
+    append(watch.tables.open(TABLE))
+    for _ in range(2):
+        later = f": looked at again when run {run.run_id[:8]} has materialized scores/phash"
+        assert watch.look() == f"images.lance: Append (version {before + 1}){later}"
+        assert watch.version == before
+    append_objects = rows("x").select(["image_id", "label"])
+    lance.write_dataset(append_objects, watch.tables.open("objects"), mode="append")
+    watch.look()
+    assert watch.asked() == {"raw_images"}  # nobody makes that one
+    watch.daemon.fail(run)
+    watch.look()
+    assert watch.asked() == OWNERS
+    assert watch.shown["image_table"].metadata["operations"].value == "Append"
+    assert watch.look() == "2 tables, none written from outside"
+
+
+def test_a_table_that_is_new_is_not_forgotten_beside_a_run_of_its_owner(watch: Watch) -> None:
+    run = watch.daemon.start("raw_images")
+    put(watch.tables, "o", table="objects", asset="raw_images")
+    watch.tables.open("objects").delete("true")
+    assert "looked at again" in watch.look()
+    watch.daemon.fail(run)
+    watch.look()
+    assert watch.asked() == {"raw_images"}
+
+
+def test_an_empty_cursor_begins_anew(watch: Watch) -> None:
+    watch.cursor = ""  # as the UI leaves it
+    assert watch.look() == "1 tables, watched from now on"
 
 
 def test_a_table_that_was_written_over_without_its_id_is_another_one(watch: Watch) -> None:
@@ -156,7 +232,9 @@ def test_results_of_the_past_are_reported_and_nothing_is_trained(watch: Watch, a
     put(watch.tables, "m", table=table, asset=asset)
     watch.look()
     watch.tables.open(table).delete("true")
-    watch.look()
+    said = watch.look()
     assert asset in watch.shown
+    version = watch.tables.open(table).version
+    assert said == ("" if watch.requests else f"{table}.lance: Delete (version {version})")
     assert asset not in watch.asked()
     assert watch.asked() == ({"base_model"} if table == "models" else set())
