@@ -7,6 +7,7 @@ from dagster import AssetKey
 from dagster import AutomationCondition as AC  # noqa: N817  (its usual name)
 
 from mm_assets.automation.freshness import TRAINED, Freshness
+from mm_assets.automation.runs import failed_checks
 
 
 class Outdated(dg.AutomationCondition[AssetKey]):
@@ -72,6 +73,28 @@ class InputsOutdated(dg.AutomationCondition[AssetKey]):
         return _result(context, bool(names))
 
 
+class InputsFailed(dg.AutomationCondition[AssetKey]):
+    """The newest version of an input failed a blocking check: the step would be refused by the same rule."""
+
+    @property
+    def name(self) -> str:
+        """As the UI shows it."""
+        return "a_blocking_check_of_an_input_failed"
+
+    @property
+    def description(self) -> str:
+        """As the UI shows it."""
+        return "The newest version of something that it is made from failed a blocking check"
+
+    def evaluate(self, context: dg.AutomationContext[AssetKey]) -> dg.AutomationResult[AssetKey]:
+        """See the description; which check of what stands in the log of the sensor's tick."""
+        inputs = context.asset_graph.get(context.key).parent_keys if not context.candidate_subset.is_empty else []
+        failed = failed_checks(context.asset_graph_view.instance, inputs)
+        if failed:
+            context.log.info(f"{context.key.to_user_string()} waits: {', '.join(failed)} failed")
+        return _result(context, bool(failed))
+
+
 def _freshness(context: dg.AutomationContext[AssetKey]) -> Freshness:
     return Freshness(context.asset_graph_view.instance, context.asset_graph)
 
@@ -89,13 +112,14 @@ def on_change() -> dg.AutomationCondition[AssetKey]:
 
     A step that reads inputs of which one is about to change would be refused by the diamond rule, or be done twice.
     """
-    failed_check = AC.any_checks_match(AC.check_failed(), blocking_only=True)
+    judged = AC.any_checks_match(AC.in_progress(), blocking_only=True)
     return (
         ~AskedFor()  # first, for it looks at every tick; those after it look only where those before hold
         & Outdated()
         & ~InputsOutdated()
         & ~AC.any_deps_match(AC.missing()).with_label("any_deps_missing")
-        & ~AC.any_deps_match(failed_check).with_label("a_blocking_check_of_an_input_failed")
+        & ~AC.any_deps_match(judged).with_label("a_blocking_check_of_an_input_is_being_made")
+        & ~InputsFailed()
         & ~AC.any_deps_in_progress()
         & ~AC.in_progress()
     )

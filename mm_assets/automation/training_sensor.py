@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mm_assets.automation.freshness import TRAINED, Freshness
-from mm_assets.automation.runs import failed_checks, newest_id, unfinished_run
-from mm_assets.automation.training import CHECKPOINT, worth_training
+from mm_assets.automation.runs import failed_checks, newest_id, unfinished_checks, unfinished_run
+from mm_assets.automation.training import CHECKPOINT, Verdict, worth_training
 from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.lineage.pins import RECORD
 from mm_assets.lineage.refs import Record
@@ -18,6 +18,7 @@ from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 
 if TYPE_CHECKING:
+    from mm_assets.automation.freshness import Graph
     from mm_assets.engines.lance_tables import LakeTables
 
 
@@ -35,38 +36,70 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
         held-out images (`automation.max_accuracy_drop`), another recipe or base model, or no checkpoint yet.
         """
-        from mm_assets.engines.lineage_table import last_records, records
+        from mm_assets.engines.lineage_table import records
 
         assert context.repository_def is not None
         graph = context.repository_def.asset_graph
-        running = unfinished_run(context.instance, TRAINED)
-        if running is not None:
-            return dg.SkipReason(f"run {running[:8]} is training, or is to do so")
-        freshness = Freshness(context.instance, graph)
-        waits_for = freshness.outdated_before(TRAINED)
-        if waits_for:
-            return dg.SkipReason(f"waiting for {', '.join(waits_for)}")
-        failed = failed_checks(context.instance, graph, graph.get(TRAINED).parent_keys)
-        if failed:
-            return dg.SkipReason(f"a blocking check of what it is trained on failed: {', '.join(failed)}")
-        code_version = graph.get(TRAINED).code_version or ""
         tables = lake.tables()
-        history = records(tables)
-        verdict = worth_training(tables, history, settings, code_version)
-        if not verdict.train:
-            known = last_records(tables, history.values()).get(CHECKPOINT)
-            adopted = [_adopted(tables, known)] if known is not None and freshness.missing(TRAINED) else []
-            return dg.SensorResult(skip_reason=dg.SkipReason(verdict.sentence), asset_events=adopted)
-        state = f"{freshness.state(TRAINED)} {newest_id(context.instance, TRAINED)}"
-        key = hashlib.sha256(state.encode()).hexdigest()[:16]
-        if key == context.cursor:
-            return dg.SkipReason(
-                f"{verdict.sentence}: asked for before, and the run failed; materialize llava_checkpoint by hand"
+        freshness = Freshness(context.instance, graph)
+        known = _newest(tables) if freshness.missing(TRAINED) else None
+        if known is not None:
+            # Before anything else is waited for: what follows the checkpoint works with the one that there is.
+            return dg.SensorResult(
+                skip_reason=dg.SkipReason(
+                    f"the lake has a checkpoint, {known.data_version}: adopted, nothing is trained"
+                ),
+                asset_events=[_adopted(tables, known)],
             )
-        request = dg.RunRequest(run_key=key, asset_selection=[TRAINED], tags={"training/because": verdict.sentence})
-        return dg.SensorResult(run_requests=[request], cursor=key)
+        held_by = _held_by(context.instance, graph, freshness)
+        if held_by:
+            return dg.SkipReason(held_by)
+        verdict = worth_training(tables, records(tables), settings, graph.get(TRAINED).code_version or "")
+        return _asked(context, freshness.state(TRAINED), verdict)
 
     return training
+
+
+def _newest(tables: "LakeTables") -> Record | None:
+    from mm_assets.engines.lineage_table import last_records, records
+
+    return last_records(tables, records(tables).values()).get(CHECKPOINT)
+
+
+def _held_by(instance: dg.DagsterInstance, graph: "Graph", freshness: Freshness) -> str:
+    """Why nothing could be trained now, in words; empty where nothing keeps it."""
+    running = unfinished_run(instance, TRAINED)
+    if running is not None:
+        return f"run {running[:8]} is training, or is to do so"
+    inputs = graph.get(TRAINED).parent_keys
+    waits_for = freshness.outdated_before(TRAINED) or unfinished_checks(instance, graph, inputs)
+    if waits_for:
+        return f"waiting for {', '.join(waits_for)}"
+    failed = failed_checks(instance, inputs)
+    return f"a blocking check of what it is trained on failed: {', '.join(failed)}" if failed else ""
+
+
+def _asked(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
+    """A request where a training is worth its while, and was not asked for at this state before.
+
+    The state alone counts: a run that trained nothing (it found the checkpoint that it was to make) leaves it as it is.
+    """
+    if not verdict.train:
+        return dg.SkipReason(verdict.sentence)
+    cursor = _digest(state)
+    if cursor == context.cursor:
+        return dg.SkipReason(
+            f"{verdict.sentence}: asked for before, and the run failed or trained nothing; "
+            "materialize llava_checkpoint by hand"
+        )
+    # A state that comes back, after another one was trained on, is another request.
+    run_key = _digest(f"{state} {newest_id(context.instance, TRAINED)}")
+    request = dg.RunRequest(run_key=run_key, asset_selection=[TRAINED], tags={"training/because": verdict.sentence})
+    return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+def _digest(state: str) -> str:
+    return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
 def _adopted(tables: "LakeTables", known: Record) -> dg.AssetMaterialization:

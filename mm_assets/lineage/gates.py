@@ -10,6 +10,8 @@ from mm_assets.lineage.refs import RefusalError
 
 # The blocking checks that run after their asset was published; the dataset's own come before that.
 AFTER_PUBLICATION = ("coverage", "error_budget", "lineage_verified")
+# Metadata of an evaluation: the data version that was judged.
+JUDGED = "data_version"
 
 
 def require_unblocked(instance: dg.DagsterInstance, asset: str, event: dg.EventLogRecord) -> None:
@@ -32,6 +34,20 @@ def require_unblocked(instance: dg.DagsterInstance, asset: str, event: dg.EventL
                 f"{asset} at {version} failed its check {name} ({found.description}): mend that, and materialize "
                 f"{asset} again; or run the check again where its limit was wrong"
             )
+
+
+def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
+    """The first blocking check that a version has failed: its name, and what it said; None where there is none."""
+    for name in AFTER_PUBLICATION:
+        found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        if found and found.blocking and _is_error(found) and _judged(found) == data_version:
+            return name, found.description or ""
+    return None
+
+
+def _judged(found: dg.AssetCheckEvaluation) -> str | None:
+    said = found.metadata.get(JUDGED)
+    return str(said.value) if said else None
 
 
 def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:

@@ -210,7 +210,8 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
     run = look.daemon.start("llava_checkpoint")
     assert look() == f"run {run.run_id[:8]} is training, or is to do so"
     look.daemon.fail(run)
-    asked = "3 of 3 new training examples: asked for before, and the run failed; materialize llava_checkpoint by hand"
+    because = "asked for before, and the run failed or trained nothing; materialize llava_checkpoint by hand"
+    asked = f"3 of 3 new training examples: {because}"
     assert [look(), look()] == [asked] * 2
     more(lake, 1)
     look.daemon.materialize("sft_dataset")
@@ -221,11 +222,42 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
     assert len({request.run_key for request in look.asked}) == 2
 
 
+def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: LakeTables) -> None:
+    look = Look(lake)
+    more(lake, 3)
+    look.daemon.materialize("sft_dataset")
+    assert look() == "a run"
+    for _ in range(2):  # it finds the checkpoint that there is, for it was started with other settings
+        look.daemon.materialize("llava_checkpoint", same=["llava_checkpoint"])
+        assert "asked for before, and the run failed or trained nothing" in look()
+    assert len(look.asked) == 1
+
+
+def test_an_older_training_that_is_still_going_is_not_joined_by_another(lake: LakeTables) -> None:
+    look = Look(lake)
+    older = look.daemon.start("llava_checkpoint")
+    look.daemon.fail(look.daemon.start("llava_checkpoint"))
+    more(lake, 3)
+    look.daemon.materialize("sft_dataset")
+    assert look() == f"run {older.run_id[:8]} is training, or is to do so"
+
+
+def test_a_training_waits_for_the_checks_of_what_it_is_trained_on(lake: LakeTables) -> None:
+    look = Look(lake)
+    more(lake, 3)
+    run = look.daemon.start("sft_dataset")
+    look.daemon.materialize("sft_dataset")
+    checks = ("leak_free_split", "lineage_verified", "pre_flight")
+    assert look() == f"waiting for {', '.join(f'sft_dataset: {name}' for name in checks)}"
+    look.daemon.fail(run)
+    assert look() == "a run"
+
+
 def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lake: LakeTables) -> None:
     before = newest(lake, "llava_checkpoint")
     look = Look(lake, but=["llava_checkpoint"])
     more(lake, 1)
-    assert look() == "1 of 3 new training examples"
+    assert look() == f"the lake has a checkpoint, {before.data_version}: adopted, nothing is trained"
     record = newest(lake, "llava_checkpoint")
     assert (record.reused, record.run_id, record.ref) == (True, "", before.ref)
     (event,) = look.daemon.instance.fetch_materializations(TRAINED, limit=5).records
@@ -237,3 +269,10 @@ def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lak
     assert look.daemon.tick() == {"evaluation"}
     assert look() == "1 of 3 new training examples"
     assert len(look.daemon.instance.fetch_materializations(TRAINED, limit=5).records) == 1
+
+
+def test_the_checkpoint_is_adopted_before_anything_is_waited_for(lake: LakeTables) -> None:
+    look = Look(lake, but=["llava_checkpoint", "sft_dataset", "image_table"])
+    look.daemon.start("llava_checkpoint")
+    assert "adopted" in look()
+    assert "is training" in look()
