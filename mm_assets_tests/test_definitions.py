@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.api import create_execution_plan
 
 from mm_assets.definitions import build
 from mm_assets.lineage.pins import table_of
@@ -130,6 +131,25 @@ def test_the_jobs_cover_what_their_names_say() -> None:
     assert keys["whole_graph"] == set(GRAPH)
     assert keys["train_and_evaluate"] == {"llava_checkpoint", "evaluation"}
     assert keys["refresh_without_training"] == set(GRAPH) - keys["train_and_evaluate"]
+
+
+def test_in_one_run_the_scores_come_before_the_predictions() -> None:
+    job = build(load_settings()).resolve_job_def("refresh_without_training")
+    tags = {step.key: step.tags for step in create_execution_plan(job).step_dict.values()}
+    assert {name for name, of_step in tags.items() if "dagster/priority" in of_step} == {"batch_predictions"}
+
+    made = []
+
+    @dg.asset(op_tags=tags["batch_predictions"])
+    def first_by_name() -> None:
+        made.append("predictions")
+
+    @dg.asset
+    def second_by_name() -> None:
+        made.append("scores")
+
+    dg.materialize([first_by_name, second_by_name])
+    assert made == ["scores", "predictions"]
 
 
 def test_the_launchpad_suggests_values_that_work_and_says_what_they_mean() -> None:

@@ -15,6 +15,8 @@ from mm_assets.settings import Settings
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],
+    # Where both are ready in one run, the scores go first: the dataset waits for them, and for this nobody does.
+    op_tags={"dagster/priority": "-1"},
 )
 def batch_predictions(
     context: dg.AssetExecutionContext,

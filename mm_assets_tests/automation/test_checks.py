@@ -1,6 +1,7 @@
 """A blocking check blocks what follows also where that would be another run."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -9,7 +10,7 @@ from dagster._core.events import StepMaterializationData
 from mm_assets.automation.conditions import on_change
 from mm_assets.automation.runs import failed_checks, unfinished_checks, unfinished_run
 
-SAYS = {"passed": True, "severity": dg.AssetCheckSeverity.ERROR}
+SAYS: dict[str, Any] = {"passed": True, "severity": dg.AssetCheckSeverity.ERROR}
 
 
 @dg.asset(code_version="1")
