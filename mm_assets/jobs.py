@@ -31,17 +31,22 @@ JOBS = [
 
 UPKEEP = [maintenance, verify]
 
-SCHEDULES = [
-    dg.ScheduleDefinition(
-        name="verify_every_week",
-        job=verify,
-        cron_schedule="0 5 * * 0",
-        description="The lake's history is proved on Sundays at 05:00 (UTC); off until it is switched on.",
-    ),
-    dg.ScheduleDefinition(
-        name="maintenance_every_night",
-        job=maintenance,
-        cron_schedule="0 3 * * *",
-        description="The tables are put in shape at 03:00 (UTC); off until it is switched on.",
-    ),
-]
+
+def schedules(status: dg.DefaultScheduleStatus) -> list[dg.ScheduleDefinition]:
+    """The schedules; `status` is that of each until somebody switches it in the UI."""
+    return [
+        dg.ScheduleDefinition(
+            name="verify_every_week",
+            job=verify,
+            cron_schedule="0 5 * * 0",
+            default_status=status,
+            description="The lake's history is proved on Sundays at 05:00 (UTC).",
+        ),
+        dg.ScheduleDefinition(
+            name="maintenance_every_night",
+            job=maintenance,
+            cron_schedule="0 3 * * *",
+            default_status=status,
+            description="The tables are put in shape at 03:00 (UTC).",
+        ),
+    ]

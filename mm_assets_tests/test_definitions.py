@@ -135,7 +135,7 @@ def test_the_jobs_cover_what_their_names_say() -> None:
 
 def test_in_one_run_the_scores_come_before_the_predictions() -> None:
     job = build(load_settings()).resolve_job_def("refresh_without_training")
-    tags = {step.key: step.tags for step in create_execution_plan(job).step_dict.values()}
+    tags = {step.key: step.tags or {} for step in create_execution_plan(job).step_dict.values()}
     assert {name for name, of_step in tags.items() if "dagster/priority" in of_step} == {"batch_predictions"}
 
     made = []

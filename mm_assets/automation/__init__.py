@@ -4,8 +4,8 @@ import warnings
 
 import dagster as dg
 
+from mm_assets import jobs
 from mm_assets.automation import source_sensor, tables_sensor, training_sensor
-from mm_assets.jobs import SCHEDULES
 from mm_assets.settings import AutomationSettings, Settings
 
 
@@ -38,14 +38,4 @@ def conditions_sensor(settings: AutomationSettings, status: dg.DefaultSensorStat
 
 def schedules(settings: AutomationSettings) -> list[dg.ScheduleDefinition]:
     """The schedules, switched on as the sensors are."""
-    status = dg.DefaultScheduleStatus.RUNNING if settings.running else dg.DefaultScheduleStatus.STOPPED
-    return [
-        dg.ScheduleDefinition(
-            name=schedule.name,
-            job=schedule.job,
-            cron_schedule=schedule.cron_schedule,
-            description=schedule.description,
-            default_status=status,
-        )
-        for schedule in SCHEDULES
-    ]
+    return jobs.schedules(dg.DefaultScheduleStatus.RUNNING if settings.running else dg.DefaultScheduleStatus.STOPPED)

@@ -20,7 +20,7 @@ TRAINED = AssetKey("llava_checkpoint")
 
 
 class Freshness:
-    """The newest materializations of a graph's assets, read once.
+    """The newest materializations of a graph's assets, as they are when it is built.
 
     An asset is judged by what it was made from, not by what happened since: so nothing is missed that happened while
     the daemon was stopped, or to an input while the asset was being made from the version before.

@@ -68,8 +68,13 @@ def _held_out(
     from mm_assets.predict.held_out import held_out_accuracy
 
     predicted = newest.get("batch_predictions")
+    if predicted is None:
+        return "", False
+    answered, checkpoint = predicted.metadata["digest"], newest[CHECKPOINT].metadata["digest"]
+    if answered != checkpoint:
+        return f"; accuracy not judged: the predictions are of {answered}, the newest checkpoint is {checkpoint}", False
     found = held_out_accuracy(tables, history)
-    if found is None or predicted is None or predicted.metadata["digest"] != newest[CHECKPOINT].metadata["digest"]:
+    if found is None:
         return "", False
     said = f"; accuracy on held-out images {found.accuracy:.3f}, {found.evaluated:.3f} at the evaluation"
     return said, found.dropped(max_drop)

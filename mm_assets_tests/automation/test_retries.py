@@ -28,7 +28,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def crashed(instance: dg.DagsterInstance, first: str | None) -> str:
-    """The id of a run whose process is gone, as the code server reports it; another attempt at a first one, if given."""
+    """The id of a run whose process is gone, as the code server reports it; another attempt at a first one."""
     group = {"dagster/root_run_id": first, "dagster/parent_run_id": first} if first else None
     run = instance.create_run_for_job(
         one_step, status=dg.DagsterRunStatus.STARTED, tags=group, parent_run_id=first, root_run_id=first
