@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -36,10 +37,8 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         found = findings(tables, before, now)
         if not found:
             return _skip(f"{len(now)} tables, none written from outside", now)
-        busy = {item.table: said for item in found if (said := _busy(context.instance, _to_run(keys, item)))}
+        busy = _busy(context.instance, keys, found)
         shown = [item for item in found if item.table not in busy]
-        later = {table: before[table] for table in busy if table in before}
-        seen = {table: seen for table, seen in now.items() if table not in busy} | later
         requests = _requests(keys, shown)
         said = "; ".join(f"{item}{busy.get(item.table, '')}" for item in found)
         context.log.info(said)
@@ -47,7 +46,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason(said),
             asset_events=[event for item in shown for event in _observations(keys, item)],
-            cursor=_cursor(seen),
+            cursor=_cursor(now, {table: before.get(table) for table in busy}),
         )
 
     return tables_written_outside
@@ -57,8 +56,9 @@ def _skip(why: str, now: Mapping[str, Seen]) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=_cursor(now))
 
 
-def _cursor(seen: Mapping[str, Seen]) -> str:
-    return json.dumps({table: vars(item) for table, item in seen.items()})
+def _cursor(now: Mapping[str, Seen], instead: Mapping[str, Seen | None] = MappingProxyType({})) -> str:
+    """To remember what was seen; of some tables, `instead` what was seen before (None: nothing)."""
+    return json.dumps({table: vars(seen) for table, seen in {**now, **instead}.items() if seen is not None})
 
 
 def _owners(keys: Iterable[AssetKey], table: str) -> list[AssetKey]:
@@ -70,13 +70,14 @@ def _to_run(keys: Iterable[AssetKey], finding: Finding) -> list[AssetKey]:
     return [key for key in _owners(keys, finding.table) if key.to_user_string() not in REPORTED_ONLY]
 
 
-def _busy(instance: dg.DagsterInstance, owners: Iterable[AssetKey]) -> str:
-    """That an owner is being materialized; empty where none is."""
-    for key in owners:
-        run = unfinished_run(instance, key)
-        if run is not None:
-            return f": looked at again when run {run[:8]} has materialized {key.to_user_string()}"
-    return ""
+def _busy(instance: dg.DagsterInstance, keys: Iterable[AssetKey], found: Iterable[Finding]) -> dict[str, str]:
+    """Tables of which an owner is being materialized, and by which run, in words."""
+    runs = {(item.table, key): unfinished_run(instance, key) for item in found for key in _to_run(keys, item)}
+    return {
+        table: f": looked at again when run {run[:8]} has materialized {key.to_user_string()}"
+        for (table, key), run in runs.items()
+        if run is not None
+    }
 
 
 def _observations(keys: Iterable[AssetKey], finding: Finding) -> list[dg.AssetObservation]:
