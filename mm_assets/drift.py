@@ -16,6 +16,8 @@ from mm_assets.lineage.verdicts import Verdict, limit, not_known
 
 SETTING = "checks.max_drift"
 BINS = 10
+# The bin of what is null or NaN.
+NO_VALUE = "no value"
 # The 95th percentile of the normal distribution.
 Z = 1.6449
 
@@ -54,8 +56,8 @@ class Shift:
 
     @property
     def known(self) -> bool:
-        """Whether there are rows on both sides."""
-        return bool(self.then.sum() and self.now.sum())
+        """Whether there are rows on both sides, and any that has a value."""
+        return bool(self.then.sum() and self.now.sum()) and list(self.bins) != [NO_VALUE]
 
     def rows(self) -> list[dict[str, object]]:
         """The bins as a table."""
@@ -71,7 +73,7 @@ def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
     edges = _edges(known if len(known) else now[np.isfinite(now)])
     names = [f"from {edge:.4g}" for edge in edges]
     counts = [np.append(_binned(values, edges), (~np.isfinite(values)).sum()) for values in (then, now)]
-    return _without_empty([*([f"below {edges[0]:.4g}"] if len(edges) else ["all"]), *names, "no value"], *counts)
+    return _without_empty([*([f"below {edges[0]:.4g}"] if len(edges) else ["all"]), *names, NO_VALUE], *counts)
 
 
 def of_labels(then: Mapping[str, int], now: Mapping[str, int]) -> Shift:
@@ -99,17 +101,17 @@ def _without_empty(names: Sequence[str], then: np.ndarray, now: np.ndarray) -> S
     return Shift([name for name, keep in zip(names, held, strict=True) if keep], then[held], now[held])
 
 
-def verdict(shifts: Mapping[str, Shift], most: float, then: str) -> Verdict:
+def verdict(shifts: Mapping[str, Shift], most: float, reference: str) -> Verdict:
     """Whether no distribution has moved further than is allowed, nor than samples of its size do by chance.
 
     Args:
         shifts: by the name of what is distributed.
         most: greatest index.
-        then: what they are compared with, in words.
+        reference: what they are compared with, in words.
     """
     known = {name: shift for name, shift in shifts.items() if shift.known}
     if not known:
-        return not_known("drift", f"there are no values to compare with {then}")
+        return not_known("drift", f"there are no values to compare with {reference}")
     moved = [name for name, shift in known.items() if shift.index > max(most, shift.by_chance)]
     indexes = ", ".join(f"{name} {shift.index:.3f}" for name, shift in known.items())
     do = f": look at what has come in since; {', '.join(moved)} moved, and a model may need training" if moved else ""
@@ -117,7 +119,7 @@ def verdict(shifts: Mapping[str, Shift], most: float, then: str) -> Verdict:
     return Verdict(
         "drift",
         not moved,
-        f"population stability index against {then}: {indexes}; {limit(SETTING, most)}{do}",
+        f"population stability index against {reference}: {indexes}; {limit(SETTING, most)}{do}",
         {
             "index": {name: round(shift.index, 4) for name, shift in known.items()},
             "by_chance": {name: round(shift.by_chance, 4) for name, shift in known.items()},

@@ -15,7 +15,7 @@ from mm_assets.curate.reads import ASSET as IMAGE_TABLE
 from mm_assets.curate.reads import Reads, in_groups, joined, reads_of
 from mm_assets.curate.rewrite import Rewrite
 from mm_assets.curate.selection import choose
-from mm_assets.curate.summary import require_something_to_learn, summary
+from mm_assets.curate.summary import summary
 from mm_assets.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.engines.lance_commits import commit
@@ -54,8 +54,7 @@ def build_dataset(
         checks: limits beyond which nothing is published.
 
     Raises:
-        BlockedError: the dataset would not pass its checks; nothing is committed.
-        RefusalError: fewer than two labels are left to learn, or no caption.
+        BlockedError: the dataset would not pass its checks, or there is nothing to learn; nothing is committed.
     """
     if tables.exists(SFT):
         tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
@@ -185,7 +184,6 @@ class _Making:
             stand = [chunk for column in places for chunk in column.slice(start, count).chunks]
             rewrite.add(examples, pa.chunked_array(stand, pa.int32()))
         counted = rewrite.counted
-        require_something_to_learn(counted)
         said = summary(counted, self.settings)
         metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
         return _Made(rewrite, Final(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version}))

@@ -24,10 +24,13 @@ MOST_WAITING = 50_000
 
 
 def placed(rows: pa.Table) -> pa.Table:
-    """Of the examples among the rows: `split`, `group_id`, and the `sha256` of the image (each has one)."""
+    """Of the examples among the rows: `split`, `group_id`, and of the image (each has one) `image_id` and `sha256`."""
     examples = rows.filter(pc.is_valid(rows["split"]))
-    digests = pc.struct_field(pc.list_element(examples["images"], 0), "sha256")
-    return examples.select(["split", "group_id"]).append_column("sha256", digests)
+    images = pc.list_element(examples["images"], 0)
+    found = examples.select(["split", "group_id"])
+    for name in ("image_id", "sha256"):
+        found = found.append_column(name, pc.struct_field(images, name))
+    return found
 
 
 class Rewrite:
@@ -42,12 +45,12 @@ class Rewrite:
     def __init__(self, step: Step, tables: LakeTables, *, whole: bool) -> None:
         self._step, self._tables = step, tables
         self._ds = tables.open(SFT) if tables.exists(SFT) else None
-        self.version = self._ds.version if self._ds else 0
+        self.version = 0 if self._ds is None else self._ds.version
         columns = [KEY, *COUNTED]
         empty = pa.schema(
             [*(SFT_SCHEMA.field(name) for name in columns), pa.field("_rowid", pa.uint64())]
         ).empty_table()
-        self._before = self._ds.scanner(columns=columns, with_row_id=True).to_table() if self._ds else empty
+        self._before = empty if self._ds is None else self._ds.scanner(columns=columns, with_row_id=True).to_table()
         self._stays = np.full(self._before.num_rows, not whole)
         self._written: list[pa.Table] = []
         self._placed: list[pa.Table] = []
@@ -74,7 +77,8 @@ class Rewrite:
         self._placed.append(placed(new))
         self._waiting.append(new)
         # A table is not created before it is known that it will hold something to learn from.
-        if sum(table.num_rows for table in self._waiting) >= MOST_WAITING and (self._ds or can_learn(self.counted)):
+        many = sum(table.num_rows for table in self._waiting) >= MOST_WAITING
+        if many and (self._ds is not None or can_learn(self.counted)):
             self._write()
 
     def _rows(self, places: pa.ChunkedArray) -> pa.Table:
@@ -106,7 +110,7 @@ class Rewrite:
         """See `placed`, of all rows that the table will have; read anew each time, for digests are long."""
         tables = [placed(SFT_SCHEMA.empty_table()), *self._placed]
         start = 0
-        for batch in self._ds.scanner(columns=PLACED).to_batches() if self._ds else ():
+        for batch in () if self._ds is None else self._ds.scanner(columns=PLACED).to_batches():
             stays = pa.array(self._stays[start : start + batch.num_rows])
             tables.append(placed(pa.Table.from_batches([batch]).filter(stays)))
             start += batch.num_rows

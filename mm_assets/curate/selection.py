@@ -11,6 +11,9 @@ from mm_assets.settings import CurateSettings, TaskName, TaskSettings
 
 Row = dict[str, Any]
 
+# Reasons that say nothing of a class: the image was rejected, or nobody asks for its label.
+NO_IMAGE, NOT_CHOSEN = "no image", "label not chosen"
+
 _MISSING: dict[TaskName, str] = {
     "label": "no label: neither a sub-folder nor a manifest names one",
     "caption": "no caption: no manifest gives one",
@@ -58,11 +61,11 @@ def choose(rows: Sequence[Row], settings: CurateSettings, bounds: Sequence[Bound
 def _fault(row: Row, task: TaskSettings, settings: CurateSettings, bounds: Sequence[Bound]) -> str | None:
     """What speaks against an image, whatever the others are like."""
     if row["error"] is not None:
-        return f"no image: {row['error']}"
+        return f"{NO_IMAGE}: {row['error']}"
     if not (row[task.task] or "").strip():
         return _MISSING[task.task]
     if task.task == "label" and settings.labels is not None and row["label"] not in settings.labels:
-        return f"label not chosen: {row['label']}"
+        return f"{NOT_CHOSEN}: {row['label']}"
     beyond = next(filter(None, (bound.fault(row) for bound in bounds)), None)
     return beyond or (None if row["group_id"] is not None else "not scored: near_duplicates")
 

@@ -4,13 +4,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.clashes import clashing
-from mm_assets.curate.splits import SHARES
-from mm_assets.curate.summary import counts, labels_of, left_out_by_pre_flight, of_task
-from mm_assets.lineage.verdicts import Verdict, limit, of
+from mm_assets.curate.splits import SHARES, TEST, TRAIN
+from mm_assets.curate.summary import (
+    by_kind,
+    counts,
+    labels_at_hand,
+    left_out_by_pre_flight,
+    most_often,
+    of_task,
+    too_few_to_learn,
+)
+from mm_assets.lineage.verdicts import Verdict, at_most, limit, of, share
 from mm_assets.settings import CurateSettings
 
-# Of leaks, in the metadata.
-EXAMPLES = 20
+# Of leaks, in the metadata; of classes, in a sentence.
+EXAMPLES, NAMED = 20, 10
+# Of a digest, as much as tells it from others.
+SHOWN = 12
 PRE_FLIGHT_SHARE, CLASS_SHARE = "checks.max_pre_flight_share", "checks.min_class_share"
 
 
@@ -18,7 +28,7 @@ def leak_free_split(examples: pa.Table) -> Verdict:
     """Whether no near-duplicate group and no file is in more than one split.
 
     Args:
-        examples: `split`, `group_id`, `sha256`.
+        examples: `split`, `group_id`, `image_id`, `sha256`.
     """
     leaks = {name: examples.filter(pa.array(clashing(examples[name], examples["split"]))) for name in _KINDS}
     found = {_KINDS[name]: len(pc.unique(rows[name])) for name, rows in leaks.items()}
@@ -38,18 +48,19 @@ _KINDS = {"group_id": "group", "sha256": "file"}
 
 
 def _told(name: str, rows: pa.Table) -> list[dict[str, str]]:
-    """Some leaks of one kind, as a table."""
-    values = pc.unique(rows[name])[:EXAMPLES]
-    shown = rows.filter(pc.is_in(rows[name], values))
-    found = shown.group_by(name).aggregate([("split", "distinct")]).sort_by(name)
+    """Some leaks of one kind, those of a group or file below each other; a row for each image."""
+    shown = rows.sort_by([(name, "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
+    values = [row[name][:SHOWN] if name == "sha256" else row[name] for row in shown]
     return [
-        {"kind": _KINDS[name], "value": row[name], "splits": ", ".join(sorted(row["split_distinct"]))}
-        for row in found.to_pylist()
+        {"in several splits": f"{_KINDS[name]} {value}", "split": row["split"], "image": row["image_id"]}
+        for row, value in zip(shown, values, strict=True)
     ]
 
 
 def pre_flight(rows: pa.Table, settings: CurateSettings, most: float) -> Verdict:
-    """Whether few enough chosen examples are unfit, and every split and every class has one that is fit.
+    """Whether few enough chosen examples are unfit, every split and class has a fit one, and there is enough to learn.
+
+    A class that only rejected images are of is none: they are the image table's to tell.
 
     Args:
         rows: `COUNTED` columns of the whole dataset.
@@ -59,12 +70,14 @@ def pre_flight(rows: pa.Table, settings: CurateSettings, most: float) -> Verdict
     examples = rows.filter(pc.is_null(rows["left_out"]))
     unfit = rows.filter(left_out_by_pre_flight(rows))
     chosen = examples.num_rows + unfit.num_rows
-    splits = [name for name, _ in SHARES if not counts(examples["split"])[name]]
+    too_few = too_few_to_learn(rows)
+    splits = _splits_without(examples, settings)
     classes = _classes_without(rows, examples, settings)
     faults = [
-        *([_too_many_unfit(unfit)] if unfit.num_rows > most * chosen else []),
-        *([_empty_splits(splits)] if splits else []),
-        *([_empty_classes(classes, settings)] if classes else []),
+        *([] if at_most(unfit.num_rows, chosen, most) else [_too_many_unfit(unfit)]),
+        *([too_few] if too_few else []),
+        *([_empty_splits(splits)] if splits and not too_few else []),
+        *([_empty_classes(classes, rows, settings)] if classes and not too_few else []),
     ]
     sentence = f"{of(unfit.num_rows, chosen, 'chosen examples')} were left out by pre-flight; "
     return Verdict(
@@ -74,27 +87,40 @@ def pre_flight(rows: pa.Table, settings: CurateSettings, most: float) -> Verdict
         {
             "left_out": unfit.num_rows,
             "chosen": chosen,
-            "share": unfit.num_rows / chosen if chosen else None,
-            "reasons": dict(counts(unfit["left_out"]).most_common(EXAMPLES)) or None,
+            "share": share(unfit.num_rows, chosen),
+            "reasons": dict(by_kind(unfit["left_out"]).most_common(EXAMPLES)) or None,
             "splits_without_examples": splits or None,
             "classes_without_examples": classes or None,
         },
     )
 
 
+def _splits_without(examples: pa.Table, settings: CurateSettings) -> list[str]:
+    """Splits without an example, and those in which a task lacks what it is trained and judged on.
+
+    Each task is trained on; the evaluation judges by the labels, and by captions where there is no other task.
+    """
+    found = [name for name, _ in SHARES if not counts(examples["split"])[name]]
+    for task in sorted({task.task for task in settings.tasks}):
+        judged = task == "label" or len(settings.tasks) == 1
+        there = counts(of_task(examples, task)["split"])
+        needs = [TRAIN, TEST] if judged else [TRAIN]
+        found += [f"{name} of the task {task}" for name in needs if name not in found and not there[name]]
+    return found
+
+
 def _classes_without(rows: pa.Table, examples: pa.Table, settings: CurateSettings) -> list[str]:
-    """Labels that are asked for, or that a chosen image has, and that no example is of."""
+    """Labels that are asked for, or that an image has, and that no example is of."""
     if not any(task.task == "label" for task in settings.tasks):
         return []
     left = counts(of_task(examples, "label")["label"])
-    return [label for label in sorted({*(settings.labels or ()), *labels_of(rows)}) if not left[label]]
+    return [label for label in sorted({*(settings.labels or ()), *labels_at_hand(rows)}) if not left[label]]
 
 
 def _too_many_unfit(unfit: pa.Table) -> str:
-    (reason, times), *_ = counts(unfit["left_out"]).most_common(1)
     return (
-        f"those are too many (most often: {reason}, {times:,} times): mend labels or captions, raise curate.max_tokens "
-        "(MM_CURATE__MAX_TOKENS), or allow more"
+        f"those are too many (most often: {most_often(unfit['left_out'])}): mend labels or captions, raise "
+        "curate.max_tokens (MM_CURATE__MAX_TOKENS), or allow more"
     )
 
 
@@ -105,13 +131,23 @@ def _empty_splits(splits: list[str]) -> str:
     )
 
 
-def _empty_classes(classes: list[str], settings: CurateSettings) -> str:
+def _empty_classes(classes: list[str], rows: pa.Table, settings: CurateSettings) -> str:
     do = (
         "add images of it, or take it out of curate.labels (MM_CURATE__LABELS)"
         if settings.labels
         else "add images of it, mend them, or name the labels to learn in curate.labels (MM_CURATE__LABELS)"
     )
-    return f"no example would be left of the class {', '.join(classes)}: {do}"
+    of_them = of_task(rows, "label")
+    of_them = of_them.filter(pc.is_in(of_them["label"], pa.array(classes)))
+    often = most_often(of_them["left_out"])
+    why = f" (most often left out for: {often})" if often else ""
+    return f"no example would be left of the class {_some(classes)}{why}: {do}"
+
+
+def _some(names: list[str]) -> str:
+    """Names in a sentence: not hundreds of them."""
+    more = [f"and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
 
 
 def class_balance(examples: pa.Table, least: float) -> Verdict:
@@ -134,7 +170,7 @@ def class_balance(examples: pa.Table, least: float) -> Verdict:
             if small
             else []
         ),
-        *([f"no example in a split: {', '.join(missing)}: add images of these classes"] if missing else []),
+        *([f"no example in a split: {_some(missing)}: add images of these classes"] if missing else []),
     ]
     ratio = f"the smallest class ({smallest}: {fewest:,}) has {fewest / most:.1%} of the largest ({largest}: {most:,})"
     return Verdict(

@@ -22,6 +22,7 @@ from mm_assets.ingest.plan import ASSET, LISTED, Plan, make_plan
 from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, TOUCHED
 from mm_assets.ingest.worker import ImageWriter, Piece
 from mm_assets.lineage.refs import RUN, Final, RefusalError, Step, check_budget, inputs_of, version_of
+from mm_assets.lineage.verdicts import at_most
 from mm_assets.settings import IngestSettings
 
 SOURCE = "mm.source"
@@ -164,7 +165,7 @@ class _Ingest:
         return self._step.properties([ASSET], self._number, finals)
 
     def _within_budget(self, final: Final) -> bool:
-        return bool(final.metadata["rows_failed"] <= self._settings.error_budget * final.metadata["rows"])
+        return at_most(final.metadata["rows_failed"], final.metadata["rows"], self._settings.error_budget)
 
     def _commit(self, plan: Plan, pieces: list[Piece], final: Final | None) -> None:
         """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""

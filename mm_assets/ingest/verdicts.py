@@ -1,15 +1,14 @@
 """Verdicts on the image table: how many objects are no images, and whether copies agree on their label."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mm_assets.clashes import clashing
-from mm_assets.lineage.verdicts import Verdict, limit, of
+from mm_assets.lineage.verdicts import Verdict, at_most, limit, of, share
 from mm_assets.previews.rows import largest
 from mm_assets.reasons import reasons
 
-# In the metadata: reasons, and files with several labels.
-REASONS, EXAMPLES = 20, 20
+# In the metadata: reasons, and copies with several labels.
+REASONS, EXAMPLES = 20, 40
 REJECTS, CONFLICTS = "checks.max_reject_share", "checks.max_label_conflicts"
 
 
@@ -22,7 +21,7 @@ def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
         most: greatest share, 0 to 1.
     """
     rejected = len(errors)
-    passed = rejected <= most * rows
+    passed = at_most(rejected, rows, most)
     counts = dict(largest(reasons(errors), REASONS)[0])
     often = f", most often for: {next(iter(counts))}" if counts else ""
     do = "" if passed else ": look at the column error, and mend the source or allow more"
@@ -30,7 +29,7 @@ def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
         "reject_share",
         passed,
         f"{of(rejected, rows, 'objects')} are no usable image{often}; {limit(REJECTS, most)}{do}",
-        {"rejected": rejected, "rows": rows, "share": rejected / max(rows, 1), "reasons": counts or None},
+        {"rejected": rejected, "rows": rows, "share": share(rejected, rows), "reasons": counts or None},
         "WARN",
     )
 
@@ -43,27 +42,23 @@ def label_conflicts(images: pa.Table, most: float) -> Verdict:
         most: greatest share of images with a copy of another label, 0 to 1.
     """
     found = images.filter(pa.array(clashing(images["sha256"], images["label"])))
-    share = found.num_rows / max(images.num_rows, 1)
-    passed = found.num_rows <= most * images.num_rows
+    passed = at_most(found.num_rows, images.num_rows, most)
     do = "" if passed else ": give each file one label in the source, or remove its copies"
     words = of(found.num_rows, images.num_rows, "images")
     return Verdict(
         "label_conflicts",
         passed,
         f"{words} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
-        {"images": found.num_rows, "share": share, "examples": _examples(found) or None},
+        {
+            "images": found.num_rows,
+            "share": share(found.num_rows, images.num_rows),
+            "examples": _examples(found) or None,
+        },
         "WARN",
     )
 
 
 def _examples(found: pa.Table) -> list[dict[str, str]]:
-    files = pc.unique(found["sha256"])[:EXAMPLES]
-    shown = found.filter(pc.is_in(found["sha256"], files)).to_pylist()
-    return [
-        {
-            "sha256": digest[:12],
-            "labels": ", ".join(sorted({row["label"] for row in shown if row["sha256"] == digest})),
-            "images": ", ".join(row["image_id"] for row in shown if row["sha256"] == digest),
-        }
-        for digest in files.to_pylist()
-    ]
+    """Copies, those of a file below each other; a row for each image, for a cell that is long is cut."""
+    shown = found.sort_by([("sha256", "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
+    return [{"sha256": row["sha256"][:12], "label": row["label"], "image": row["image_id"]} for row in shown]

@@ -75,7 +75,7 @@ def judged(context: dg.AssetCheckExecutionContext, lake: "Lake", judges: Judges)
             for name in sorted(check.name for check in asked if check.asset_key == key):
                 verdict = judges[asset][name](checked)
                 _tell(context, record, verdict)
-                yield check_result(asset, verdict)
+                yield check_result(asset, verdict, record.data_version)
         except RefusalError as refusal:  # the other assets can be checked all the same
             refused.append(str(refusal))
     if refused:

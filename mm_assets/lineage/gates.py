@@ -5,49 +5,39 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 
-from mm_assets.lineage.events import DATA_VERSION, tags_of
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.metadata import JUDGED
+from mm_assets.lineage.refs import Record, RefusalError
 
 # The blocking checks that run after their asset was published; the dataset's own come before that.
 AFTER_PUBLICATION = ("coverage", "error_budget", "lineage_verified")
-# Metadata of an evaluation: the data version that was judged.
-JUDGED = "data_version"
 
 
-def require_unblocked(instance: dg.DagsterInstance, asset: str, event: dg.EventLogRecord) -> None:
-    """Hold a step off a materialization that failed a blocking check, unless the check has passed since.
+def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
+    """Hold a step off a version that failed a blocking check, unless the check has passed for it since.
 
     Args:
-        instance: which knows the checks.
-        asset: the input.
-        event: its materialization.
+        instance: which knows the checks, perhaps without knowing the materialization.
+        record: the input.
 
     Raises:
         RefusalError: the message says which check found what.
     """
-    for name in AFTER_PUBLICATION:
-        found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
-        target = found and found.target_materialization_data
-        if found and target and target.storage_id == event.storage_id and found.blocking and _is_error(found):
-            version = tags_of(event).get(DATA_VERSION)
-            raise RefusalError(
-                f"{asset} at {version} failed its check {name} ({found.description}): mend that, and materialize "
-                f"{asset} again; or run the check again where its limit was wrong"
-            )
+    failed = failed_check(instance, record.asset, record.data_version)
+    if failed is not None:
+        name, found = failed
+        raise RefusalError(
+            f"{record.asset} at {record.data_version} failed its check {name} ({found}): mend that, and materialize "
+            f"{record.asset} again; or run the check again where its limit was wrong"
+        )
 
 
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
-    """The first blocking check that a version has failed: its name, and what it said; None where there is none."""
+    """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
     for name in AFTER_PUBLICATION:
         found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
-        if found and found.blocking and _is_error(found) and _judged(found) == data_version:
+        if found is not None and _is_error(found) and _judged(found) == data_version:
             return name, found.description or ""
     return None
-
-
-def _judged(found: dg.AssetCheckEvaluation) -> str | None:
-    said = found.metadata.get(JUDGED)
-    return str(said.value) if said else None
 
 
 def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
@@ -58,4 +48,9 @@ def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.Asset
 
 
 def _is_error(found: dg.AssetCheckEvaluation) -> bool:
-    return not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+    return bool(found.blocking) and not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+
+
+def _judged(found: dg.AssetCheckEvaluation) -> str | None:
+    said = found.metadata.get(JUDGED)
+    return None if said is None else str(said.value)

@@ -13,6 +13,8 @@ MAX_ROWS = 40
 # A wider matrix cannot be read as a table: the preview draws it.
 MAX_COLUMNS = 12
 MAX_NAMES = 40
+# In the metadata of a check's result: the data version that it looked at.
+JUDGED = "data_version"
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
@@ -27,15 +29,16 @@ def shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
     return round(value, 6) if isinstance(value, float) else value
 
 
-def check_result(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
-    """A verdict on an asset as Dagster records it."""
+def check_result(asset: str, verdict: Verdict, data_version: str | None) -> dg.AssetCheckResult:
+    """A verdict as Dagster records it: on an asset at a data version (None: it was not published)."""
+    figures = {JUDGED: data_version, **verdict.figures}
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(asset.split("/")),
         check_name=verdict.name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity[verdict.severity],
         description=verdict.sentence,
-        metadata={name: shown(value) for name, value in verdict.figures.items() if value is not None},
+        metadata={name: shown(value) for name, value in figures.items() if value is not None},
     )
 
 

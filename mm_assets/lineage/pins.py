@@ -88,7 +88,7 @@ def materialize_each(
         step, pointers = _begin(context, tables)
         finals, over = _done(job, step)
     except BlockedError as blocked:
-        yield from (check_result(blocked.asset, verdict) for verdict in blocked.verdicts)
+        yield from (check_result(blocked.asset, verdict, None) for verdict in blocked.verdicts)
         raise dg.Failure(str(blocked), allow_retries=False) from None
     except RefusalError as refusal:
         # One that a worker raised carries the worker's trace; the sentence is its cause's.
@@ -100,7 +100,7 @@ def materialize_each(
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         pictures = _drawn(context, tables, record, previews)
         yield _result(tables, step, record, pointers, seconds, pictures)
-        yield from (check_result(asset, verdict) for verdict in final.verdicts)
+        yield from (check_result(asset, verdict, record.data_version) for verdict in final.verdicts)
     if over is not None:
         raise dg.Failure(str(over), allow_retries=False)
 
@@ -139,8 +139,7 @@ def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Ste
     inputs, pointers = {}, {}
     for name, event in events.items():
         inputs[name], pointers[name] = pin(name, event, history, latest, tables.root)
-        if event is not None and pointers[name] is not None:
-            require_unblocked(context.instance, name, event)
+        require_unblocked(context.instance, inputs[name])
     ancestors = {r.id: r for record in inputs.values() for r in walk(record, history)}
     if not MAY_MIX_VERSIONS.issuperset(assets):
         conflict = diamond_conflict(inputs, history)

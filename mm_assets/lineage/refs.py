@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mm_assets.lineage.verdicts import Verdict, failed_sentences
+from mm_assets.lineage.verdicts import Verdict, at_most, failed_sentences, of
 
 # Keys of the transaction properties that every commit of rows carries.
 ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
@@ -279,10 +279,9 @@ def check_budget(what: str, failed: int, rows: int, budget: float, setting: str)
     Raises:
         BudgetError: the share is greater.
     """
-    if failed > budget * rows:
-        share = failed / max(rows, 1)
+    if not at_most(failed, rows, budget):
         raise BudgetError(
-            f"{what}: {failed:,} of {rows:,} rows failed ({share:.1%}), more than {setting} ({budget:g}) "
+            f"{what}: {of(failed, rows, 'rows failed')}, more than {setting} ({budget:g}) "
             "allows; the good rows are kept. Look at the rows' errors, then run it again with retry_errors, or allow "
             f"more (MM_{setting.upper().replace('.', '__')})"
         )

@@ -32,9 +32,24 @@ def limit(setting: str, value: float) -> str:
     return f"{setting} (MM_{setting.upper().replace('.', '__')}) is {value:g}"
 
 
+def share(part: int, whole: int) -> float | None:
+    """What a limit is compared with; None where there is nothing to have a share of.
+
+    A quotient: `29 <= 0.29 * 100` does not hold in floating point, `29 / 100 <= 0.29` does.
+    """
+    return part / whole if whole else None
+
+
+def at_most(part: int, whole: int, most: float) -> bool:
+    """Whether a share is within its limit; nothing of nothing is."""
+    found = share(part, whole)
+    return found is None or found <= most
+
+
 def of(part: int, whole: int, what: str) -> str:
-    """A share in words: `3 of 40 rows (7.5%)`."""
-    return f"{part:,} of {whole:,} {what} ({part / max(whole, 1):.1%})"
+    """A share in words: `3 of 40 rows (7.5%)`; without a percentage where there is nothing: `0 of 0 rows`."""
+    found = share(part, whole)
+    return f"{part:,} of {whole:,} {what}" + ("" if found is None else f" ({found:.1%})")
 
 
 def failed_sentences(verdicts: Sequence[Verdict]) -> str:
@@ -53,12 +68,13 @@ def coverage(covered: int, usable: int, least: float, setting: str, what: str, d
         what: they have.
         do: what to do where they are too few.
     """
-    passed = covered >= least * usable
+    found = share(covered, usable)
+    passed = found is None or found >= least
     return Verdict(
         "coverage",
         passed,
         f"{of(covered, usable, 'usable images')} have {what}; {limit(setting, least)}{'' if passed else f': {do}'}",
-        {"covered": covered, "usable": usable, "share": covered / usable if usable else None},
+        {"covered": covered, "usable": usable, "share": found},
     )
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from mm_assets.lineage.checks import Checked, judged
-from mm_assets.lineage.promotions import EVALUATION, last_promotion
+from mm_assets.lineage.promotions import last_promotion
 from mm_assets.lineage.refs import Record
 from mm_assets.lineage.verdicts import Verdict, not_known
 from mm_assets.resources import Lake
@@ -91,11 +91,9 @@ def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Recor
         promotion: the evaluation.
         history: all records by id, oldest first.
     """
-    for record in history.values():
-        promoted = record.metadata.get("digest") == promotion.metadata["challenger"]
-        if record.asset == ASSET and promoted and record.read.get(EVALUATION) == promotion.data_version:
-            return record
-    return None
+    later = list(history.values())[list(history).index(promotion.id) :]
+    digest = promotion.metadata["challenger"]
+    return next((found for found in later if found.asset == ASSET and found.metadata.get("digest") == digest), None)
 
 
 def _held_out(checked: Checked, settings: Settings) -> Verdict:

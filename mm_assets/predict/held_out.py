@@ -82,11 +82,13 @@ def held_out_accuracy(
 
 
 def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
-    """The newest evaluation that a model was the challenger of, if it was judged by its accuracy."""
+    """The newest evaluation that a model was the challenger of, if it was judged by its accuracy on all answers."""
     of_model = [
         record
         for record in history.values()
-        if record.asset == EVALUATION and record.metadata.get("challenger") == digest
+        if record.asset == EVALUATION
+        and record.metadata.get("challenger") == digest
+        and not record.metadata["rows_failed"]
     ]
     return of_model[-1] if of_model and of_model[-1].metadata["measure"] == "accuracy" else None
 

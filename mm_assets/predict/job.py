@@ -22,6 +22,7 @@ from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.evaluate.tables import current_production
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, RefusalError, Step, check_budget
+from mm_assets.lineage.verdicts import at_most
 from mm_assets.predict.plan import ASSET, NO_IMAGE, Plan, make_plan
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 from mm_assets.reasons import reasons
@@ -51,7 +52,7 @@ def predict(
     tally = _Tally(plan, {"task": question.task, **asked}, step.ref("image_table").version)
     for number, (done, last) in enumerate(_batches(step, job, plan, asked, settings), start=1):
         tally.add(done)
-        finals = {ASSET: tally.final()} if last and tally.failed <= settings.error_budget * tally.usable else None
+        finals = {ASSET: tally.final()} if last and at_most(tally.failed, tally.usable, settings.error_budget) else None
         tally.looked_at = _commit(tables, done, plan.again, step.properties([ASSET], number, finals))
     check_budget(ASSET, tally.failed, tally.usable, settings.error_budget, "predict.error_budget")
     return tally.final()

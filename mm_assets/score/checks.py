@@ -157,4 +157,6 @@ def _values(tables: "LakeTables", record: Record, history: Mapping[str, Record],
     images = made_from(record, IMAGE_TABLE, history)
     assert images is not None  # every scorer reads it
     computed = f"{usable_at(images.ref)} and {is_current(scorer)}"
-    return tables.open_at(record.ref).to_table(columns=ordered_columns(scorer), filter=computed)
+    ds = tables.open_at(record.ref)
+    there = [name for name in ordered_columns(scorer) if name in ds.schema.names]
+    return ds.to_table(columns=there, filter=computed)

@@ -12,6 +12,7 @@ from mm_assets.engines.progress import Progress
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import BudgetError, Final, LanceRef, RefusalError, Step, check_budget
+from mm_assets.lineage.verdicts import at_most
 from mm_assets.score.plan import Plan, make_plan, needs
 from mm_assets.score.scorers import Scorer
 from mm_assets.score.worker import ImageScorer
@@ -106,7 +107,7 @@ class _Tally:
     @property
     def within_budget(self) -> bool:
         """Whether no more cells have failed than are allowed."""
-        return self._failed <= self._budget * self._rows
+        return at_most(self._failed, self._rows, self._budget)
 
     def check(self) -> None:
         """See `check_budget`."""

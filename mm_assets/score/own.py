@@ -16,7 +16,7 @@ def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
     """The built-in scorers and those of the profile, by name.
 
     Raises:
-        SettingsError: an import path leads to no scorer, or a name is taken.
+        SettingsError: an import path leads to no scorer, a name is taken, or a setting names a scorer that is none.
     """
     scorers = dict(SCORERS)
     for path in settings.own:
@@ -28,10 +28,12 @@ def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
         if clash:
             raise SettingsError(f"{OWN}: {path}: the image table has a column {clash[0]} already: name yours otherwise")
         scorers[found.name] = found
-    unknown = sorted(set(settings.resources) - set(scorers))
-    if unknown:
-        known = ", ".join(sorted(scorers))
-        raise SettingsError(f"score.resources (MM_SCORE__RESOURCES): no scorer {unknown[0]}; known are {known}")
+    for setting in ("resources", "error_budgets"):
+        unknown = sorted(getattr(settings, setting).keys() - scorers.keys())
+        if unknown:
+            known = ", ".join(sorted(scorers))
+            where = f"score.{setting} (MM_SCORE__{setting.upper()})"
+            raise SettingsError(f"{where}: no scorer {unknown[0]}; known are {known}")
     return scorers
 
 

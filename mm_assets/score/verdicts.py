@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from mm_assets import drift
-from mm_assets.lineage.verdicts import Verdict, coverage, limit, of
+from mm_assets.lineage.verdicts import Verdict, at_most, coverage, limit, of, share
 from mm_assets.previews.rows import numbers
 
 COVERAGE = "checks.min_score_coverage"
@@ -26,19 +26,21 @@ def error_budget(asset: str, failed: int, usable: int, budget: tuple[float, str]
         budget: greatest share, and the name of its setting.
     """
     most, setting = budget
-    passed = failed <= most * usable
+    passed = at_most(failed, usable, most)
     do = "" if passed else f": look at the errors, then materialize {asset} with retry_errors, or allow more"
     return Verdict(
         "error_budget",
         passed,
         f"{of(failed, usable, 'cells')} are errors; {limit(setting, most)}{do}",
-        {"failed": failed, "usable": usable, "share": failed / usable if usable else None},
+        {"failed": failed, "usable": usable, "share": share(failed, usable)},
     )
 
 
 def moved(then: pa.Table, now: pa.Table, most: float, reference: str) -> Verdict:
-    """Whether the distribution of any column has moved; the same columns in both."""
+    """Whether the distribution of any column that both have has moved; `reference` says what `then` is."""
     shifts: Mapping[str, drift.Shift] = {
-        name: drift.of_numbers(numbers(then[name]), numbers(now[name])) for name in now.schema.names
+        name: drift.of_numbers(numbers(then[name]), numbers(now[name]))
+        for name in now.schema.names
+        if name in then.schema.names
     }
     return drift.verdict(shifts, most, reference)

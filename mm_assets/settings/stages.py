@@ -79,7 +79,7 @@ class ScoreSettings(Section):
     def budget(self, scorer: str) -> tuple[float, str]:
         """Greatest share of failed cells of a scorer, and the name of the setting that says so."""
         if scorer in self.error_budgets:
-            return self.error_budgets[scorer], f"score.error_budgets.{scorer}"
+            return self.error_budgets[scorer], "score.error_budgets"
         return self.error_budget, "score.error_budget"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from mm_assets.lineage.metadata import shown
+from mm_assets.lineage.metadata import JUDGED, shown
 from mm_assets.resources import Lake
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
         from mm_assets.verify.dagster_log import newest
         from mm_assets.verify.newest import verify_newest
 
-        event = newest(context.instance, key)
-        if event is None:
-            return dg.AssetCheckResult(passed=True, description="nothing was materialized yet")
-        report = verify_newest(lake.tables(), event)
+        report, record = verify_newest(lake.tables(), key.to_user_string(), newest(context.instance, key))
+        judged = {JUDGED: record.data_version} if record else {}
         if report.disagreements:
-            return dg.AssetCheckResult(passed=False, description=_sentence(report), metadata=_described(report))
-        return dg.AssetCheckResult(passed=True, description=f"{event.data_version} is what was read and written")
+            metadata = {**judged, **_described(report)}
+            return dg.AssetCheckResult(passed=False, description=_sentence(report), metadata=metadata)
+        said = f"{record.data_version} is what was read and written" if record else "nothing was materialized yet"
+        return dg.AssetCheckResult(passed=True, description=said, metadata=judged)
 
     return check

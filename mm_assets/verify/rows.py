@@ -95,7 +95,7 @@ def _wrong_keys(rows: pa.RecordBatch) -> list[str]:
 
 def _check_models(lake: Lake, rows: pa.Table, report: Report) -> None:
     registry = lake.heads.get(MODELS)
-    known = registry.to_table(columns=["digest"])["digest"] if registry else pa.array([], pa.string())
+    known = registry.to_table(columns=["digest"])["digest"] if registry is not None else pa.array([], pa.string())
     unknown = rows.filter(pc.invert(pc.is_in(rows["model_digest"], known)))
     report.disagree_rows("prediction", PREDICTIONS, "its model is not in the registry", unknown["id"].to_pylist())
 

@@ -14,22 +14,25 @@ from mm_assets.curate.verdicts import class_balance, leak_free_split, pre_flight
 from mm_assets.engines.lance_commits import commits_after, properties_of
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import own_commit, records
-from mm_assets.lineage.refs import ASSETS, BlockedError, RefusalError
-from mm_assets.settings import ChecksSettings, CurateSettings
+from mm_assets.lineage.refs import ASSETS, BlockedError
+from mm_assets.settings import ChecksSettings, CurateSettings, UpkeepSettings
+from mm_assets.upkeep.job import maintain
 from mm_assets_tests.project import Project, failure_of, verdicts_of
 from mm_assets_tests.small_lake import CAPTION, LABEL, dataset, names, photos, store
 
 NAMING = CurateSettings(tasks=[LABEL])
 BOTH = CurateSettings(tasks=[LABEL, CAPTION])
 TOO_LONG = "pre-flight: 300 tokens, max_tokens is 200"
+LONGER = "pre-flight: 310 tokens, max_tokens is 200"
+BLURRED = "blurred: sharpness 12.31, min_sharpness is 60"
 
 
 def placed(*rows: tuple[str, str, str]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else ([], [], [])
+    columns = zip(*((*row, f"{n}.png") for n, row in enumerate(rows)), strict=True) if rows else ([], [], [], [])
     return pa.table({name: pa.array(column, pa.string()) for name, column in zip(_PLACED, columns, strict=True)})
 
 
-_PLACED = ("split", "group_id", "sha256")
+_PLACED = ("split", "group_id", "sha256", "image_id")
 
 
 def counted(*rows: tuple[str, str | None, str | None, str | None]) -> pa.Table:
@@ -50,14 +53,17 @@ def test_the_same_group_or_file_may_be_in_one_split_only() -> None:
     assert not group.passed
     assert "of 3 examples, 1 group would be in more than one split" in group.sentence
     assert "materialize scores/phash and scores/near_duplicates again" in group.sentence
-    assert group.figures["leaks"] == [{"kind": "group", "value": "g", "splits": "test, train"}]
+    assert group.figures["leaks"] == [
+        {"in several splits": "group g", "split": split, "image": image}
+        for split, image in ((TRAIN, "0.png"), (TEST, "1.png"))
+    ]
     both = leak_free_split(placed((TRAIN, "g", "1"), (VALIDATION, "g", "2"), (TEST, "h", "1"), (TEST, "i", "2")))
     assert "1 group and 2 files would be" in both.sentence
     assert leak_free_split(placed()).passed
 
 
 def test_too_many_left_out_by_pre_flight() -> None:
-    unfit = [("label", "a", None, TOO_LONG)] * 2
+    unfit = [("label", "a", None, TOO_LONG), ("label", "a", None, LONGER)]
     assert pre_flight(counted(*classes("abc"), *unfit), NAMING, 0.2).passed
     found = pre_flight(counted(*classes("abc"), *unfit), NAMING, 0.1)
     assert (found.passed, found.severity) == (False, "ERROR")
@@ -65,8 +71,16 @@ def test_too_many_left_out_by_pre_flight() -> None:
         "2 of 11 chosen examples (18.2%) were left out by pre-flight; checks.max_pre_flight_share "
         f"(MM_CHECKS__MAX_PRE_FLIGHT_SHARE) is 0.1; those are too many (most often: {TOO_LONG}, 2 times): "
     )
+    assert found.figures["reasons"] == {TOO_LONG: 2}
     others = [("label", "a", None, "near-duplicate: of x")] * 9
     assert pre_flight(counted(*classes(), *others), NAMING, 0.0).passed
+
+
+def test_at_the_limit_is_within_it() -> None:
+    """0.29 * 100 is below 29 in floating point."""
+    rows = [*classes("abcdefgh"), *([("label", "a", TRAIN, None)] * 47), *([("label", "a", None, TOO_LONG)] * 29)]
+    assert pre_flight(counted(*rows), NAMING, 0.29).passed
+    assert not pre_flight(counted(*rows), NAMING, 0.28).passed
 
 
 @pytest.mark.parametrize("missing", [TRAIN, VALIDATION, TEST])
@@ -77,12 +91,41 @@ def test_a_split_without_an_example(missing: str) -> None:
     assert f"the split {missing} would have no example: add images" in found.sentence
 
 
-def test_a_class_that_only_pre_flight_has_left_out() -> None:
-    rows = counted(*classes("abcdefgh"), ("label", "sauna", None, TOO_LONG), ("label", "x", None, "no image: y"))
+@pytest.mark.parametrize(
+    ("labels_in", "captions_in", "lacks"),
+    [
+        ((TRAIN, VALIDATION), (TRAIN, VALIDATION, TEST), ["test of the task label"]),
+        ((TRAIN, VALIDATION, TEST), (VALIDATION, TEST), ["train of the task caption"]),
+        ((TRAIN, TEST), (TRAIN, VALIDATION), None),  # captions are not judged beside labels
+    ],
+)
+def test_what_a_task_is_trained_and_judged_on(
+    labels_in: tuple[str, ...], captions_in: tuple[str, ...], lacks: list[str] | None
+) -> None:
+    captions = [("caption", None, split, None) for split in captions_in]
+    found = pre_flight(counted(*classes("ab", labels_in), *captions), BOTH, 0.1)
+    assert found.figures["splits_without_examples"] == lacks
+    assert found.passed == (lacks is None)
+    assert all(f"the split {split} would have no example" in found.sentence for split in lacks or ())
+
+
+@pytest.mark.parametrize("why", [TOO_LONG, BLURRED, "conflicting labels: a, sauna"])
+def test_a_class_of_which_no_example_is_left(why: str) -> None:
+    others = [("label", "rejected", None, "no image: y"), ("label", "", None, "no label: z")]
+    rows = counted(*classes("abcdefgh"), ("label", "sauna", None, why), *others)
     found = pre_flight(rows, NAMING, 1.0)
     assert not found.passed
-    assert "no example would be left of the class sauna: add images of it, mend them, or name" in found.sentence
+    assert (
+        f"no example would be left of the class sauna (most often left out for: {why}, 1 times): add" in found.sentence
+    )
     assert found.figures["classes_without_examples"] == ["sauna"]
+
+
+def test_hundreds_of_empty_classes_are_counted() -> None:
+    lost = [("label", f"room {n:03}", None, BLURRED.replace("12", str(n))) for n in range(200)]
+    found = pre_flight(counted(*classes(), *lost), NAMING, 1.0)
+    assert "room 009, and 190 more (most often left out for: blurred: sharpness 0.31" in found.sentence
+    assert "is 60, 200 times)" in found.sentence
 
 
 def test_a_label_that_is_asked_for_and_not_there() -> None:
@@ -217,11 +260,22 @@ def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(
     assert properties_of(tables.open("sft").read_transaction(1))[ASSETS] == ""
 
 
-def test_what_cannot_be_learned_is_refused_as_before(tables: LakeTables) -> None:
+def test_what_cannot_be_learned_is_a_failed_check_too(tables: LakeTables) -> None:
     store(tables, [{**row, "label": "pool"} for row in photos()])
-    with pytest.raises(RefusalError, match="one class only") as refused:
+    with pytest.raises(BlockedError, match=r"pre_flight: .*; source .*one class only") as refused:
         dataset(tables, NAMING)
-    assert not isinstance(refused.value, BlockedError)
+    assert [verdict.passed for verdict in refused.value.verdicts] == [True, False]
+    assert not tables.exists("sft")
+
+
+def test_a_table_that_somebody_emptied_after_maintenance_is_built_again(tables: LakeTables) -> None:
+    """A fence stands in it, and its first version is gone: a commit must say what it was prepared from."""
+    store(tables, photos())
+    dataset(tables, NAMING)
+    maintain(tables, UpkeepSettings(grace_seconds=0, scratch_seconds=0), "night", print)
+    tables.open("sft").delete("true")
+    assert dataset(tables, NAMING).metadata["rows"] == 16
+    assert tables.open("sft").count_rows() == 16
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def dataset(tables: LakeTables, *rows: Row) -> Record:
 
 def evaluation(tables: LakeTables, accuracy: float = 1.0, **more: Any) -> Record:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, [{"id": f"{len(records(tables))}"}])
-    said = {"challenger": "new", "promoted": True, "measure": "accuracy", "accuracy": accuracy}
+    said = {"challenger": "new", "promoted": True, "measure": "accuracy", "accuracy": accuracy, "rows_failed": 0}
     return record(tables, "evaluation", **{**said, **more})
 
 
@@ -128,6 +128,7 @@ def test_the_model_is_held_to_its_own_evaluation(tables: LakeTables) -> None:
     dataset(tables, example(a, "gym"))
     evaluation(tables, 0.8)
     evaluation(tables, 0.6)
+    evaluation(tables, 0.2, rows_failed=7)  # answers that are missing count as wrong there
     other = evaluation(tables, 0.1, challenger="another", champion="new")
     predictions(tables, [table, other], answer(a, "gym"))
     found = held_out_accuracy(tables, records(tables))
@@ -193,7 +194,8 @@ def test_labels_are_compared_with_the_first_predictions_after_the_promotion(tabl
     known = f"not known: the model that {promoted.data_version} promoted has predicted nothing since"
     assert checked(tables, tmp_path, "drift") == (True, known)
     half = [answer(row, ("gym", "pool")[n % 2]) for n, row in enumerate(first)]
-    reference = predictions(tables, [table, promoted], *half, predicted_labels={"gym": 20, "pool": 20})
+    again = evaluation(tables, promoted=False, challenger="another")  # the promoted model goes on predicting
+    reference = predictions(tables, [table, again], *half, predicted_labels={"gym": 20, "pool": 20})
     passed, sentence = checked(tables, tmp_path, "drift")
     assert passed
     assert f"against the last promoted run ({reference.data_version}): labels 0.000; " in sentence

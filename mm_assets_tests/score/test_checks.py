@@ -41,7 +41,7 @@ def test_failed_cells_are_held_to_the_budget_of_their_scorer() -> None:
     assert error_budget("scores/entropy", 20, 40, settings.budget("entropy")).passed
     found = error_budget("scores/phash", 5, 40, settings.budget("phash"))
     assert (found.passed, found.severity) == (False, "ERROR")
-    assert "score.error_budgets.phash (MM_SCORE__ERROR_BUDGETS__PHASH) is 0.1" in found.sentence
+    assert "score.error_budgets (MM_SCORE__ERROR_BUDGETS) is 0.1" in found.sentence
     assert error_budget("scores/entropy", 0, 0, settings.budget("entropy")).passed
 
 

@@ -205,7 +205,7 @@ def test_a_failed_cell_is_computed_again_only_when_asked(tables: LakeTables, num
 def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: LakeTables, numbered: Path) -> None:
     here = InProcess()
     ingest(tables, here, numbered)
-    sentence = r"scores/x: 2 of 10 rows failed \(20.0%\), more than score.error_budgets.x \(0.1\) allows"
+    sentence = r"scores/x: 2 of 10 rows failed \(20.0%\), more than score.error_budgets \(0.1\) allows"
     for _ in range(2):
         with pytest.raises(BudgetError, match=sentence) as over:
             score(tables, here, failing({3, 4}), sharpness, error_budget=0, error_budgets={"x": 0.1})

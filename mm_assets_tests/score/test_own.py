@@ -86,6 +86,10 @@ def test_a_column_that_is_there_already_is_refused(examples: Path) -> None:
 def test_resources_and_limits_of_nobody_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"score\.resources .*no scorer blur; known are entropy, exposure"):
         all_scorers(ScoreSettings(resources={"blur": {"cpus": 2}}))
+    with pytest.raises(
+        SettingsError, match=r"score\.error_budgets \(MM_SCORE__ERROR_BUDGETS\): no scorer phsah; known"
+    ):
+        all_scorers(ScoreSettings(error_budgets={"phsah": 0.0}))
     monkeypatch.setenv("MM_CURATE__LIMITS", '{"watermark": {"max": 0.5}}')
     with pytest.raises(SettingsError, match=r"curate\.limits .*no scorer has a column watermark; known are clipped"):
         build(load_settings())

@@ -1,12 +1,12 @@
 """The command, the job and the check, on a lake with a listing; what is found is asserted beside."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from mm_assets.lineage.events import newest_event
 from mm_assets.lineage.gates import require_unblocked
 from mm_assets_tests.project import Project, failure_of
 
@@ -97,6 +97,15 @@ def test_what_fails_the_check_is_read_by_no_step_until_it_passes(project: Projec
     project.tables.open("objects").tags.create("raw_images.v2", 2)
     assert run_check(project).passed
     with dg.DagsterInstance.local_temp(str(project.home)) as instance:
-        event = newest_event(instance, dg.AssetKey("raw_images"))
-        assert event is not None
-        require_unblocked(instance, "raw_images", event)
+        require_unblocked(instance, project.newest()["raw_images"])
+
+
+def test_an_instance_that_knows_no_materialization_checks_the_lakes_own(project: Project) -> None:
+    """And what it has failed is read by no step there either."""
+    version = project.newest()["raw_images"].data_version
+    project = replace(project, home=project.home.with_name("another"))
+    assert run_check(project).description == f"{version} is what was read and written"
+    project.tables.open("objects").tags.delete("raw_images.v2")
+    assert not run_check(project).passed
+    sentence = failure_of(project.materialize("image_table", fails=True))
+    assert f"raw_images at {version} failed its check lineage_verified (1 disagreement" in sentence
