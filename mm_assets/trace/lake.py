@@ -13,7 +13,18 @@ from mm_assets.engines.lineage_table import last_records, materializations
 from mm_assets.engines.lineage_upkeep import withdrawals_in
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.lineage.refs import ASSETS, BATCH, RUN, LanceRef, Record, RefusalError, Withdrawal, inputs_of, version_of
+from mm_assets.lineage.refs import (
+    ASSETS,
+    BATCH,
+    RUN,
+    InputRef,
+    LanceRef,
+    Record,
+    RefusalError,
+    Withdrawal,
+    inputs_of,
+    version_of,
+)
 
 if TYPE_CHECKING:
     import lance
@@ -57,23 +68,35 @@ class Lake:
         return last_records(self.tables, self.records.values())
 
     @cached_property
+    def alike(self) -> dict[tuple[str, str], list[Record]]:
+        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.records.values():
+            found.setdefault((record.asset, record.data_version), []).append(record)
+        return found
+
+    @cached_property
     def by_version(self) -> dict[tuple[str, str], Record]:
-        """Materializations by asset and data version: of several (the later ones changed nothing) the first."""
-        return {(record.asset, record.data_version): record for record in reversed(self.records.values())}
+        """Of each asset and data version the first materialization."""
+        return {key: records[0] for key, records in self.alike.items()}
 
     @cached_property
     def reused(self) -> Counter[tuple[str, str]]:
         """How often an asset was materialized without a change, by asset and data version."""
         return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
 
+    def source(self, item: InputRef) -> Record | None:
+        """The materialization that an input names; the first of its data version where the history has lost it."""
+        return self.records.get(item.record_id) or self.by_version.get((item.asset, item.data_version))
+
     @cached_property
-    def readers(self) -> dict[tuple[str, str], list[Record]]:
-        """What was made from a version (asset and data version), each result once, oldest first."""
-        found: dict[tuple[str, str], list[Record]] = {}
-        for record in self.by_version.values():
-            for item in record.inputs:
-                found.setdefault((item.asset, item.data_version), []).append(record)
-        return {key: sorted(records, key=lambda record: record.at) for key, records in found.items()}
+    def readers(self) -> dict[str, list[Record]]:
+        """The materializations that read one, by its id, oldest first."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records.values():
+            for source in filter(None, map(self.source, record.inputs)):
+                found.setdefault(source.id, []).append(record)
+        return found
 
     def materialized(self, asset: str) -> list[Record]:
         """The materializations of an asset in its table as it is now, newest first; of each version the newest."""

@@ -175,10 +175,11 @@ def _version(node: Node) -> Line:
         return name, ["lineage.lance has no record of it"]
     rows = f"{said['rows']:,} rows" if "rows" in said else ""
     splits = " ".join(f"{split} {count:,}" for split, count in said.get("splits", {}).items())
+    unchanged = "found unchanged" if said.get("found_unchanged") else ""
     again = f"reused {said['reused']} times" if said["reused"] else ""
     gone = "let go by maintenance" if said["let_go"] else ""
     digest = f"model {said['digest']}" if "digest" in said else ""
-    return name, [digest, rows, splits, _time(said["at"]), _run(said), again, gone]
+    return name, [digest, rows, splits, _time(said["at"]), _run(said), unchanged, again, gone]
 
 
 def _let_go(node: Node) -> Line:

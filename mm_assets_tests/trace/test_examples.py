@@ -1,8 +1,10 @@
 """The way of an example: up to the bytes that its dataset has pinned, down to checkpoints and their answers."""
 
+from mm_assets_tests.small_lake import photos
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.chain import CHANGED, REMOVED
 from mm_assets_tests.trace.conftest import Rounds
+from mm_assets_tests.trace.reused import Reused
 
 
 def test_the_images_are_those_that_each_dataset_has_pinned(rounds: Rounds) -> None:
@@ -33,3 +35,13 @@ def test_an_example_of_an_older_dataset_is_found(rounds: Rounds) -> None:
 
 def test_an_example_of_a_task_that_is_not_taught_is_none(rounds: Rounds) -> None:
     assert asked(rounds.tables, f"caption:{CHANGED}") == []
+
+
+def test_a_dataset_that_was_found_unchanged_names_the_images_of_each_time(reused: Reused) -> None:
+    found = one(reused.tables, f"label:{photos()[0]['image_id']}")
+    before, after = (made.data_version for made in reused.images)
+    (example,) = of_kind(found.down, "example")
+    pinned = {node.id: node.said["images"] for node in of_kind(found.down, "checkpoint")}
+    digests = [made.metadata["digest"] for made in reused.checkpoints]
+    assert (example.said["images"], pinned) == (after, dict(zip(digests, (before, after), strict=True)))
+    assert [node.said["pinned"] for node in of_kind(found.up, "image")] == [after]

@@ -5,6 +5,7 @@ import pytest
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.chain import CHANGED, REMOVED
 from mm_assets_tests.trace.conftest import Rounds
+from mm_assets_tests.trace.reused import Reused
 
 
 @pytest.mark.parametrize("digits", [6, 11, 16])
@@ -64,3 +65,10 @@ def test_a_prediction_leads_to_the_bytes_and_the_model_that_it_was_made_from(rou
     assert [node.id for node in of_kind([image], "object")] == [name]
     assert (model.kind, model.id) == ("checkpoint", digest)
     assert rounds.first["sft_dataset"].data_version in [node.id for node in of_kind([model], "version")]
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_checkpoint_leads_to_the_images_of_its_own_time(reused: Reused, time: int) -> None:
+    found = one(reused.tables, reused.checkpoints[time].metadata["digest"])
+    images = [node.id for node in of_kind(found.up, "version") if node.said["asset"] == "image_table"]
+    assert set(images) == {reused.images[time].data_version}
