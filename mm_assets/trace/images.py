@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from mm_assets.engines.lance_commits import is_in
+from mm_assets.engines.object_store import row_of
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Record
 from mm_assets.trace.lake import Lake, Row, rows_where
@@ -18,6 +19,7 @@ ASSET = "image_table"
 FACTS = ["sha256", "format", "width", "height", "num_bytes", "label", "caption", "error", "source_uri", "etag"]
 CREATED, UPDATED = "_row_created_at_version", "_row_last_updated_at_version"
 COLUMNS = ["image_id", *FACTS, CREATED, UPDATED]
+PLACE = ("image_id", "source_uri")
 OBJECT_FACTS = ["source_uri", "etag", "size", "label", "error"]
 
 
@@ -79,11 +81,18 @@ def pasts(lake: Lake, image_ids: Sequence[str]) -> dict[str, Past]:
     return _pasts(lake, image_ids, search(lake, {"image_id": image_ids}, COLUMNS))
 
 
-def pasts_at(lake: Lake, image_id: str, source_uris: Sequence[str]) -> dict[str, Past]:
-    """The past of an image, and of those that were ever at one of these places (mostly the same one), by id."""
-    seen = search(lake, {"image_id": [image_id], "source_uri": source_uris}, COLUMNS)
-    image_ids = list(dict.fromkeys([image_id, *(item.row["image_id"] for item in seen)]))
-    return _pasts(lake, image_ids, seen) if image_ids == [image_id] else pasts(lake, image_ids)
+def pasts_at(lake: Lake, name: str, encoded: str) -> dict[str, Past]:
+    """The past of an image, and of those that were ever at this place (mostly the same one), by id.
+
+    Args:
+        lake: the lake.
+        name: image id, or source uri as it is stored.
+        encoded: the source uri that a folder or bucket would give an object of this name.
+    """
+    found = search(lake, {"image_id": [name], "source_uri": list(dict.fromkeys([name, encoded]))}, COLUMNS)
+    seen = [item for item in found if name in (item.row["image_id"], item.row["source_uri"]) or _of_folder(item.row)]
+    image_ids = list(dict.fromkeys([name, *(item.row["image_id"] for item in seen)]))
+    return _pasts(lake, image_ids, seen) if image_ids == [name] else pasts(lake, image_ids)
 
 
 def _pasts(lake: Lake, image_ids: Sequence[str], seen: Sequence[Seen]) -> dict[str, Past]:
@@ -136,15 +145,46 @@ def _objects(lake: Lake, item: Seen) -> Iterator[Node]:
         if ds is None:
             yield let_go(lake, listing.asset, listing.data_version)
             continue
-        for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), OBJECT_FACTS):
-            uri = row["source_uri"]
-            name = unquote(uri, errors="backslashreplace") if uri else item.row["image_id"]
-            yield Node("object", name, {"data_version": listing.data_version, **row})
+        for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), ["image_id", *OBJECT_FACTS]):
+            image_id = row.pop("image_id")
+            yield Node(
+                "object", _object_name(image_id, row["source_uri"]), {"data_version": listing.data_version, **row}
+            )
+
+
+def _object_name(image_id: str, source_uri: str | None) -> str:
+    """The name of an object; of a line of a manifest its uri as it is there, for what it encodes is its own affair."""
+    if not source_uri:
+        return image_id
+    listed = _of_folder({"image_id": image_id, "source_uri": source_uri})
+    return unquote(source_uri, errors="backslashreplace") if listed else source_uri
+
+
+def _of_folder(row: Row) -> bool:
+    """Whether a folder or a bucket names an object so: a lake does not tell its kind of source.
+
+    Those make id and uri from one name. A manifest's line has its uri for an id, or an id of its own; where that is the
+    uri decoded, the two cannot be told apart.
+    """
+    path = unquote_to_bytes(row["source_uri"] or "")
+    return {name: row[name] for name in PLACE} == {name: row_of(path, (None, None))[name] for name in PLACE}
 
 
 def earlier(lake: Lake, past: Past) -> tuple[Node, ...]:
-    """Other bytes that an image had before, and the versions that nobody can ask any more."""
-    shown = [image_node(lake, item, "earlier bytes") for item in past.seen[1:]]
+    """Rows that an image had before, and the versions that nobody can ask any more."""
+    shown = (image_node(lake, item, _kind_of_earlier(past, item)) for item in past.seen[1:])
+    return (*shown, *_gone(lake))
+
+
+def _kind_of_earlier(past: Past, item: Seen) -> str:
+    """An image that was removed and put back has the same bytes in another row."""
+    return "earlier row" if item.row["sha256"] in (None, past.sha256) else "earlier bytes"
+
+
+def _gone(lake: Lake) -> Iterator[Node]:
     gone = [record.data_version for record in lake.materialized(ASSET) if lake.at(record.ref) is None]
-    lost = [Node("let go", ASSET, {"asset": ASSET, "versions": gone, "why": "let go by maintenance"})] if gone else []
-    return (*shown, *lost)
+    taken = [version for version in gone if (ASSET, version) in lake.withdrawn]
+    others = [version for version in gone if version not in taken]
+    for why, versions in (("let go by maintenance", taken), ("removed", others)):
+        if versions:
+            yield Node("let go", ASSET, {"asset": ASSET, "versions": versions, "why": why})

@@ -60,7 +60,7 @@ def _image(node: Node) -> Line:
     }
     if "sha256" not in said:
         return f"{node.kind} {shown(node.id)}", [states["let go"]]
-    place = f"{said['data_version']}" if node.kind != "earlier bytes" else f"up to {said['data_version']}"
+    place = f"{said['data_version']}" if not node.kind.startswith("earlier") else f"up to {said['data_version']}"
     pinned = said.get("pinned")
     other = f"read at {pinned}" if pinned and pinned != said["data_version"] else ""
     size = f"{said['width']} x {said['height']}" if said["width"] else ""
@@ -200,6 +200,7 @@ def _copies(node: Node) -> Line:
 LINES: dict[str, Callable[[Node], Line]] = {
     "image": _image,
     "earlier bytes": _image,
+    "earlier row": _image,
     "bytes": _copies,
     "commit": _commit,
     "object": _object,
