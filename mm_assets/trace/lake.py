@@ -112,7 +112,7 @@ class Lake:
         found: dict[str, list[Record]] = {}
         for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
             last = self.newest.get(asset)
-            if last and ref.table_id == last.ref.table_id:
+            if last is not None and ref.table_id == last.ref.table_id:
                 found.setdefault(asset, []).append(record)
         return found
 
@@ -120,7 +120,7 @@ class Lake:
     def models(self) -> dict[str, Row]:
         """Rows of the registry by digest, oldest first."""
         ds = self.head(MODELS)
-        rows = ds.to_table(columns=REGISTRY).sort_by("created_at").to_pylist() if ds else []
+        rows = ds.to_table(columns=REGISTRY).sort_by("created_at").to_pylist() if ds is not None else []
         parsed = ("inputs", "recipe", "metrics")
         return {row[DIGEST]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in rows}
 
@@ -128,7 +128,7 @@ class Lake:
     def production(self) -> str | None:
         """Digest of the model in production."""
         ds = self.head(EVALUATIONS)
-        return current_production(ds) if ds else None
+        return current_production(ds) if ds is not None else None
 
     def head(self, table: str) -> "lance.LanceDataset | None":
         """A table at its newest version; None where the lake has none."""
@@ -150,12 +150,12 @@ class Lake:
     def ref(self, asset: str, data_version: str) -> LanceRef | None:
         """What a data version names; None where that table is not here any more."""
         record = self.by_version.get((asset, data_version))
-        if record:
+        if record is not None:
             return record.ref
         table, _, rest = data_version.partition(":")
         head = self.head(table)
-        whole = table_id(head) if head else ""
-        known = head and whole.startswith(rest.partition("@")[0])
+        whole = table_id(head) if head is not None else ""
+        known = head is not None and whole.startswith(rest.partition("@")[0])
         return LanceRef(table, whole, version_of(data_version)) if known else None
 
     def commit(self, table: str, version: int, asset: str | None = None) -> Row:
@@ -193,4 +193,4 @@ class Lake:
 
 def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:
     """The rows that a filter finds, some of their columns; [] of a table that is not there."""
-    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds else []
+    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds is not None else []

@@ -118,6 +118,6 @@ def let_go(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...]
         why = {"why": "let go by maintenance", "at": withdrawal.at.isoformat(), "reason": dict(withdrawal.reason)}
     else:
         head = lake.head(data_version.partition(":")[0])
-        same = head and data_version.partition(":")[2].startswith(table_id(head)[:6])
+        same = head is not None and data_version.partition(":")[2].startswith(table_id(head)[:6])
         why = {"why": "removed" if same else "its table is not the same any more"}
     return Node("let go", data_version, {"asset": asset, **why}, children)
