@@ -1,6 +1,5 @@
 """What a trace reads of a lake: the history, the registry and each table version once, and never an image's bytes."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -25,13 +24,12 @@ from mm_assets.lineage.refs import (
     inputs_of,
     version_of,
 )
+from mm_assets.trace.registry import models_of
 
 if TYPE_CHECKING:
     import lance
 
 Row = dict[str, Any]
-DIGEST = "digest"
-REGISTRY = [DIGEST, "kind", "name", "num_bytes", "inputs", "recipe_digest", "recipe", "metrics", "run_id", "created_at"]
 
 
 class Lake:
@@ -118,11 +116,8 @@ class Lake:
 
     @cached_property
     def models(self) -> dict[str, Row]:
-        """Rows of the registry by digest, oldest first."""
-        ds = self.head(MODELS)
-        rows = ds.to_table(columns=REGISTRY).sort_by("created_at").to_pylist() if ds is not None else []
-        parsed = ("inputs", "recipe", "metrics")
-        return {row[DIGEST]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in rows}
+        """Rows of the registry by digest, oldest first; of each, `wrong` names what cannot be read."""
+        return models_of(self.head(MODELS))
 
     @cached_property
     def production(self) -> str | None:

@@ -124,9 +124,10 @@ def _checkpoint(node: Node) -> Line:
     if said.get("lost"):
         return name, ["not in the registry"]
     production = "in production" if said["in_production"] else ""
-    made = _run(said) if "run_id" in said else ""
-    at = _time(said.get("created_at", ""))
-    return name, [said.get("how", ""), production, shown(said["name"]) if not said.get("how") else "", at, made]
+    called = shown(said["name"]) if said["name"] is not None and not said.get("how") else ""
+    at, made = _time(said.get("created_at") or ""), _run(said) if "run_id" in said else ""
+    wrong = f"wrong in the registry: {', '.join(said['wrong'])}" if said.get("wrong") else ""
+    return name, [said.get("how", ""), production, called, at, made, wrong]
 
 
 def _evaluation(node: Node) -> Line:
