@@ -24,6 +24,8 @@ JUDGED = [
     *("challenger_score", "challenger_label", "challenger_confidence"),
     *("champion_score", "champion_label", "champion_confidence"),
 ]
+# Of an example's image: it has one (Lance counts from 1).
+DIGEST = "images[1].sha256"
 SAW = {TRAIN: "trained on it", VALIDATION: "validated on it", TEST: "held out"}
 EVALUATED = "held out, evaluated on it"
 
@@ -155,6 +157,13 @@ def uses_of(lake: Lake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) 
     for row in sorted(judged, key=lambda row: (row["at"], row["task"])):
         evaluations.setdefault(row["image_id"], []).append(row)
     return Uses(lake, found, examples, evaluations)
+
+
+def with_bytes(lake: Lake, sha256: str) -> list[str]:
+    """Ids of the images that the datasets name with these bytes."""
+    reader = Reader(is_in(DIGEST, [sha256]), ["images"])
+    rows = (row for item in datasets(lake) for row in reader.rows(lake.at(item.ref)))
+    return list(dict.fromkeys(row["images"][0]["image_id"] for row in rows))
 
 
 def find_example(lake: Lake, what: str) -> list[Found]:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.evaluate.tables import EVALUATIONS
 from mm_assets.predict.tables import PREDICTIONS
-from mm_assets.trace.examples import find_example, uses_of
+from mm_assets.trace.examples import find_example, uses_of, with_bytes
 from mm_assets.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
 from mm_assets.trace.lake import Lake, rows_where
 from mm_assets.trace.models import find_model
@@ -57,11 +57,14 @@ def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
 
 
 def _with_bytes(lake: Lake, sha256: str) -> list[str]:
-    """Ids of all images that have or had these bytes, those that have them now first."""
+    """Ids of all images that have or had these bytes, those that have them now first.
+
+    The datasets are asked where nothing else knows of any: of a million examples that takes its time.
+    """
     found = [item.row["image_id"] for item in search(lake, {"sha256": [sha256]}, [])]
     for table in (EVALUATIONS, PREDICTIONS):
         found += [row["image_id"] for row in rows_where(lake.head(table), is_in("sha256", [sha256]), ["image_id"])]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or with_bytes(lake, sha256)
 
 
 def _images(lake: Lake, known: Mapping[str, Past]) -> list[Found]:
