@@ -19,7 +19,6 @@ ASSET = "image_table"
 FACTS = ["sha256", "format", "width", "height", "num_bytes", "label", "caption", "error", "source_uri", "etag"]
 CREATED, UPDATED = "_row_created_at_version", "_row_last_updated_at_version"
 COLUMNS = ["image_id", *FACTS, CREATED, UPDATED]
-PLACE = ("image_id", "source_uri")
 OBJECT_FACTS = ["source_uri", "etag", "size", "label", "error"]
 
 
@@ -90,7 +89,8 @@ def pasts_at(lake: Lake, name: str, encoded: str) -> dict[str, Past]:
         encoded: the source uri that a folder or bucket would give an object of this name.
     """
     found = search(lake, {"image_id": [name], "source_uri": list(dict.fromkeys([name, encoded]))}, COLUMNS)
-    seen = [item for item in found if name in (item.row["image_id"], item.row["source_uri"]) or _of_folder(item.row)]
+    places = [(item.row["image_id"], item.row["source_uri"]) for item in found]
+    seen = [item for item, place in zip(found, places, strict=True) if name in place or _of_folder(*place)]
     image_ids = list(dict.fromkeys([name, *(item.row["image_id"] for item in seen)]))
     return _pasts(lake, image_ids, seen) if image_ids == [name] else pasts(lake, image_ids)
 
@@ -146,28 +146,25 @@ def _objects(lake: Lake, item: Seen) -> Iterator[Node]:
             yield let_go(lake, listing.asset, listing.data_version)
             continue
         for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), ["image_id", *OBJECT_FACTS]):
-            image_id = row.pop("image_id")
-            yield Node(
-                "object", _object_name(image_id, row["source_uri"]), {"data_version": listing.data_version, **row}
-            )
+            name = _object_name(row.pop("image_id"), row["source_uri"])
+            yield Node("object", name, {"data_version": listing.data_version, **row})
 
 
 def _object_name(image_id: str, source_uri: str | None) -> str:
     """The name of an object; of a line of a manifest its uri as it is there, for what it encodes is its own affair."""
     if not source_uri:
         return image_id
-    listed = _of_folder({"image_id": image_id, "source_uri": source_uri})
-    return unquote(source_uri, errors="backslashreplace") if listed else source_uri
+    return unquote(source_uri, errors="backslashreplace") if _of_folder(image_id, source_uri) else source_uri
 
 
-def _of_folder(row: Row) -> bool:
+def _of_folder(image_id: str, source_uri: str) -> bool:
     """Whether a folder or a bucket names an object so: a lake does not tell its kind of source.
 
     Those make id and uri from one name. A manifest's line has its uri for an id, or an id of its own; where that is the
     uri decoded, the two cannot be told apart.
     """
-    path = unquote_to_bytes(row["source_uri"] or "")
-    return {name: row[name] for name in PLACE} == {name: row_of(path, (None, None))[name] for name in PLACE}
+    made = row_of(unquote_to_bytes(source_uri), (None, None))
+    return (made["image_id"], made["source_uri"]) == (image_id, source_uri)
 
 
 def earlier(lake: Lake, past: Past) -> tuple[Node, ...]:
@@ -184,7 +181,7 @@ def _kind_of_earlier(past: Past, item: Seen) -> str:
 def _gone(lake: Lake) -> Iterator[Node]:
     gone = [record.data_version for record in lake.materialized(ASSET) if lake.at(record.ref) is None]
     taken = [version for version in gone if (ASSET, version) in lake.withdrawn]
-    others = [version for version in gone if version not in taken]
+    others = [version for version in gone if (ASSET, version) not in lake.withdrawn]
     for why, versions in (("let go by maintenance", taken), ("removed", others)):
         if versions:
             yield Node("let go", ASSET, {"asset": ASSET, "versions": versions, "why": why})

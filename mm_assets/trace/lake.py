@@ -172,6 +172,7 @@ class Lake:
         record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
         if record is None:
             return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+        record = self.by_version[record.asset, record.data_version]  # later ones wrote nothing
         first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
         return {**said, "exact": False, **first, "materialized": record.data_version}
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ import pytest
 
 from mm_assets.engines.lance_commits import commit, put_rows
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import append
 from mm_assets.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets.settings import CurateSettings
 from mm_assets_tests.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
@@ -218,6 +220,14 @@ def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(table
     (written,) = of_kind(one(tables, "a").up, "commit")
     assert (written.said["exact"], written.said["materialized"]) == (False, stored.data_version)
     assert written.said["run_id"] == "run"
+
+
+def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, plain("red"))])
+    stored = record(tables, "image_table")
+    append(tables, replace(stored, id="again", run_id="another", reused=True))
+    (written,) = of_kind(one(tables, "a").up, "commit")
+    assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
 
 
 def test_odd_names_are_found_as_they_are(tables: LakeTables) -> None:
