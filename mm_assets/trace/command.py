@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.trace.find import find, not_found
+from mm_assets.trace.find import as_text, find, not_found
 from mm_assets.trace.lake import Lake
 from mm_assets.trace.nodes import Found, as_values
 
@@ -27,7 +27,7 @@ def _say(sentence: str) -> int:
 
 def _show(what: str, found: Sequence[Found], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps(as_values(what, found), indent=2))
+        print(json.dumps(as_values(as_text(what), found), indent=2))
         return 0
     from rich.console import Console
 

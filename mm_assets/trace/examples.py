@@ -7,6 +7,7 @@ from typing import Any, get_args
 from mm_assets.curate.splits import TEST, TRAIN, VALIDATION
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.evaluate.tables import EVALUATIONS
+from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import TaskName
 from mm_assets.trace.images import Past, pasts, pinned_node
@@ -23,6 +24,8 @@ JUDGED = [
     *("challenger_score", "challenger_label", "challenger_confidence"),
     *("champion_score", "champion_label", "champion_confidence"),
 ]
+# Of an example's image: it has one (Lance counts from 1).
+DIGEST = "images[1].sha256"
 SAW = {TRAIN: "trained on it", VALIDATION: "validated on it", TEST: "held out"}
 EVALUATED = "held out, evaluated on it"
 
@@ -42,7 +45,7 @@ def datasets(lake: Lake) -> list[Dataset]:
     """The newest dataset, and that of every checkpoint in the registry, the newest checkpoint first."""
     made_from: dict[str, list[Row]] = {}
     last = lake.newest.get(ASSET)
-    if last:
+    if last is not None:
         made_from[last.data_version] = []
     for model in reversed(lake.models.values()):
         if model["kind"] == "checkpoint" and ASSET in model["inputs"]:
@@ -52,16 +55,20 @@ def datasets(lake: Lake) -> list[Dataset]:
             data_version,
             lake.ref(ASSET, data_version),
             newest=last is not None and last.data_version == data_version,
-            images=_input_of(lake, data_version, "image_table"),
+            images=_images_of(lake, data_version, models),
             checkpoints=tuple(models),
         )
         for data_version, models in made_from.items()
     ]
 
 
-def _input_of(lake: Lake, data_version: str, asset: str) -> str | None:
-    record = lake.by_version.get((ASSET, data_version))
-    return next((item.data_version for item in record.inputs if item.asset == asset), None) if record else None
+def _images_of(lake: Lake, data_version: str, models: Sequence[Row]) -> str | None:
+    """The images that a dataset was read with last: one that was found unchanged stands for newer ones as well."""
+    last, first = lake.newest.get(ASSET), lake.by_version.get((ASSET, data_version))
+    if last is not None and last.data_version == data_version:
+        return last.read.get(IMAGES)
+    told = (model["inputs"][IMAGES] for model in models if IMAGES in model["inputs"])
+    return next(told, first.read.get(IMAGES) if first is not None else None)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,8 @@ class Uses:
         how = SAW.get(split or "", "did not see it" if example else "not known")
         if rows and split in (TEST, None):
             how = EVALUATED
-        said = {"how": how, "in_production": model["digest"] == self.lake.production, "name": model["name"]}
+        facts = {"in_production": model["digest"] == self.lake.production, "name": model["name"]}
+        said = {"how": how, **facts, "images": model["inputs"].get(IMAGES)}
         return Node("checkpoint", model["digest"], said, tuple(answer_node(row) for row in rows))
 
 
@@ -149,6 +157,13 @@ def uses_of(lake: Lake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) 
     for row in sorted(judged, key=lambda row: (row["at"], row["task"])):
         evaluations.setdefault(row["image_id"], []).append(row)
     return Uses(lake, found, examples, evaluations)
+
+
+def with_bytes(lake: Lake, sha256: str) -> list[str]:
+    """Ids of the images that the datasets name with these bytes."""
+    reader = Reader(is_in(DIGEST, [sha256]), ["images"])
+    rows = (row for item in datasets(lake) for row in reader.rows(lake.at(item.ref)))
+    return list(dict.fromkeys(row["images"][0]["image_id"] for row in rows))
 
 
 def find_example(lake: Lake, what: str) -> list[Found]:

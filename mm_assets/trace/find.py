@@ -7,7 +7,7 @@ from urllib.parse import quote
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.evaluate.tables import EVALUATIONS
 from mm_assets.predict.tables import PREDICTIONS
-from mm_assets.trace.examples import find_example, uses_of
+from mm_assets.trace.examples import find_example, uses_of, with_bytes
 from mm_assets.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
 from mm_assets.trace.lake import Lake, rows_where
 from mm_assets.trace.models import find_model
@@ -28,20 +28,22 @@ EXAMPLES = (
 
 
 def find(lake: Lake, what: str) -> list[Found]:
-    """Everything in the lake that goes by this name; [] where nothing does.
-
-    A file's name need not be UTF-8: such bytes come as surrogates from the command line.
-    """
-    name = what.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Everything in the lake that goes by this name (as the command line gives it); [] where nothing does."""
+    name = as_text(what)
     finders = (find_example, find_model, find_prediction, find_version)
     images = find_images(lake, name, quote(what, errors="surrogateescape"))
     return [*images, *(found for finder in finders for found in finder(lake, name))]
 
 
+def as_text(what: str) -> str:
+    """A name as the lake writes it: a file's need not be UTF-8, such bytes come as surrogates from the command line."""
+    return what.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
     """The image with this id, those at this source uri, or those with these bytes (first of all, how many).
 
-    A source uri is stored percent-encoded, and asked for either way.
+    Of a folder or a bucket the source uri is stored percent-encoded, and asked for either way.
     """
     if re.fullmatch(SHA256, what):
         ids = _with_bytes(lake, what)
@@ -51,15 +53,18 @@ def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
                 Found("bytes", what, {"copies": len(ids), "traced": len(traced)}),
                 *_images(lake, pasts(lake, traced)),
             ]
-    return _images(lake, pasts_at(lake, what, list(dict.fromkeys([what, source_uri]))))
+    return _images(lake, pasts_at(lake, what, source_uri))
 
 
 def _with_bytes(lake: Lake, sha256: str) -> list[str]:
-    """Ids of all images that have or had these bytes, those that have them now first."""
+    """Ids of all images that have or had these bytes, those that have them now first.
+
+    The datasets are asked where nothing else knows of any: of a million examples that takes its time.
+    """
     found = [item.row["image_id"] for item in search(lake, {"sha256": [sha256]}, [])]
     for table in (EVALUATIONS, PREDICTIONS):
         found += [row["image_id"] for row in rows_where(lake.head(table), is_in("sha256", [sha256]), ["image_id"])]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or with_bytes(lake, sha256)
 
 
 def _images(lake: Lake, known: Mapping[str, Past]) -> list[Found]:
@@ -96,9 +101,10 @@ def _up(lake: Lake, past: Past) -> tuple[Node, ...]:
 
 def not_found(lake: Lake, what: str) -> str:
     """The sentence for a name that nothing has: what was looked for and where, and what comes near."""
-    near = _near(lake, what)
+    name = as_text(what)
+    near = _near(lake, name)
     words = f"; near it: {', '.join(near)}" if near else "" if lake.records else "; nothing was materialized in it yet"
-    return f"nothing in the lake {lake.tables.root} (MM_LAKE) is called {what!r}{words}; it may be {EXAMPLES}"
+    return f"nothing in the lake {lake.tables.root} (MM_LAKE) is called {name!r}{words}; it may be {EXAMPLES}"
 
 
 def _near(lake: Lake, what: str) -> list[str]:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from mm_assets.engines.lance_commits import is_in
+from mm_assets.engines.object_store import row_of
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Record
 from mm_assets.trace.lake import Lake, Row, rows_where
@@ -79,11 +80,19 @@ def pasts(lake: Lake, image_ids: Sequence[str]) -> dict[str, Past]:
     return _pasts(lake, image_ids, search(lake, {"image_id": image_ids}, COLUMNS))
 
 
-def pasts_at(lake: Lake, image_id: str, source_uris: Sequence[str]) -> dict[str, Past]:
-    """The past of an image, and of those that were ever at one of these places (mostly the same one), by id."""
-    seen = search(lake, {"image_id": [image_id], "source_uri": source_uris}, COLUMNS)
-    image_ids = list(dict.fromkeys([image_id, *(item.row["image_id"] for item in seen)]))
-    return _pasts(lake, image_ids, seen) if image_ids == [image_id] else pasts(lake, image_ids)
+def pasts_at(lake: Lake, name: str, encoded: str) -> dict[str, Past]:
+    """The past of an image, and of those that were ever at this place (mostly the same one), by id.
+
+    Args:
+        lake: the lake.
+        name: image id, or source uri as it is stored.
+        encoded: the source uri that a folder or bucket would give an object of this name.
+    """
+    found = search(lake, {"image_id": [name], "source_uri": list(dict.fromkeys([name, encoded]))}, COLUMNS)
+    places = [(item.row["image_id"], item.row["source_uri"]) for item in found]
+    seen = [item for item, place in zip(found, places, strict=True) if name in place or _of_folder(*place)]
+    image_ids = list(dict.fromkeys([name, *(item.row["image_id"] for item in seen)]))
+    return _pasts(lake, image_ids, seen) if image_ids == [name] else pasts(lake, image_ids)
 
 
 def _pasts(lake: Lake, image_ids: Sequence[str], seen: Sequence[Seen]) -> dict[str, Past]:
@@ -136,15 +145,43 @@ def _objects(lake: Lake, item: Seen) -> Iterator[Node]:
         if ds is None:
             yield let_go(lake, listing.asset, listing.data_version)
             continue
-        for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), OBJECT_FACTS):
-            uri = row["source_uri"]
-            name = unquote(uri, errors="backslashreplace") if uri else item.row["image_id"]
+        for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), ["image_id", *OBJECT_FACTS]):
+            name = _object_name(row.pop("image_id"), row["source_uri"])
             yield Node("object", name, {"data_version": listing.data_version, **row})
 
 
+def _object_name(image_id: str, source_uri: str | None) -> str:
+    """The name of an object; of a line of a manifest its uri as it is there, for what it encodes is its own affair."""
+    if not source_uri:
+        return image_id
+    return unquote(source_uri, errors="backslashreplace") if _of_folder(image_id, source_uri) else source_uri
+
+
+def _of_folder(image_id: str, source_uri: str) -> bool:
+    """Whether a folder or a bucket names an object so: a lake does not tell its kind of source.
+
+    Those make id and uri from one name. A manifest's line has its uri for an id, or an id of its own; where that is the
+    uri decoded, the two cannot be told apart.
+    """
+    made = row_of(unquote_to_bytes(source_uri), (None, None))
+    return (made["image_id"], made["source_uri"]) == (image_id, source_uri)
+
+
 def earlier(lake: Lake, past: Past) -> tuple[Node, ...]:
-    """Other bytes that an image had before, and the versions that nobody can ask any more."""
-    shown = [image_node(lake, item, "earlier bytes") for item in past.seen[1:]]
+    """Rows that an image had before, and the versions that nobody can ask any more."""
+    shown = (image_node(lake, item, _kind_of_earlier(past, item)) for item in past.seen[1:])
+    return (*shown, *_gone(lake))
+
+
+def _kind_of_earlier(past: Past, item: Seen) -> str:
+    """An image that was removed and put back has the same bytes in another row."""
+    return "earlier row" if item.row["sha256"] in (None, past.sha256) else "earlier bytes"
+
+
+def _gone(lake: Lake) -> Iterator[Node]:
     gone = [record.data_version for record in lake.materialized(ASSET) if lake.at(record.ref) is None]
-    lost = [Node("let go", ASSET, {"asset": ASSET, "versions": gone, "why": "let go by maintenance"})] if gone else []
-    return (*shown, *lost)
+    taken = [version for version in gone if (ASSET, version) in lake.withdrawn]
+    others = [version for version in gone if (ASSET, version) not in lake.withdrawn]
+    for why, versions in (("let go by maintenance", taken), ("removed", others)):
+        if versions:
+            yield Node("let go", ASSET, {"asset": ASSET, "versions": versions, "why": why})

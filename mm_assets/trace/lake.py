@@ -1,6 +1,5 @@
 """What a trace reads of a lake: the history, the registry and each table version once, and never an image's bytes."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -13,14 +12,24 @@ from mm_assets.engines.lineage_table import last_records, materializations
 from mm_assets.engines.lineage_upkeep import withdrawals_in
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.lineage.refs import ASSETS, BATCH, RUN, LanceRef, Record, RefusalError, Withdrawal, inputs_of, version_of
+from mm_assets.lineage.refs import (
+    ASSETS,
+    BATCH,
+    RUN,
+    InputRef,
+    LanceRef,
+    Record,
+    RefusalError,
+    Withdrawal,
+    inputs_of,
+    version_of,
+)
+from mm_assets.trace.registry import models_of
 
 if TYPE_CHECKING:
     import lance
 
 Row = dict[str, Any]
-DIGEST = "digest"
-REGISTRY = [DIGEST, "kind", "name", "num_bytes", "inputs", "recipe_digest", "recipe", "metrics", "run_id", "created_at"]
 
 
 class Lake:
@@ -57,23 +66,35 @@ class Lake:
         return last_records(self.tables, self.records.values())
 
     @cached_property
+    def alike(self) -> dict[tuple[str, str], list[Record]]:
+        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.records.values():
+            found.setdefault((record.asset, record.data_version), []).append(record)
+        return found
+
+    @cached_property
     def by_version(self) -> dict[tuple[str, str], Record]:
-        """Materializations by asset and data version: of several (the later ones changed nothing) the first."""
-        return {(record.asset, record.data_version): record for record in reversed(self.records.values())}
+        """Of each asset and data version the first materialization."""
+        return {key: records[0] for key, records in self.alike.items()}
 
     @cached_property
     def reused(self) -> Counter[tuple[str, str]]:
         """How often an asset was materialized without a change, by asset and data version."""
         return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
 
+    def source(self, item: InputRef) -> Record | None:
+        """The materialization that an input names; the first of its data version where the history has lost it."""
+        return self.records.get(item.record_id) or self.by_version.get((item.asset, item.data_version))
+
     @cached_property
-    def readers(self) -> dict[tuple[str, str], list[Record]]:
-        """What was made from a version (asset and data version), each result once, oldest first."""
-        found: dict[tuple[str, str], list[Record]] = {}
-        for record in self.by_version.values():
-            for item in record.inputs:
-                found.setdefault((item.asset, item.data_version), []).append(record)
-        return {key: sorted(records, key=lambda record: record.at) for key, records in found.items()}
+    def readers(self) -> dict[str, list[Record]]:
+        """The materializations that read one, by its id, oldest first."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records.values():
+            for source in filter(None, map(self.source, record.inputs)):
+                found.setdefault(source.id, []).append(record)
+        return found
 
     def materialized(self, asset: str) -> list[Record]:
         """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
@@ -89,23 +110,20 @@ class Lake:
         found: dict[str, list[Record]] = {}
         for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
             last = self.newest.get(asset)
-            if last and ref.table_id == last.ref.table_id:
+            if last is not None and ref.table_id == last.ref.table_id:
                 found.setdefault(asset, []).append(record)
         return found
 
     @cached_property
     def models(self) -> dict[str, Row]:
-        """Rows of the registry by digest, oldest first."""
-        ds = self.head(MODELS)
-        rows = ds.to_table(columns=REGISTRY).sort_by("created_at").to_pylist() if ds else []
-        parsed = ("inputs", "recipe", "metrics")
-        return {row[DIGEST]: {**row, **{name: json.loads(row[name]) for name in parsed}} for row in rows}
+        """Rows of the registry by digest, oldest first; of each, `wrong` names what cannot be read."""
+        return models_of(self.head(MODELS))
 
     @cached_property
     def production(self) -> str | None:
         """Digest of the model in production."""
         ds = self.head(EVALUATIONS)
-        return current_production(ds) if ds else None
+        return current_production(ds) if ds is not None else None
 
     def head(self, table: str) -> "lance.LanceDataset | None":
         """A table at its newest version; None where the lake has none."""
@@ -127,12 +145,12 @@ class Lake:
     def ref(self, asset: str, data_version: str) -> LanceRef | None:
         """What a data version names; None where that table is not here any more."""
         record = self.by_version.get((asset, data_version))
-        if record:
+        if record is not None:
             return record.ref
         table, _, rest = data_version.partition(":")
         head = self.head(table)
-        whole = table_id(head) if head else ""
-        known = head and whole.startswith(rest.partition("@")[0])
+        whole = table_id(head) if head is not None else ""
+        known = head is not None and whole.startswith(rest.partition("@")[0])
         return LanceRef(table, whole, version_of(data_version)) if known else None
 
     def commit(self, table: str, version: int, asset: str | None = None) -> Row:
@@ -154,6 +172,7 @@ class Lake:
         record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
         if record is None:
             return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+        record = self.by_version[record.asset, record.data_version]  # later ones wrote nothing
         first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
         return {**said, "exact": False, **first, "materialized": record.data_version}
 
@@ -170,4 +189,4 @@ class Lake:
 
 def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:
     """The rows that a filter finds, some of their columns; [] of a table that is not there."""
-    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds else []
+    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds is not None else []

@@ -60,7 +60,7 @@ def _image(node: Node) -> Line:
     }
     if "sha256" not in said:
         return f"{node.kind} {shown(node.id)}", [states["let go"]]
-    place = f"{said['data_version']}" if node.kind != "earlier bytes" else f"up to {said['data_version']}"
+    place = f"{said['data_version']}" if not node.kind.startswith("earlier") else f"up to {said['data_version']}"
     pinned = said.get("pinned")
     other = f"read at {pinned}" if pinned and pinned != said["data_version"] else ""
     size = f"{said['width']} x {said['height']}" if said["width"] else ""
@@ -124,9 +124,10 @@ def _checkpoint(node: Node) -> Line:
     if said.get("lost"):
         return name, ["not in the registry"]
     production = "in production" if said["in_production"] else ""
-    made = _run(said) if "run_id" in said else ""
-    at = _time(said.get("created_at", ""))
-    return name, [said.get("how", ""), production, shown(said["name"]) if not said.get("how") else "", at, made]
+    called = shown(said["name"]) if said["name"] is not None and not said.get("how") else ""
+    at, made = _time(said.get("created_at") or ""), _run(said) if "run_id" in said else ""
+    wrong = f"wrong in the registry: {', '.join(said['wrong'])}" if said.get("wrong") else ""
+    return name, [said.get("how", ""), production, called, at, made, wrong]
 
 
 def _evaluation(node: Node) -> Line:
@@ -175,10 +176,11 @@ def _version(node: Node) -> Line:
         return name, ["lineage.lance has no record of it"]
     rows = f"{said['rows']:,} rows" if "rows" in said else ""
     splits = " ".join(f"{split} {count:,}" for split, count in said.get("splits", {}).items())
+    unchanged = "found unchanged" if said.get("found_unchanged") else ""
     again = f"reused {said['reused']} times" if said["reused"] else ""
     gone = "let go by maintenance" if said["let_go"] else ""
     digest = f"model {said['digest']}" if "digest" in said else ""
-    return name, [digest, rows, splits, _time(said["at"]), _run(said), again, gone]
+    return name, [digest, rows, splits, _time(said["at"]), _run(said), unchanged, again, gone]
 
 
 def _let_go(node: Node) -> Line:
@@ -199,6 +201,7 @@ def _copies(node: Node) -> Line:
 LINES: dict[str, Callable[[Node], Line]] = {
     "image": _image,
     "earlier bytes": _image,
+    "earlier row": _image,
     "bytes": _copies,
     "commit": _commit,
     "object": _object,

@@ -1,7 +1,7 @@
 """Models: what each was made from, how it was judged, and what it answered."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow.compute as pc
 
@@ -36,9 +36,10 @@ def said(lake: Lake, row: Row) -> dict[str, object]:
         "name": row["name"],
         "in_production": row["digest"] == lake.production,
         "num_bytes": row["num_bytes"],
-        "created_at": row["created_at"].isoformat(),
+        "created_at": row["created_at"].isoformat() if row["created_at"] is not None else None,
         "run_id": row["run_id"],
         "metrics": row["metrics"],
+        "wrong": row["wrong"],
     }
 
 
@@ -54,8 +55,16 @@ def model_origin(lake: Lake, row: Row) -> tuple[Node, ...]:
     """The versions that a model was made from, and its recipe."""
     order = ("sft_dataset", "base_model")  # the images are told where the dataset names them
     names = sorted(row["inputs"], key=lambda name: (order.index(name) if name in order else len(order), name))
-    items = [InputRef(name, row["inputs"][name], "") for name in names]
-    return (*inputs_of(lake, items, set()), Node("recipe", row["recipe_digest"], row["recipe"]))
+    items = [InputRef(name, row["inputs"][name], _record_id(lake, name, row["inputs"])) for name in names]
+    recipe = [Node("recipe", row["recipe_digest"], row["recipe"])] if row["recipe_digest"] is not None else []
+    return (*inputs_of(lake, items, set()), *recipe)
+
+
+def _record_id(lake: Lake, asset: str, inputs: Mapping[str, str]) -> str:
+    """The materialization of an input that was made from the same as the model; the registry names its version only."""
+    same = lake.alike.get((asset, inputs[asset]), ())
+    agree = (record for record in same if all(inputs.get(name, read) == read for name, read in record.read.items()))
+    return next((record.id for record in agree), "")
 
 
 def _down(lake: Lake, row: Row) -> tuple[Node, ...]:

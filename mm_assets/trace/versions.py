@@ -1,6 +1,7 @@
 """Materializations: what each was made from, what was made from it, and versions that are not there any more."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mm_assets.engines.lance_tables import table_id
 from mm_assets.lineage.refs import InputRef, Record
@@ -19,9 +20,7 @@ def find_version(lake: Lake, what: str) -> list[Found]:
     """The materializations that have a data version: several assets may share one."""
     found = [record for (_, version), record in lake.by_version.items() if version == what]
     return [
-        Found(
-            VERSION, what, _said(lake, record), inputs_of(lake, record.inputs, set()), readers_of(lake, record, set())
-        )
+        Found(VERSION, what, _said(lake, record), inputs_of(lake, record.inputs, set()), readers_of(lake, record))
         for record in sorted(found, key=lambda record: record.asset)
     ]
 
@@ -65,21 +64,47 @@ def _input(lake: Lake, item: InputRef, told: set[tuple[str, str]]) -> Node:
     if key in told:
         return _again(*key)
     told.add(key)
-    record = lake.records.get(item.record_id) or lake.by_version.get(key)
+    record = lake.source(item)
     return version_node(lake, *key, inputs_of(lake, record.inputs, told) if record else ())
 
 
-def readers_of(lake: Lake, record: Record, told: set[tuple[str, str]]) -> tuple[Node, ...]:
-    """What was made from a version, and what from that; each version is told once."""
-    nodes = []
-    for reader in lake.readers.get((record.asset, record.data_version), ()):
-        key = (reader.asset, reader.data_version)
-        if key in told:
-            nodes.append(_again(*key))
-        else:
-            told.add(key)
-            nodes.append(version_node(lake, *key, readers_of(lake, reader, told)))
-    return tuple(nodes)
+def readers_of(lake: Lake, record: Record) -> tuple[Node, ...]:
+    """What was made from a version, and what from that; each version is told once.
+
+    A dataset that was found unchanged on newer images was read by a checkpoint then, and perhaps by another one before:
+    each version leads to what read it at its time.
+    """
+    key = (record.asset, record.data_version)
+    return _readers(lake, key, _reached(lake, lake.alike[key]), set())
+
+
+def _reached(lake: Lake, start: Iterable[Record]) -> set[str]:
+    """Ids of materializations and of all that were made from them."""
+    todo = [record.id for record in start]
+    found = set(todo)
+    while todo:
+        new = {reader.id for reader in lake.readers.get(todo.pop(), ())} - found
+        found |= new
+        todo += new
+    return found
+
+
+def _readers(lake: Lake, key: tuple[str, str], reached: set[str], told: set[tuple[str, str]]) -> tuple[Node, ...]:
+    made: dict[tuple[str, str], list[Record]] = {}
+    for read in (record for record in lake.alike[key] if record.id in reached):
+        for reader in lake.readers.get(read.id, ()):
+            made.setdefault((reader.asset, reader.data_version), []).append(reader)
+    oldest_first = sorted(made.items(), key=lambda item: item[1][0].at)
+    return tuple(_reader(lake, readers, reached, told) for _, readers in oldest_first)
+
+
+def _reader(lake: Lake, readers: list[Record], reached: set[str], told: set[tuple[str, str]]) -> Node:
+    key = (readers[0].asset, readers[0].data_version)
+    if key in told:
+        return _again(*key)
+    told.add(key)
+    node = version_node(lake, *key, _readers(lake, key, reached, told))
+    return replace(node, said={**node.said, "found_unchanged": all(reader.reused for reader in readers)})
 
 
 def _again(asset: str, data_version: str) -> Node:
@@ -93,6 +118,6 @@ def let_go(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...]
         why = {"why": "let go by maintenance", "at": withdrawal.at.isoformat(), "reason": dict(withdrawal.reason)}
     else:
         head = lake.head(data_version.partition(":")[0])
-        same = head and data_version.partition(":")[2].startswith(table_id(head)[:6])
+        same = head is not None and data_version.partition(":")[2].startswith(table_id(head)[:6])
         why = {"why": "removed" if same else "its table is not the same any more"}
     return Node("let go", data_version, {"asset": asset, **why}, children)

@@ -111,8 +111,8 @@ def test_captions_alone_need_one_to_train_on(tables: LakeTables) -> None:
 
 def test_a_lighter_task_is_counted_as_it_is_taken(tables: LakeTables) -> None:
     store(tables, photos())
-    lighter = LABEL.model_copy(update={"weight": 0.001})
+    lighter = LABEL.model_copy(update={"weight": 0.2})
     made = dataset(tables, BOTH.model_copy(update={"tasks": [lighter, CAPTION]}))
-    assert [task["examples"] for task in made.metadata["tasks"]] == [10, 16]  # held-out examples are all kept
-    assert made.metadata["left_out"] == {"weight": 6}
-    assert rows(tables)["label:train-1.png"]["left_out"] == "weight: label has 0.001 of 1"
+    assert [task["examples"] for task in made.metadata["tasks"]] == [11, 16]  # held-out examples are all kept
+    assert made.metadata["left_out"] == {"weight": 5}
+    assert rows(tables)["label:train-1.png"]["left_out"] == "weight: label has 0.2 of 1"

@@ -237,9 +237,8 @@ def test_another_label_concerns_all_whose_words_name_it(
 def test_a_label_that_nobody_may_learn_is_not_named(tables: LakeTables) -> None:
     known = [*names(TRAIN, 2), *names(VALIDATION, 1), *names(TEST, 1)]
     named = [image(key, label) for key, label in zip(known, ["pool", "gym"] * 2, strict=True)]
-    put(tables, [*named, image("c", "sauna"), image("d", " ")])
+    put(tables, [*named, image("c", "sauna", error="corrupt: it ends early", sha256=None), image("d", " ")])
     score(tables, [*known, "d"])
-    score(tables, ["c"], sharpness=1.0)
     settings = SETTINGS.model_copy(update={"tasks": [NAMING]})
     made = dataset(tables, settings)
     assert made.metadata["labels"] == ["gym", "pool"]
@@ -326,13 +325,13 @@ def test_a_refresh_makes_what_a_whole_pass_makes(seed: int, tmp_path: Path, monk
     def any_image(key: str) -> Row:
         if rng.random() < 0.1:
             return image(key, error="corrupt: it ends early", sha256=None)
-        label = rng.choice(LABELS, p=[0.44, 0.44, 0.06, 0.03, 0.03])
+        label = rng.choice(LABELS, p=[0.38, 0.38, 0.18, 0.03, 0.03])
         caption = rng.choice(np.array([f"a picture {key}", "</s>", "long " * 60, None]), p=[0.7, 0.1, 0.1, 0.1])
         return image(key, label, caption, content=rng.random(), width=int(rng.integers(50, 200)))
 
     for number in range(8):
         again, drop = some(there, 4), some(there, 4)
-        new = [f"{number}-{place}" for place in range(45 if number == 0 else int(rng.integers(1, 5)))]
+        new = [f"{number}-{place}" for place in range(80 if number == 0 else int(rng.integers(1, 5)))]
         put(tables, [any_image(key) for key in [*again, *new]], tuple(drop))
         there = sorted({*there, *new} - (set(drop) - set(again)))
         change(tables, "image_table", {key: {"label": "gym", "caption": f"word {number}"} for key in some(there, 3)})
@@ -349,7 +348,7 @@ def test_a_refresh_makes_what_a_whole_pass_makes(seed: int, tmp_path: Path, monk
                 tables.open(IMAGES).optimize.compact_files()
         if number == 0:
             score(tables, ["0-0", "0-1", "0-2"])
-        groups = {key: f"g{rng.integers(0, 40)}" for key in todo}
+        groups = {key: f"g{rng.integers(0, 90)}" for key in todo}
         change(
             tables,
             NEAR_DUPLICATES,

@@ -63,7 +63,7 @@ def refresh(tables: LakeTables, folder: Path, seed: int) -> dict[str, Record]:
     made |= run_step(tables, lambda step: group_duplicates(step, tables, 0), NEAR_DUPLICATES, inputs=("scores/phash",))
     made |= {"raw_images": listed, "image_table": stored}
     made["sft_dataset"] = dataset(tables, CurateSettings(tasks=[LABEL]))
-    made["llava_checkpoint"] = checkpoint(tables, training=_another(seed))
+    made["llava_checkpoint"] = checkpoint(tables, training=training_of(seed))
     answering = PredictSettings(model="latest")
     made |= run_step(
         tables,
@@ -80,7 +80,9 @@ def refresh(tables: LakeTables, folder: Path, seed: int) -> dict[str, Record]:
     return made
 
 
-def _another(seed: int) -> Any:
+def training_of(seed: int) -> Any:
+    """In place of `fine_tune`: a model of random weights, another for each seed."""
+
     def train(*arguments: Any) -> Trained:
         tables: LakeTables = arguments[1]
         with staging(tables) as folder:

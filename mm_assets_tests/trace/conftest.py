@@ -9,6 +9,7 @@ import pytest
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.lineage.refs import Record
 from mm_assets_tests.trace.chain import change_pictures, first_pictures, refresh
+from mm_assets_tests.trace.reused import Reused, reused_dataset
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,9 @@ def own_rounds(rounds: Rounds, tmp_path: Path) -> Rounds:
     shutil.copytree(rounds.tables.root, tmp_path / "lake")
     shutil.copytree(rounds.folder, tmp_path / "photos")
     return Rounds(LakeTables(str(tmp_path / "lake")), tmp_path / "photos", rounds.first, rounds.second)
+
+
+@pytest.fixture(scope="session")
+def reused(tmp_path_factory: pytest.TempPathFactory) -> Reused:
+    """For reading."""
+    return reused_dataset(LakeTables(str(tmp_path_factory.mktemp("reused") / "lake")))

@@ -1,6 +1,7 @@
 """`mm-assets trace` as a user calls it: one sentence where nothing is found, a tree for people, JSON for programs."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,6 +124,24 @@ def test_what_is_not_found_is_one_sentence(
     assert said.err.startswith(f"mm-assets: nothing in the lake {rounds.tables.root} (MM_LAKE) is called {what!r}")
     for words in (near, "label:pool/1.jpg", "images:2b23c4@v4"):
         assert words in said.err
+
+
+def test_a_name_that_is_no_text_is_not_found_in_one_sentence(
+    rounds: Rounds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(rounds, monkeypatch, os.fsdecode(b"no such \xe9.png")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"mm-assets: nothing in the lake {rounds.tables.root} (MM_LAKE) is called 'no such ")
+    assert "\\xe9.png'" in said
+
+
+def test_the_json_of_a_name_that_is_no_text_is_text(
+    tables: LakeTables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tables, [*photos(), {"image_id": "caf\\xe9.png", "label": "pool"}])
+    monkeypatch.setenv("MM_LAKE", tables.root)
+    assert main(["trace", os.fsdecode(b"caf\xe9.png"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["what"] == "caf\\xe9.png"
 
 
 def test_a_version_that_is_none_is_told_its_neighbours(

@@ -2,15 +2,20 @@
 
 import hashlib
 import os
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from mm_assets.engines.lance_commits import commit, put_rows
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import append
 from mm_assets.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets.settings import CurateSettings
 from mm_assets_tests.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
-from mm_assets_tests.small_lake import LABEL, dataset, photos, store
+from mm_assets_tests.small_lake import LABEL, InProcess, dataset, photos, store
+from mm_assets_tests.steps import ingest
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.chain import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN
 from mm_assets_tests.trace.conftest import Rounds
@@ -156,12 +161,73 @@ def test_a_uri_of_several_images_leads_to_each(tables: LakeTables) -> None:
     assert one(tables, "a").id == "a"
 
 
+def test_a_uri_of_a_manifest_is_shown_as_it_is(tmp_path: Path) -> None:
+    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a b.png", "a%20b.png", "other.png"):
+        (folder / name).write_bytes(plain("red"))
+    lines = ["a b.png,", "a%20b.png,", "file:///no%20where/other.png,caf\u00e9", "other.png,a b c.png"]
+    (folder / "list.csv").write_text("\n".join(["uri,image_id", *lines]))
+    ingest(tables, InProcess(), folder / "list.csv", error_budget=1)
+    for name in ("a b.png", "a%20b.png", "file:///no%20where/other.png", "other.png"):
+        (item,) = of_kind(one(tables, name).up, "object")
+        assert (item.id, item.said["source_uri"]) == (name, name)
+
+
+def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
+    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    folder.mkdir()
+    names = ("a b.png", "a%20b.png", "a\\b.png", "ü.png")
+    for name in names:
+        (folder / name).write_bytes(plain("red"))
+    ingest(tables, InProcess(), folder)
+    for name in names:
+        whats = [what for what in (name, quote(name)) if what != "a%20b.png"]
+        for (item,) in (of_kind(one(tables, what).up, "object") for what in whats):
+            assert (item.id, item.said["source_uri"]) == (name, quote(name))
+    # The uri of one file is the name of another.
+    assert {found.id for found in asked(tables, "a%20b.png")} == {"a b.png", "a%20b.png"}
+
+
+def put_again(tables: LakeTables, *data: bytes) -> None:
+    """An image whose file was replaced again and again, each time as a row of its own."""
+    for number, item in enumerate(data):
+        if number:
+            commit(tables, "images", lambda ds: put_rows(ds, "image_id", ["a"], []), {})
+        write_images(tables, [image_row("a", None, item)])
+        record(tables, "image_table")
+
+
+def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: LakeTables) -> None:
+    red, blue = plain("red"), plain("blue")
+    put_again(tables, red, blue, red)
+    found = one(tables, "a")
+    kinds = [node.kind for node in found.up if node.kind.startswith("earlier")]
+    assert kinds == ["earlier bytes", "earlier row"]
+    assert found.up[-1].said["sha256"] == found.said["sha256"]
+
+
+def test_a_row_without_known_bytes_is_an_earlier_row(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, None)])
+    record(tables, "image_table")
+    put_again(tables, plain("red"))
+    assert [node.kind for node in one(tables, "a").up if node.kind.startswith("earlier")] == ["earlier row"]
+
+
 def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(tables: LakeTables) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table")
     (written,) = of_kind(one(tables, "a").up, "commit")
     assert (written.said["exact"], written.said["materialized"]) == (False, stored.data_version)
     assert written.said["run_id"] == "run"
+
+
+def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, plain("red"))])
+    stored = record(tables, "image_table")
+    append(tables, replace(stored, id="again", run_id="another", reused=True))
+    (written,) = of_kind(one(tables, "a").up, "commit")
+    assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
 
 
 def test_odd_names_are_found_as_they_are(tables: LakeTables) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from mm_assets.curate.tables import SFT_SCHEMA
+from mm_assets.engines.lance_tables import LakeTables, table_id
+from mm_assets.engines.lineage_table import append
 from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.trace.find import not_found
 from mm_assets.trace.lake import Lake
+from mm_assets.trace.versions import let_go
 from mm_assets.upkeep.job import maintain
 from mm_assets_tests.small_lake import LABEL, dataset
 from mm_assets_tests.trace.asking import asked, of_kind, one
@@ -47,6 +51,24 @@ def test_an_image_of_no_version_is_known_by_what_it_was_used_for(kept: Rounds) -
     (gone,) = found.up
     assert (gone.kind, gone.said["versions"][-1]) == ("let go", kept.first["image_table"].data_version)
     assert [node.said["same_bytes"] for node in of_kind(found.down, "prediction")] == [None]
+
+
+def test_only_what_maintenance_took_is_said_to_be_let_go_by_it(kept: Rounds) -> None:
+    before = [node.said for node in one(kept.tables, ORIGINAL).up if node.kind == "let go"]
+    assert [said["why"] for said in before] == ["let go by maintenance"]
+    by_hand = replace(kept.second["image_table"], id="by hand", ref=kept.tables.ref("images", 1))
+    append(kept.tables, by_hand)
+    after = [node.said for node in one(kept.tables, ORIGINAL).up if node.kind == "let go"]
+    assert after == [*before, {"asset": "image_table", "versions": [by_hand.data_version], "why": "removed"}]
+
+
+def test_an_empty_table_is_the_same_table(tables: LakeTables) -> None:
+    ds = tables.open_or_create("sft", SFT_SCHEMA, {})
+    version = f"sft:{table_id(ds)[:6]}@v99"
+    lake = Lake(tables)
+    assert lake.ref("sft_dataset", version) == tables.ref("sft", 99)
+    assert let_go(lake, "sft_dataset", version).said["why"] == "removed"
+    assert let_go(lake, "sft_dataset", "sft:000000@v99").said["why"] == "its table is not the same any more"
 
 
 def test_a_prediction_of_bytes_that_are_gone_names_the_version_that_had_them(kept: Rounds) -> None:

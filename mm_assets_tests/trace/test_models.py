@@ -2,9 +2,14 @@
 
 import pytest
 
+from mm_assets.engines.model_store import SCHEMA
+from mm_assets.trace.lines import line
+from mm_assets.trace.nodes import Node
+from mm_assets_tests.lake_rows import write
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.chain import CHANGED, REMOVED
 from mm_assets_tests.trace.conftest import Rounds
+from mm_assets_tests.trace.reused import Reused
 
 
 @pytest.mark.parametrize("digits", [6, 11, 16])
@@ -45,6 +50,30 @@ def test_the_base_model_leads_to_the_checkpoints_made_from_it(rounds: Rounds) ->
     assert [node.said["as"] for node in of_kind(found.down, "evaluation")] == ["champion", "champion"]
 
 
+BROKEN_ROWS = [
+    ({}, ["inputs is null", "recipe is null", "metrics is null"]),
+    (
+        {"inputs": "{", "recipe": "[1]", "metrics": "null"},
+        ["inputs is no JSON", "recipe is no JSON object", "metrics is no JSON object"],
+    ),
+    ({"inputs": '{"sft_dataset": 1}', "recipe": "{}", "metrics": "{}"}, ["inputs has a version that is no text"]),
+]
+
+
+@pytest.mark.parametrize(("columns", "wrong"), BROKEN_ROWS)
+def test_a_row_of_the_registry_that_cannot_be_read_says_what_is_wrong(
+    own_rounds: Rounds, columns: dict[str, str], wrong: list[str]
+) -> None:
+    write(own_rounds.tables, "models", SCHEMA, [{"digest": "ab" * 8, "kind": "checkpoint", **columns}])
+    found = one(own_rounds.tables, "ab" * 8)
+    assert (found.said["wrong"], found.said["created_at"], found.up) == (wrong, None, ())
+    name, facts = line(Node(found.kind, found.id, found.said))
+    assert (name, facts) == (f"checkpoint {'ab' * 8}", ["run not known", f"wrong in the registry: {', '.join(wrong)}"])
+    digest = own_rounds.second["llava_checkpoint"].metadata["digest"]
+    assert one(own_rounds.tables, digest).said["wrong"] == []
+    assert digest in [node.id for node in of_kind(one(own_rounds.tables, CHANGED).down, "checkpoint")]
+
+
 def test_too_few_digits_name_no_model(rounds: Rounds) -> None:
     assert asked(rounds.tables, rounds.first["llava_checkpoint"].metadata["digest"][:5]) == []
 
@@ -64,3 +93,10 @@ def test_a_prediction_leads_to_the_bytes_and_the_model_that_it_was_made_from(rou
     assert [node.id for node in of_kind([image], "object")] == [name]
     assert (model.kind, model.id) == ("checkpoint", digest)
     assert rounds.first["sft_dataset"].data_version in [node.id for node in of_kind([model], "version")]
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_checkpoint_leads_to_the_images_of_its_own_time(reused: Reused, time: int) -> None:
+    found = one(reused.tables, reused.checkpoints[time].metadata["digest"])
+    images = [node.id for node in of_kind(found.up, "version") if node.said["asset"] == "image_table"]
+    assert set(images) == {reused.images[time].data_version}

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import append, records
+from mm_assets.trace.nodes import Found
 from mm_assets_tests.lake_rows import image_row, plain, record, write_images
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.conftest import Rounds
+from mm_assets_tests.trace.reused import Reused
 
 
 def test_up_holds_all_that_a_version_was_made_from_each_once(rounds: Rounds) -> None:
@@ -53,3 +57,24 @@ def test_an_input_that_the_history_has_lost_is_named(tables: LakeTables, rounds:
     assert len(records(tables)) == 1
     (node,) = one(tables, stored.data_version).up
     assert (node.id, node.said["lost"]) == (rounds.first["raw_images"].data_version, True)
+
+
+def image_table(reused: Reused, time: int) -> Found:
+    """The trace of the image table of a time: other assets share the first version."""
+    found = asked(reused.tables, reused.images[time].data_version)
+    (own,) = (item for item in found if item.said["asset"] == "image_table")
+    return own
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_version_that_was_read_again_has_the_readers_of_that_time(reused: Reused, time: int) -> None:
+    found = image_table(reused, time)
+    (made,) = [node for node in found.down if node.said["asset"] == "sft_dataset"]
+    assert (made.id, made.said["found_unchanged"]) == (reused.datasets[0].data_version, bool(time))
+    assert [node.id for node in of_kind([made], "version")[1:]] == [reused.checkpoints[time].data_version]
+
+
+def test_a_dataset_that_was_found_unchanged_has_the_readers_of_all_times(reused: Reused) -> None:
+    found = one(reused.tables, reused.datasets[0].data_version)
+    assert [node.id for node in found.down] == [made.data_version for made in reused.checkpoints]
+    assert {node.said["found_unchanged"] for node in found.down} == {False}
