@@ -18,7 +18,7 @@ def check_commits(lake: Lake, report: Report) -> None:
     finished = _finished(lake)
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
-        for commit in from_outside(commits.values(), table, lake.ids[table], lake.maintained):
+        for commit in from_outside(commits.values(), lake.ids[table], lake.maintained):
             report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
         _check_marks(table, commits.values(), report)
         for commit in commits.values():

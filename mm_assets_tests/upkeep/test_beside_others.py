@@ -21,11 +21,11 @@ from mm_assets.engines import lance_cleanup
 from mm_assets.engines.lance_commits import FencedError, commit, fence, put_rows, write_cells
 from mm_assets.engines.lance_files import files_of, stem_of
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.lineage.refs import Final
 from mm_assets.settings import UpkeepSettings
 from mm_assets.upkeep import job
 from mm_assets.upkeep.job import Upkeep, maintain
+from mm_assets_tests.lake_rows import withdrawals
 from mm_assets_tests.upkeep.tables import TABLE, content, pictures, put, score, with_a_past
 
 # Seconds after which a process that should have said something has failed.
