@@ -69,7 +69,7 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
                 record = Record.from_commit(draft, ref)
                 tag(ds, tag_name(asset, version), version)
                 append(tables, record)
-    return OwnCommit(record, ref)
+    return OwnCommit(record, ref, ds.version)
 
 
 def last_commit_of_run(

@@ -1,11 +1,13 @@
 """Verify a lake, and commit to it as if one were a step."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from mm_assets.engines.lance_commits import commit, put_rows
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
+from mm_assets.engines.lineage_rows import TABLE as LINEAGE
 from mm_assets.engines.lineage_table import records
 from mm_assets.lineage.refs import Record, Step
 from mm_assets.verify.job import verify
@@ -22,6 +24,13 @@ def check(tables: LakeTables, *, deep: bool = False) -> Report:
 
 def lines(tables: LakeTables, *, deep: bool = False) -> list[str]:
     return [f"{item.kind}: {item}" for item in check(tables, deep=deep).disagreements]
+
+
+def put_back(tables: LakeTables, versions: int = 1) -> None:
+    """An older copy of the history in place of the newest; what a process leaves that dies before its last row."""
+    manifests = sorted(Path(tables.uri(LINEAGE), "_versions").glob("*.manifest"))  # the newest first
+    for manifest in manifests[:versions]:
+        manifest.unlink()
 
 
 def newest(tables: LakeTables, asset: str) -> Record:

@@ -26,18 +26,18 @@ def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: LakeTable
         return final
 
     made = run_step(whole, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
-    version = newest(whole, "image_table").ref.version
+    version = newest(whole, "image_table").data_version
     (line,) = lines(whole)
     where = f"{made.data_version}, {row['example_id']}"
-    assert line == f"example: {where}: names bytes that images@v{version} does not have"
+    assert line == f"example: {where}: names bytes that {version} does not have"
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"id": "0" * 32}, "its key is not the digest of its image, bytes, model and prompt"),
-        ({"sha256": "0" * 64}, "names bytes that images@v2 does not have"),
-        ({"image_id": "nobody.png"}, "names bytes that images@v2 does not have"),
+        ({"sha256": "0" * 64}, "names bytes that {pinned} does not have"),
+        ({"image_id": "nobody.png"}, "names bytes that {pinned} does not have"),
         ({"model_digest": "f" * 16}, "its model is not in the registry"),
     ],
 )
@@ -56,4 +56,5 @@ def test_a_prediction_whose_key_does_not_resolve(whole: LakeTables, changed: dic
 
     run_step(whole, job, "batch_predictions", inputs=("image_table", "evaluation"))
     assert pinned.ref.version == 2
+    said = said.replace("{pinned}", pinned.data_version)
     assert lines(whole) == [f"prediction: predictions, {row['id']}: {said}"]
