@@ -32,8 +32,9 @@ def _check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> Non
             said = "its files are gone" if there is None else f"its files have the digest {there}"
             report.disagree("model", f"models/{digest}", said)
     known = {row["digest"] for row in rows}
+    dropped = dropped_models(lake) - known
     for where, digest in _named(lake):
-        if digest in dropped_models(lake) - known:
+        if digest in dropped:
             report.named["evaluations of models of a registry that was dropped"] += 1
         elif digest not in known:
             report.disagree("model", where, f"names the model {digest}, which is not in the registry")

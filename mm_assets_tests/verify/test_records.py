@@ -27,7 +27,7 @@ from mm_assets.verify.newest import verify_newest
 from mm_assets_tests.lake_rows import withdrawals
 from mm_assets_tests.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.steps import run_step
-from mm_assets_tests.verify.checking import check, forged_step, lines, newest, put, put_back, quiet
+from mm_assets_tests.verify.checking import check, forged_step, lines, newest, put, put_back, quiet, write_dataset
 
 
 def rewrite(tables: LakeTables, record: Record, **changed: Any) -> None:
@@ -129,20 +129,6 @@ def test_the_history_is_gone(whole: LakeTables) -> None:
     found = lines(whole)
     for asset in ("sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"):
         assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in found)
-
-
-def write_dataset(tables: LakeTables, **metadata: Any) -> Record:
-    """Materialize the dataset: one of its rows is written again."""
-
-    def job(step: Step) -> Final:
-        final = Final({"rows": 16, **metadata})
-        row = tables.open(SFT).to_table(limit=1).to_pylist()[0]
-        fragments = write_fragments(tables, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
-        properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
-        commit(tables, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
-        return final
-
-    return run_step(tables, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
 
 
 def test_an_older_copy_of_the_history_was_put_back(whole: LakeTables) -> None:
