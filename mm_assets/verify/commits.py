@@ -93,7 +93,7 @@ def _check_untold(lake: Lake, said: Record, report: Report, *, is_last: bool) ->
     newest = lake.newest(said.asset)
     healed = newest is not None and newest.walked >= said.ref.version
     lost = [item.asset for item in said.inputs if item.record_id not in lake.history]
-    if not is_last or healed or lost:
+    if not is_last or healed or lost or lake.forgotten:
         what = f"the record of {said.asset} that the commit carries ({said.id}) is not in lineage.lance"
         more = f", nor are those of its inputs {', '.join(lost)}" if lost else ""
         report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what + more)

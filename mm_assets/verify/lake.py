@@ -81,6 +81,11 @@ class Lake:
         ]
 
     @cached_property
+    def forgotten(self) -> bool:
+        """Whether several runs wrote records and the history has none: the first one that is killed stands alone."""
+        return not self.history and len({draft.run_id for draft in self.drafts}) > 1
+
+    @cached_property
     def untold(self) -> set[str]:
         """Assets of which the record that the last commit carries is not in the history."""
         last = {draft.asset: draft for draft in self.drafts}

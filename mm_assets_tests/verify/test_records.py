@@ -124,10 +124,10 @@ def test_what_another_run_wrote_is_recorded_as_reused(whole: LakeTables) -> None
 
 
 def test_the_history_is_gone(whole: LakeTables) -> None:
-    """What was made without inputs may be of a first run that was killed; nothing pins what the history has not."""
+    """Several runs have written records."""
     shutil.rmtree(whole.uri(LINEAGE))
     found = lines(whole)
-    for asset in ("sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"):
+    for asset in ("image_table", "base_model", "sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"):
         assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in found)
 
 
