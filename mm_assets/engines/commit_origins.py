@@ -29,16 +29,16 @@ class Commit:
         version: of the table.
         operation: as Lance calls it.
         properties: what the commit says of itself, which anybody can write.
-        restored: the version whose content it put back, if it did that.
         removes: whether it took rows out.
+        keeps: whether it is a fence, which leaves everything as it was at the version before.
     """
 
     table: str
     version: int
     operation: str
     properties: dict[str, str]
-    restored: int | None = None
     removes: bool = False
+    keeps: bool = False
 
     @property
     def assets(self) -> list[str]:
@@ -50,10 +50,9 @@ def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Comm
     """The commits of versions, as far as they are still there."""
     table = name_of(ds)
     for number, transaction in transactions(ds, versions):
-        operation = transaction.operation
-        restored = operation.version if isinstance(operation, lance.LanceOperation.Restore) else None
-        name = type(operation).__name__
-        yield Commit(table, number, name, properties_of(transaction), restored, _removes(transaction))
+        name, said = type(transaction.operation).__name__, properties_of(transaction)
+        keeps = {UPKEEP, FENCE} <= said.keys() and _keeps(ds, number, transaction.operation)
+        yield Commit(table, number, name, said, _removes(transaction), keeps)
 
 
 def _removes(transaction: lance.Transaction) -> bool:
@@ -64,6 +63,22 @@ def _removes(transaction: lance.Transaction) -> bool:
     lists = [fragment.deletion_file for fragment in operation.updated_fragments]
     own = any(item is not None and item.read_version == transaction.read_version for item in lists)
     return own or bool(operation.removed_fragment_ids)
+
+
+def _keeps(ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation) -> bool:
+    """Whether a version is the one before it, put in its own place (earlier versions of the project restored it)."""
+    if isinstance(operation, lance.LanceOperation.Restore):
+        return bool(operation.version == number - 1)
+    if not isinstance(operation, lance.LanceOperation.Merge):
+        return False
+    try:
+        before = ds.checkout_version(number - 1)
+    except OSError as error:
+        if "not found" not in str(error).lower():
+            raise
+        return True  # maintenance removes what its fence has replaced
+    fragments = [fragment.metadata for fragment in before.get_fragments()]
+    return bool(operation.fragments == fragments and operation.schema == before.lance_schema)
 
 
 def from_outside(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:
@@ -103,14 +118,7 @@ def changing(commits: Iterable[Commit]) -> list[Commit]:
 
 def _is_told(commit: Commit) -> bool:
     """Whether a commit says itself who of us has made it, and does what that one does."""
-    if commit.table == LINEAGE:
-        return _is_fence(commit) or _is_of_history(commit)
-    return _is_fence(commit) or _is_of_step(commit)
-
-
-def _is_fence(commit: Commit) -> bool:
-    """A fence puts the version before it in its own place: one that puts an older one there undoes commits."""
-    return {UPKEEP, FENCE} <= commit.properties.keys() and commit.restored == commit.version - 1
+    return commit.keeps or (_is_of_history(commit) if commit.table == LINEAGE else _is_of_step(commit))
 
 
 def _is_of_history(commit: Commit) -> bool:

@@ -1,6 +1,7 @@
 """Which commits were made outside: what nobody's step, no maintenance run and not the history accounts for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import lance
 import pyarrow as pa
@@ -139,6 +140,18 @@ def new_row(tables: LakeTables) -> list[lance.FragmentMetadata]:
 FORGED: dict[str, Callable[[LakeTables], object]] = {
     "an append as upkeep": lambda tables: forged(tables, lance.LanceOperation.Append(new_row(tables)), FENCED),
     "a fence that undoes commits": lambda tables: forged(tables, lance.LanceOperation.Restore(2), FENCED),
+    "a fence that puts rows in": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge(
+            [*(item.metadata for item in tables.open(TABLE).get_fragments()), replace(new_row(tables)[0], id=9)], SCHEMA
+        ),
+        FENCED,
+    ),
+    "a fence that leaves a column out": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge([item.metadata for item in tables.open(TABLE).get_fragments()], SCHEMA.remove(1)),
+        FENCED,
+    ),
     "a step of no asset": lambda tables: commit(
         tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": ""}
     ),
