@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, own_commit, records
 from mm_assets.engines.publication import publish
-from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.owners import table_of
 from mm_assets.lineage.refs import Final, Record, Step
 
 Job = Callable[[Step], Final | dict[str, Final]]

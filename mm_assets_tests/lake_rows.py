@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_rows import read_rows
 from mm_assets.engines.lineage_table import append
+from mm_assets.engines.lineage_upkeep import maintenance_in, withdrawals_in
 from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
-from mm_assets.lineage.pins import table_of
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.owners import table_of
+from mm_assets.lineage.refs import Maintenance, Record, Withdrawal
 
 # What users call things: these must neither break a table nor add a picture nor start a formula.
 ODD_NAMES = (
@@ -103,3 +105,13 @@ def record(tables: LakeTables, asset: str, inputs: Sequence[Record] = (), **meta
     )
     append(tables, made)
     return made
+
+
+def withdrawals(tables: LakeTables) -> list[Withdrawal]:
+    """What the lake has let go, oldest first."""
+    return withdrawals_in(read_rows(tables))
+
+
+def maintenance(tables: LakeTables) -> list[Maintenance]:
+    """The work of maintenance on the lake, oldest first."""
+    return maintenance_in(read_rows(tables))

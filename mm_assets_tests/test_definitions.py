@@ -9,7 +9,7 @@ import pytest
 from dagster._core.execution.api import create_execution_plan
 
 from mm_assets.definitions import build
-from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.owners import table_of
 from mm_assets.settings import load_settings
 from mm_assets_tests.project import Project
 

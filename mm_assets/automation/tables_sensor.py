@@ -10,7 +10,7 @@ from dagster import AssetKey
 
 from mm_assets.automation.outside import Finding, Seen, findings, look
 from mm_assets.automation.runs import unfinished_run
-from mm_assets.lineage.pins import TABLES, table_of
+from mm_assets.lineage.owners import TABLES, table_of
 from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 

@@ -132,12 +132,16 @@ def _look_back(ds: lance.LanceDataset, seen: int, mark: str, *, fenced: bool) ->
 
 
 def fence(tables: LakeTables, table: str, properties: Mapping[str, str]) -> lance.LanceDataset:
-    """Make every write that was begun before now fail when it wants to commit; the content stays as it is."""
+    """Make every write that was begun before now fail when it wants to commit; the content stays as it is.
 
-    def restore(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
-        return lance.LanceOperation.Restore(ds.version)
+    A Merge of what is there conflicts with every change of rows or files, whichever comes first. A Restore does not: it
+    undoes what was committed since its look at the table.
+    """
 
-    done = commit(tables, table, restore, {**properties, FENCE: "true"})
+    def same(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
+        return lance.LanceOperation.Merge([fragment.metadata for fragment in ds.get_fragments()], ds.schema)
+
+    done = commit(tables, table, same, {**properties, FENCE: "true"})
     assert done is not None
     return done
 

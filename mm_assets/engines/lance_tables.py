@@ -135,6 +135,11 @@ class LakeTables:
         return LanceRef(table, table_id(self.open(table)), version)
 
 
+def name_of(ds: lance.LanceDataset) -> str:
+    """The name of an opened table."""
+    return str(ds.uri).rstrip("/").rpartition("/")[2].removesuffix(".lance")
+
+
 def table_id(ds: lance.LanceDataset) -> str:
     """The random id that a table got at its creation; a dropped and recreated table has another one.
 

@@ -63,6 +63,9 @@ def append_rows(tables: LakeTables, rows: list[Row]) -> None:
 
 def read_rows(tables: LakeTables) -> list[Row]:
     """All rows in the order in which they were added: row ids keep it, a compaction may not."""
-    if not tables.exists(TABLE):
-        return []
-    return tables.open(TABLE).scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()
+    return rows_of(tables.open(TABLE)) if tables.exists(TABLE) else []
+
+
+def rows_of(ds: lance.LanceDataset) -> list[Row]:
+    """The same, of the history as it was opened."""
+    return ds.scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()

@@ -32,10 +32,11 @@ def records(tables: LakeTables) -> dict[str, Record]:
 
 def materializations(rows: Iterable[Row]) -> dict[str, Record]:
     """Those among the rows of the history, by id."""
-    return {row["id"]: _record(row) for row in rows if row.get("kind") in (MATERIALIZATION, None)}
+    return {row["id"]: record_of(row) for row in rows if row.get("kind") in (MATERIALIZATION, None)}
 
 
-def _record(row: Row) -> Record:
+def record_of(row: Row) -> Record:
+    """The materialization that a row of the history is."""
     inputs = tuple(InputRef(**item) for item in row["inputs"])
     names = ("id", "asset", "run_id", "step", "code_version", "at", "reused")
     return Record(
@@ -68,7 +69,7 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
                 record = Record.from_commit(draft, ref)
                 tag(ds, tag_name(asset, version), version)
                 append(tables, record)
-    return OwnCommit(record, ref)
+    return OwnCommit(record, ref, ds.version)
 
 
 def last_commit_of_run(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows, read_rows
+from mm_assets.engines.lineage_rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows
 from mm_assets.lineage.refs import LanceRef, Maintenance, Withdrawal
 
 
@@ -17,18 +17,14 @@ def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
     append_rows(tables, [_row(WITHDRAWAL, item, item.asset, item.reason) for item in withdrawals])
 
 
-def withdrawals(tables: LakeTables) -> list[Withdrawal]:
-    """What the lake has let go, oldest first."""
-    return withdrawals_in(read_rows(tables))
-
-
 def withdrawals_in(rows: Iterable[Row]) -> list[Withdrawal]:
-    """Those among the rows of the history."""
-    return [
-        Withdrawal(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
-        for row in rows
-        if row.get("kind") == WITHDRAWAL
-    ]
+    """What the lake has let go, among the rows of its history, oldest first."""
+    return [withdrawal_of(row) for row in rows if row.get("kind") == WITHDRAWAL]
+
+
+def withdrawal_of(row: Row) -> Withdrawal:
+    """The withdrawal that a row of the history is."""
+    return Withdrawal(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
 
 
 @contextmanager
@@ -57,15 +53,18 @@ def _note(tables: LakeTables, item: Maintenance) -> None:
     append_rows(tables, [_row(MAINTENANCE, item, None, {"ended": item.ended})])
 
 
-def maintenance(tables: LakeTables) -> list[Maintenance]:
-    """The work of maintenance on tables, oldest first; what came to its end is there once, with its end."""
-    return maintenance_in(read_rows(tables))
-
-
 def maintenance_in(rows: Iterable[Row]) -> list[Maintenance]:
-    """That among the rows of the history."""
-    own = [row for row in rows if row.get("kind") == MAINTENANCE]
-    found = [Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row)) for row in own]
+    """The work of maintenance on tables, among the rows of the history; what ended is there once, with its end."""
+    return each_once([maintenance_of(row) for row in rows if row.get("kind") == MAINTENANCE])
+
+
+def maintenance_of(row: Row) -> Maintenance:
+    """The beginning or the end of such work that a row of the history is."""
+    return Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row))
+
+
+def each_once(found: list[Maintenance]) -> list[Maintenance]:
+    """Without the beginnings of what has ended."""
     ended = {item.begun for item in found if item.ended is not None}
     return [item for item in found if item.ended is not None or item.begun not in ended]
 

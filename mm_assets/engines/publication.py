@@ -5,7 +5,7 @@ from dataclasses import replace
 from mm_assets.engines.lance_commits import tag
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import append, last_commit_of_run, own_commit, records, run_of
-from mm_assets.lineage.refs import WALKED, Final, Record, Step, tag_name
+from mm_assets.lineage.refs import SEEN, WALKED, Final, Record, Step, tag_name
 
 
 def publish(tables: LakeTables, step: Step, asset: str, table: str, final: Final) -> Record:
@@ -26,7 +26,8 @@ def publish(tables: LakeTables, step: Step, asset: str, table: str, final: Final
         raise RuntimeError(f"{asset} neither wrote nor found a commit of its own in {table}")
     # Also what another run wrote meanwhile, and what a run that was killed left finished, is not of this run's making.
     reused = ref == (before.record and before.record.ref) or run_of(tables, ref) != step.run_id
-    record = step.record(asset, ref, replace(final, watermarks={**final.watermarks, WALKED: walked}), reused=reused)
+    marks = {**final.watermarks, WALKED: walked, SEEN: max(final.looked_at, before.seen)}
+    record = step.record(asset, ref, replace(final, watermarks=marks), reused=reused)
     tag(tables.open(ref.table), tag_name(asset, ref.version), ref.version)
     append(tables, record)
     return record

@@ -17,6 +17,7 @@ from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.events import INPUT_POINTER, INPUT_VERSION, newest_event
 from mm_assets.lineage.gates import require_unblocked
 from mm_assets.lineage.metadata import check_result, shown
+from mm_assets.lineage.owners import table_of
 from mm_assets.lineage.refs import (
     BlockedError,
     BudgetError,
@@ -38,21 +39,6 @@ Previews = Callable[["LakeTables", Record], dict[str, str]]
 RECORD = "lineage_record"
 # The one asset that may see newer images than its other input did (the model that was trained on older ones).
 MAY_MIX_VERSIONS = {"batch_predictions"}
-
-TABLES = {
-    "raw_images": "objects",
-    "image_table": "images",
-    "sft_dataset": "sft",
-    "base_model": "models",
-    "llava_checkpoint": "models",
-    "evaluation": "evaluations",
-    "batch_predictions": "predictions",
-}
-
-
-def table_of(asset: str) -> str:
-    """The Lance table that an asset writes."""
-    return "images" if asset.startswith("scores/") else TABLES[asset]
 
 
 def materialize(

@@ -20,8 +20,8 @@ CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
 MARK, FENCE = "mm.mark", "mm.fence"
 # Of a fence, the maintenance run that put it there.
 UPKEEP = "mm.upkeep"
-# Among the watermarks of a record that reuses a version: see `Record.walked`.
-WALKED = "commits"
+# Among the watermarks of a record that its commit does not carry: see `Record.walked` and `Record.seen`.
+WALKED, SEEN = "commits", "seen"
 
 
 class RefusalError(Exception):
@@ -102,6 +102,11 @@ class Record:
         """The version of its table up to which the asset's own commits are known: later ones may have lost a record."""
         return max(self.ref.version, self.watermarks.get(WALKED, 0))
 
+    @property
+    def seen(self) -> int:
+        """The version of its table that its run had looked at when it found that a version is as it should be."""
+        return max(self.ref.version, self.watermarks.get(SEEN, 0))
+
     def as_input(self) -> InputRef:
         """How a materialization that reads this one refers to it."""
         return InputRef(self.asset, self.data_version, self.id)
@@ -161,10 +166,14 @@ class Maintenance:
 
 @dataclass(frozen=True)
 class OwnCommit:
-    """The last commit of an asset in its table, and the record of its last materialization (None: there is none)."""
+    """The last commit of an asset in its table, and the record of its last materialization (None: there is none).
+
+    `seen` is the version of the table up to which that was looked for.
+    """
 
     record: Record | None
     ref: LanceRef | None
+    seen: int = 0
 
 
 @dataclass(frozen=True)

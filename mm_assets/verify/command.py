@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.settings import SettingsError
 from mm_assets.verify.events import EventLog
 from mm_assets.verify.job import verify
 from mm_assets.verify.report import Report
@@ -40,6 +41,8 @@ def _say(line: str) -> None:
 
 def _event_log(stack: ExitStack) -> EventLog | None:
     home = os.environ.get(HOME)
+    if home and not Path(home).is_absolute():
+        raise SettingsError(f"{HOME} is {home}: Dagster wants the whole path, {Path(home).absolute()}")
     if not home or not Path(home).is_dir():
         _say(f"{HOME} names no folder: Dagster's event log is not compared")
         return None

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from mm_assets.engines.commit_origins import Commit, from_outside
-from mm_assets.lineage.refs import MARK, RECORDS, RUN, LanceRef, Record
+from mm_assets.lineage.refs import INPUTS, MARK, RUN, Record
+from mm_assets.verify.history import inputs_in
 from mm_assets.verify.lake import Lake
 from mm_assets.verify.report import Report
 
@@ -18,12 +19,14 @@ def check_commits(lake: Lake, report: Report) -> None:
     finished = _finished(lake)
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
-        for commit in from_outside(commits.values(), table, lake.ids[table], lake.maintained):
+        for commit in from_outside(commits.values(), lake.ids[table], lake.maintained):
             report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
         _check_marks(table, commits.values(), report)
         for commit in commits.values():
             _check_runs(table, commit, finished, report)
-            _check_drafts(lake, table, commit, report)
+            if inputs_in(commit) is None:
+                report.disagree("commit", f"{table}@v{commit.version}", f"its {INPUTS} cannot be understood")
+    _check_drafts(lake, report)
 
 
 def _finished(lake: Lake) -> dict[tuple[str, str], int]:
@@ -55,25 +58,44 @@ def _check_runs(table: str, commit: Commit, finished: dict[tuple[str, str], int]
             report.disagree("commit", f"{table}@v{commit.version}", said)
 
 
-def _check_drafts(lake: Lake, table: str, commit: Commit, report: Report) -> None:
-    """The records that a commit carries are those of the history."""
-    ref = LanceRef(table, lake.ids[table], commit.version)
-    for draft in json.loads(commit.properties.get(RECORDS, "[]")):
-        told = lake.history.get(draft["id"])
-        said = Record.from_commit(draft, ref)
+def unfinished(lake: Lake) -> Iterator[tuple[Commit, str]]:
+    """Commits of runs that have not materialized an asset of theirs, and that asset."""
+    finished = _finished(lake)
+    for commits in lake.commits.values():
+        for commit in commits.values():
+            for asset in commit.assets:
+                if (asset, commit.properties.get(RUN, "")) not in finished:
+                    yield commit, asset
+
+
+def _check_drafts(lake: Lake, report: Report) -> None:
+    """The records that commits carry are those of the history."""
+    last = {draft.asset: draft for draft in lake.drafts}
+    for said in lake.drafts:
+        told = lake.history.get(said.id)
         if told is None:
-            _check_untold(lake, said, report)
-        elif told != said:
-            unlike = [item.name for item in fields(Record) if getattr(told, item.name) != getattr(said, item.name)]
+            _check_untold(lake, said, report, is_last=last[said.asset] is said)
+            continue
+        unlike = [item.name for item in fields(Record) if _plain(told, item.name) != _plain(said, item.name)]
+        if unlike:
             what = f"lineage.lance and the commit differ about {said.asset}: {', '.join(unlike)}"
-            report.disagree("record", f"{table}@v{commit.version}", what)
+            report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what)
 
 
-def _check_untold(lake: Lake, said: Record, report: Report) -> None:
-    """A crash before the lineage row is healed by the asset's next run: later there is no excuse."""
+def _plain(record: Record, name: str) -> object:
+    """A field as it is compared: not a number, which metadata may hold, is not equal to itself."""
+    value = getattr(record, name)
+    return json.dumps(value, sort_keys=True) if name == "metadata" else value
+
+
+def _check_untold(lake: Lake, said: Record, report: Report, *, is_last: bool) -> None:
+    """A crash before the lineage row is healed by the asset's next run, and nobody pins a version without a row."""
     newest = lake.newest(said.asset)
-    if newest is not None and newest.ref.version > said.ref.version:
+    healed = newest is not None and newest.walked >= said.ref.version
+    lost = [item.asset for item in said.inputs if item.record_id not in lake.history]
+    if not is_last or healed or lost or lake.forgotten:
         what = f"the record of {said.asset} that the commit carries ({said.id}) is not in lineage.lance"
-        report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what)
+        more = f", nor are those of its inputs {', '.join(lost)}" if lost else ""
+        report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what + more)
     else:
         report.named["records that the asset's next run will write"] += 1

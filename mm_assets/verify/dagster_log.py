@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import dagster as dg
 
 from mm_assets.lineage.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
-from mm_assets.lineage.pins import RECORD, TABLES
+from mm_assets.lineage.owners import TABLES, table_of
+from mm_assets.lineage.pins import RECORD
 from mm_assets.verify.events import Event
 
 # Events that are in memory at once, each with its pictures; runs that are asked for at once.
 PAGE, RUNS = 50, 500
+# Dagster's own name for where an asset lies.
+URI = "dagster/uri"
 
 
 class DagsterLog:
@@ -53,12 +56,14 @@ def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:
     made = record.asset_materialization
     assert made is not None
     tags = tags_of(record)
-    said = made.metadata.get(RECORD)
+    said, uri = made.metadata.get(RECORD), made.metadata.get(URI)
     return Event(
         asset=key.to_user_string(),
         number=record.storage_id,
         run_id=record.run_id,
         record_id=None if said is None else str(said.value),
         data_version=tags.get(DATA_VERSION),
+        table=table_of(key.to_user_string()),
+        uri=None if uri is None else str(uri.value),
         inputs={name.removeprefix(INPUT_VERSION): tags[name] for name in tags if name.startswith(INPUT_VERSION)},
     )

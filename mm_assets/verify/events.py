@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from mm_assets.lineage.refs import Record
-from mm_assets.verify.lake import Lake
+from mm_assets.lineage.refs import RUN, Record
+from mm_assets.verify.commits import unfinished
+from mm_assets.verify.lake import DATA_VERSION, Lake
 from mm_assets.verify.report import Report
 
 
@@ -20,6 +21,8 @@ class Event:
         record_id: the record of the lake that it names.
         data_version: of the asset.
         inputs: data version by asset.
+        table: that the asset writes.
+        uri: where Dagster says that the table lies.
     """
 
     asset: str
@@ -28,6 +31,8 @@ class Event:
     record_id: str | None
     data_version: str | None
     inputs: Mapping[str, str]
+    table: str
+    uri: str | None
 
 
 class EventLog(Protocol):
@@ -42,20 +47,36 @@ class EventLog(Protocol):
 
 def check_events(lake: Lake, log: EventLog, report: Report) -> None:
     """Every event says what its record says, and every record of a run that succeeded has one event."""
+    batches = list(unfinished(lake))
+    runs = {record.run_id for record in lake.history.values()}
+    # Before the events are read: of a run that has succeeded by then all are in the log.
+    ends = log.succeeded(runs | {commit.properties.get(RUN, "") for commit, _ in batches})
+    for commit, asset in batches:
+        if ends.get(commit.properties.get(RUN, "")):
+            said = f"a commit of {asset} by run {commit.properties[RUN]}, which succeeded and did not materialize it"
+            report.disagree("commit", f"{commit.table}@v{commit.version}", said)
     seen: dict[str, int] = {}
     for event in log.events():
         report.looked_at["events"] += 1
         check_event(lake, event, seen, report)
-    without = [record for record in lake.history.values() if record.id not in seen]
-    ends = log.succeeded({record.run_id for record in without})
-    for record in without:
-        where = f"{record.asset} {record.data_version}"
-        if ends.get(record.run_id):
-            report.disagree("event", where, f"its run {record.run_id} succeeded, and Dagster has no event of it")
-        else:
+    _check_missing(lake, seen, ends, report)
+
+
+def _check_missing(lake: Lake, seen: Mapping[str, int], ends: Mapping[str, bool], report: Report) -> None:
+    """Wiping takes an asset's events away, up to some moment; a hole after the oldest one that is left is none."""
+    begun: set[str] = set()
+    for record in lake.history.values():
+        if record.id in seen:
+            begun.add(record.asset)
+        elif not ends.get(record.run_id):
             known = record.run_id in ends
             what = "whose run was cut off before the event" if known else "by another Dagster instance"
             report.named[f"materializations {what}"] += 1
+        elif record.asset in begun:
+            said = f"its run {record.run_id} succeeded, and Dagster has no event of it, though it has older ones"
+            report.disagree("event", f"{record.asset} {record.data_version}", said)
+        else:
+            report.named["materializations whose events were wiped"] += 1
 
 
 def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) -> None:
@@ -66,10 +87,7 @@ def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) 
         return
     record = lake.history.get(event.record_id)
     if record is None:
-        if _is_elsewhere(lake, event):
-            report.named["events of other lakes"] += 1
-        else:
-            report.disagree("event", where, f"its record {event.record_id} is not in lineage.lance")
+        _check_unknown(lake, event, where, report)
         return
     if event.record_id in seen:
         report.disagree("event", where, f"its record has an event already, {seen[event.record_id]}")
@@ -79,10 +97,15 @@ def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) 
             report.disagree("event", where, f"{what}: Dagster says {said}, lineage.lance {recorded}")
 
 
-def _is_elsewhere(lake: Lake, event: Event) -> bool:
-    """Whether an event is of a table that this lake never had."""
-    known = {str(record.ref).rpartition("@")[0] for record in lake.history.values()}
-    return event.data_version is not None and event.data_version.rpartition("@")[0] not in known
+def _check_unknown(lake: Lake, event: Event, where: str, report: Report) -> None:
+    """An event without a record may be of another lake: of a table that this one never had, or of a copy of it."""
+    named = DATA_VERSION.fullmatch(event.data_version or "")
+    if named is None or named["table"] != event.table:
+        report.disagree("event", where, f"its data version is none of {event.table}.lance")
+    elif f"{named['table']}:{named['id']}" not in lake.known_tables or lake.is_another_place(event.uri, event.table):
+        report.named["events of other lakes"] += 1
+    else:
+        report.disagree("event", where, f"its record {event.record_id} is not in lineage.lance")
 
 
 def _compared(event: Event, record: Record) -> dict[str, tuple[object, object]]:

@@ -1,7 +1,9 @@
 """A lake's history and its tables, as they stand at one moment."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import lance
 
@@ -9,12 +11,14 @@ from mm_assets.engines.commit_origins import Commit, commits_in
 from mm_assets.engines.lance_cleanup import versions_of
 from mm_assets.engines.lance_files import File, files_of
 from mm_assets.engines.lance_tables import LakeTables, table_id
-from mm_assets.engines.lineage_rows import read_rows
-from mm_assets.engines.lineage_table import materializations
-from mm_assets.engines.lineage_upkeep import maintenance_in, withdrawals_in
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.engines.lineage_rows import TABLE as LINEAGE
+from mm_assets.engines.s3 import is_s3
+from mm_assets.lineage.refs import LanceRef, Record, RefusalError
 from mm_assets.tables import TABLES
+from mm_assets.verify.history import History, drafts_of, read_history
 from mm_assets.verify.report import Report
+
+DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)")
 
 
 class Lake:
@@ -29,36 +33,81 @@ class Lake:
             names: of the tables that are looked at, all their versions; see `meet`.
         """
         self.tables, self._report = tables, report
-        rows = read_rows(tables)
-        self.history = materializations(rows)
-        self.withdrawn = {(item.asset, item.ref) for item in withdrawals_in(rows)}
-        self.maintained = maintenance_in(rows)
         self.heads: dict[str, lance.LanceDataset] = {}
         self.commits: dict[str, dict[int, Commit]] = {}
         self.ids: dict[str, str] = {}
+        # First: a row that is added while the tables are read is then seen by `moved`.
+        self._opened = {LINEAGE: self._open(LINEAGE)}
+        found = self._history()
+        self.history = found.records
+        self.withdrawn = {(item.asset, item.ref) for item in found.withdrawals}
+        self.maintained = found.maintenance
         for name in names:
             self.meet(name)
 
-    def meet(self, name: str, versions: Sequence[int] | None = None) -> None:
-        """Look at a table, where it is there: at the commits of some of its versions, or of all."""
+    def _open(self, name: str) -> lance.LanceDataset | None:
         with self._report.reading(name):
             if self.tables.exists(name):
-                ds = self.tables.open(name)
-                found = commits_in(ds, [item.number for item in versions_of(ds)] if versions is None else versions)
-                self.commits[name] = {commit.version: commit for commit in found}
-                self.heads[name], self.ids[name] = ds, table_id(ds)
+                return self.tables.open(name)
+        return None
+
+    def _history(self) -> History:
+        ds = self._opened[LINEAGE]
+        if ds is not None:
+            with self._report.reading(LINEAGE):
+                return read_history(ds, self._report)
+        return History()
+
+    def meet(self, name: str, versions: Sequence[int] | None = None) -> None:
+        """Look at a table, where it is there: at the commits of some of its versions, or of all."""
+        if name not in self._opened:
+            self._opened[name] = self._open(name)
+        ds = self._opened[name]
+        if ds is None:
+            return
+        with self._report.reading(name):
+            found = commits_in(ds, [item.number for item in versions_of(ds)] if versions is None else versions)
+            self.commits[name] = {commit.version: commit for commit in found}
+            self.heads[name], self.ids[name] = ds, table_id(ds)
+
+    @cached_property
+    def drafts(self) -> list[Record]:
+        """The records that commits carry, in the order of each table's versions."""
+        return [
+            draft
+            for table, commits in self.commits.items()
+            for number, commit in sorted(commits.items())
+            for draft in drafts_of(commit, LanceRef(table, self.ids[table], number), self._report)
+        ]
+
+    @cached_property
+    def forgotten(self) -> bool:
+        """Whether several runs wrote records and the history has none: the first one that is killed stands alone."""
+        return not self.history and len({draft.run_id for draft in self.drafts}) > 1
+
+    @cached_property
+    def untold(self) -> set[str]:
+        """Assets of which the record that the last commit carries is not in the history."""
+        last = {draft.asset: draft for draft in self.drafts}
+        return {asset for asset, draft in last.items() if draft.id not in self.history}
 
     @cached_property
     def tags(self) -> dict[str, dict[str, int]]:
-        """Version by tag, of every table."""
-        return {
-            name: {tag: found["version"] for tag, found in ds.tags.list().items()} for name, ds in self.heads.items()
-        }
+        """Version by tag, of every table whose tags can be read."""
+        found = {}
+        for name, ds in self.heads.items():
+            with self._report.reading(f"{name}, tags"):
+                found[name] = _tags_of(ds)
+        return found
 
     @cached_property
     def files(self) -> dict[str, dict[str, File]]:
-        """The files of every table, by their path below it."""
-        return {name: files_of(self.tables, name) for name in self.heads}
+        """The files of every table that can be listed, by their path below it."""
+        found = {}
+        for name in self.heads:
+            with self._report.reading(f"{name}, files"):
+                found[name] = files_of(self.tables, name)
+        return found
 
     @cached_property
     def promised(self) -> dict[tuple[str, LanceRef], Record]:
@@ -69,9 +118,22 @@ class Lake:
             if self.is_here(record.ref) and (record.asset, record.ref) not in self.withdrawn
         }
 
+    @cached_property
+    def known_tables(self) -> set[str]:
+        """What the data versions of this lake begin with: of its tables as they are, and as its history knows them."""
+        here = {f"{name}:{identity[:6]}" for name, identity in self.ids.items()}
+        return here | {record.data_version.rpartition("@")[0] for record in self.history.values()}
+
     def is_here(self, ref: LanceRef) -> bool:
         """Whether a version is of a table as it is now, not of one that was dropped since."""
         return self.ids.get(ref.table) == ref.table_id
+
+    def version_here(self, data_version: str | None) -> int | None:
+        """The version that a data version names, of a table as it is now; None for any other."""
+        named = DATA_VERSION.fullmatch(data_version or "")
+        if named is None or not self.ids.get(named["table"], "").startswith(named["id"]):
+            return None
+        return int(named["version"])
 
     def newest(self, asset: str) -> Record | None:
         """The last materialization of an asset, of its table as it is now."""
@@ -79,5 +141,28 @@ class Lake:
         return own[-1] if own else None
 
     def moved(self) -> bool:
-        """Whether somebody wrote since."""
-        return any(self.tables.open(name).version != ds.version for name, ds in self.heads.items())
+        """Whether somebody wrote since, dropped a table or made one."""
+        return any(_version(self._now(name)) != _version(ds) for name, ds in self._opened.items())
+
+    def _now(self, name: str) -> lance.LanceDataset | None:
+        try:
+            return self.tables.open(name)
+        except (OSError, ValueError, RefusalError):
+            return None
+
+    def is_another_place(self, uri: str | None, table: str) -> bool:
+        """Whether a place is that of the same table in another lake, which may be a copy of this one."""
+        if uri is None or uri == self.tables.uri(table):
+            return False
+        return is_s3(uri) or Path(uri).is_dir()  # a lake that was moved left nothing there
+
+
+def _version(ds: lance.LanceDataset | None) -> tuple[str, int] | None:
+    return None if ds is None else (table_id(ds), int(ds.version))
+
+
+def _tags_of(ds: lance.LanceDataset) -> dict[str, int]:
+    try:
+        return {tag: int(found["version"]) for tag, found in ds.tags.list().items()}
+    except RuntimeError as error:  # which Lance has for a tag's file that is damaged
+        raise OSError(str(error)) from error

@@ -23,16 +23,27 @@ def _check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> Non
     rows = lake.heads[MODELS].to_table(columns=["digest", "num_bytes"]).to_pylist()
     for row in rows:
         digest = row["digest"]
-        log(f"model {digest}, {row['num_bytes'] / 1e6:,.0f} MB")
+        if row["num_bytes"] is None:
+            report.disagree("model", f"models/{digest}", "the registry does not say how many bytes its files have")
+        log(f"model {digest}, {(row['num_bytes'] or 0) / 1e6:,.0f} MB")
         there = stored_digest(lake.tables, digest)
         report.looked_at["models"] += 1
         if there != digest:
             said = "its files are gone" if there is None else f"its files have the digest {there}"
             report.disagree("model", f"models/{digest}", said)
     known = {row["digest"] for row in rows}
+    dropped = dropped_models(lake) - known
     for where, digest in _named(lake):
-        if digest not in known:
+        if digest in dropped:
+            report.named["evaluations of models of a registry that was dropped"] += 1
+        elif digest not in known:
             report.disagree("model", where, f"names the model {digest}, which is not in the registry")
+
+
+def dropped_models(lake: Lake) -> set[str]:
+    """Digests of models that a registry had which was dropped since."""
+    lost = (record for record in lake.history.values() if record.asset in MAKERS and not lake.is_here(record.ref))
+    return {str(record.metadata["digest"]) for record in lost if "digest" in record.metadata}
 
 
 def _named(lake: Lake) -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
 """The newest materialization of one asset: its event, record, commit, tag and inputs, without a look at the rest."""
 
+from itertools import takewhile
+
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.verify.events import Event, check_event
 from mm_assets.verify.lake import Lake
 from mm_assets.verify.records import check_record, check_tag
@@ -25,13 +27,22 @@ def verify_newest(tables: LakeTables, asset: str, event: Event | None) -> tuple[
     lake = Lake(tables, report, names=())
     record = lake.history.get(event.record_id or "") if event else None
     record = record or last_records(tables, lake.history.values()).get(asset)
+    earlier = _before(lake, record)
     if record is not None:
-        lake.meet(record.ref.table, [record.ref.version])
+        known = not record.reused or (record.asset, record.ref) in earlier
+        lake.meet(record.ref.table, range(record.ref.version, (record.ref.version if known else record.seen) + 1))
+    elif event is not None:
+        lake.meet(event.table, [])
     if event is not None:
         check_event(lake, event, {}, report)
     if record is not None:
-        earlier = {(known.asset, known.ref) for known in lake.history.values() if not known.reused}
         check_record(lake, record, report, earlier)
         if lake.is_here(record.ref) and (record.asset, record.ref) not in lake.withdrawn:
             check_tag(lake, record, report)
     return report, record
+
+
+def _before(lake: Lake, record: Record | None) -> set[tuple[str, LanceRef]]:
+    """The versions that the history names before a record."""
+    older = takewhile(lambda known: known is not record, lake.history.values())
+    return {(known.asset, known.ref) for known in older}

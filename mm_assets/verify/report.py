@@ -6,9 +6,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mm_assets.lineage.refs import RefusalError
+
 Kind = Literal["commit", "record", "tag", "version", "file", "model", "example", "prediction", "image", "event"]
 # Of rows with the same fault so many are named, and the others counted.
 NAMED = 5
+# Lance and Arrow have the first two for a damaged file, the client of a bucket the next ones; the last one is our own
+# for a table or a version that went away meanwhile.
+UNREADABLE = (OSError, ValueError, BotoCoreError, ClientError, RefusalError)
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,9 @@ class Report:
         """What cannot be read is a disagreement, and the rest is looked at all the same."""
         try:
             yield
-        except (OSError, ValueError) as error:  # Lance and Arrow have both for a damaged file
-            self.disagree("version", where, f"cannot be read: {str(error).splitlines()[0]}")
+        except UNREADABLE as error:
+            said = [*str(error).splitlines(), type(error).__name__]
+            self.disagree("version", where, f"cannot be read: {said[0]}")
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""

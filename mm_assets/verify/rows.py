@@ -1,7 +1,6 @@
 """Rows that refer to images: examples and predictions, each at the images that were pinned when it was made."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +10,12 @@ import pyarrow.compute as pc
 from mm_assets.curate.tables import SFT
 from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.ingest.tables import IMAGES
-from mm_assets.lineage.refs import Record, inputs_of, version_of
+from mm_assets.lineage.refs import Record
 from mm_assets.predict.plan import ASSET
 from mm_assets.predict.tables import PREDICTIONS, prediction_key
+from mm_assets.verify.history import inputs_in
 from mm_assets.verify.lake import Lake
+from mm_assets.verify.models import dropped_models
 from mm_assets.verify.report import Report
 
 IMAGE_TABLE = "image_table"
@@ -25,19 +26,24 @@ CHUNK_ROWS = 100_000
 
 
 class Images:
-    """Ids and digests of the images at one version after another; the last one is kept in memory."""
+    """Ids and digests of the images at one version after another; the last one is kept in memory.
+
+    A version is a data version: a table that was dropped and made again has the same numbers.
+    """
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._version, self._rows = 0, pa.table({})
 
-    def readable(self, version: int) -> bool:
-        """Whether a version is still there."""
-        return version in self._lake.commits.get(IMAGES, {})
+    def readable(self, pinned: str) -> int | None:
+        """The number of a version, if it is still there."""
+        version = self._lake.version_here(pinned)
+        return version if version in self._lake.commits.get(IMAGES, {}) else None
 
-    def has(self, version: int, ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> np.ndarray | None:
+    def has(self, pinned: str, ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> np.ndarray | None:
         """Which (id, digest) are rows of a version, shape (n,); None where the version is not there any more."""
-        if not self.readable(version):
+        version = self.readable(pinned)
+        if version is None:
             return None
         if version != self._version:
             ds = self._lake.tables.open(IMAGES, version)
@@ -59,16 +65,20 @@ def check_examples(lake: Lake, report: Report) -> None:
 
 def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -> None:
     rows = lake.tables.open_at(record.ref).to_table(columns=["example_id", "images"]).combine_chunks()
-    pinned = _images_in(record.read)
+    empty = pc.equal(pc.fill_null(pc.list_value_length(rows["images"]), 0), 0)
+    keys = rows["example_id"].filter(empty).to_pylist()
+    report.disagree_rows("example", record.data_version, "names no image", keys)
+    pinned = record.read.get(IMAGE_TABLE, "")
     named = pc.list_flatten(rows["images"])
     has = images.has(pinned, pc.struct_field(named, "image_id"), pc.struct_field(named, "sha256"))
     if has is None:
-        report.named["datasets whose images' version was let go"] += 1
+        here = lake.version_here(pinned) is not None
+        report.named[f"datasets whose images' {'version was let go' if here else 'table was dropped'}"] += 1
         return
     report.looked_at["examples"] += rows.num_rows
     parents = pc.list_parent_indices(rows["images"]).filter(pa.array(~has))
     keys = rows["example_id"].take(parents).to_pylist()
-    report.disagree_rows("example", record.data_version, f"names bytes that {IMAGES}@v{pinned} does not have", keys)
+    report.disagree_rows("example", record.data_version, f"names bytes that {pinned} does not have", keys)
 
 
 def check_predictions(lake: Lake, report: Report) -> None:
@@ -97,6 +107,9 @@ def _check_models(lake: Lake, rows: pa.Table, report: Report) -> None:
     registry = lake.heads.get(MODELS)
     known = registry.to_table(columns=["digest"])["digest"] if registry is not None else pa.array([], pa.string())
     unknown = rows.filter(pc.invert(pc.is_in(rows["model_digest"], known)))
+    dropped = pc.is_in(unknown["model_digest"], pa.array(sorted(dropped_models(lake)), pa.string()))
+    report.named["predictions by models of a registry that was dropped"] += pc.sum(dropped).as_py() or 0
+    unknown = unknown.filter(pc.invert(dropped))
     report.disagree_rows("prediction", PREDICTIONS, "its model is not in the registry", unknown["id"].to_pylist())
 
 
@@ -104,30 +117,30 @@ def _check_bytes(lake: Lake, rows: pa.Table, report: Report) -> None:
     """Nearly all are of images that are there now; the others, of the images that their step had pinned."""
     images, newest = Images(lake), lake.newest(IMAGE_TABLE)
     if newest is not None:
-        rows = rows.filter(pa.array(~_has(images, newest.ref.version, rows)))
+        rows = rows.filter(pa.array(~_has(images, newest.data_version, rows)))
     pins = _Pins(lake)
     created = rows["_row_created_at_version"].to_numpy()
     known = {int(version): pins.of(int(version)) for version in np.unique(created)}
     for pin in sorted(set(known.values())):
         part = rows.filter(pa.array(np.isin(created, [version for version, found in known.items() if found == pin])))
-        lost = part["id"].filter(pa.array(~_has(images, pin.version, part))).to_pylist()
-        if pin.certain and images.readable(pin.version):
-            said = f"names bytes that {IMAGES}@v{pin.version} does not have"
+        lost = part["id"].filter(pa.array(~_has(images, pin.pinned, part))).to_pylist()
+        if pin.certain and images.readable(pin.pinned) is not None:
+            said = f"names bytes that {pin.pinned} does not have"
             report.disagree_rows("prediction", PREDICTIONS, said, lost)
         else:
             report.named["predictions of images that were replaced, whose version was let go"] += len(lost)
 
 
-def _has(images: Images, version: int, rows: pa.Table) -> np.ndarray:
-    found = images.has(version, rows["image_id"], rows["sha256"])
+def _has(images: Images, pinned: str, rows: pa.Table) -> np.ndarray:
+    found = images.has(pinned, rows["image_id"], rows["sha256"])
     return np.zeros(rows.num_rows, dtype=bool) if found is None else found
 
 
 @dataclass(frozen=True, order=True)
 class Pin:
-    """The version of the images that a step had pinned; certain where its own commit says so. 0: nobody knows."""
+    """The data version of the images that a step had pinned; certain where its own commit says so. "": nobody knows."""
 
-    version: int
+    pinned: str
     certain: bool
 
 
@@ -143,11 +156,7 @@ class _Pins:
         """By the commit; where that was let go, by the record of the next materialization."""
         commit = self._commits.get(version)
         if commit is not None:
-            return Pin(_images_in(inputs_of(commit.properties)), certain=True)
+            return Pin((inputs_in(commit) or {}).get(IMAGE_TABLE, ""), certain=True)
         later = bisect_left(self._records, version, key=lambda record: record.ref.version)
         found = self._records[later].read if later < len(self._records) else {}
-        return Pin(_images_in(found), certain=False)
-
-
-def _images_in(inputs: Mapping[str, str]) -> int:
-    return version_of(inputs[IMAGE_TABLE]) if IMAGE_TABLE in inputs else 0
+        return Pin(found.get(IMAGE_TABLE, ""), certain=False)

@@ -1,17 +1,18 @@
 """Which commits were made outside: what nobody's step, no maintenance run and not the history accounts for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.commit_origins import Commit, commits_in, from_outside
+from mm_assets.engines.commit_origins import Commit, changes_outside, commits_in, from_outside
 from mm_assets.engines.lance_commits import commit, fence, put_rows
 from mm_assets.engines.lance_tables import LakeTables, key_field, table_id, write_fragments
-from mm_assets.engines.lineage_upkeep import maintaining, maintenance
-from mm_assets.lineage.refs import UPKEEP, Step
-from mm_assets_tests.lake_rows import record
+from mm_assets.engines.lineage_upkeep import maintaining
+from mm_assets.lineage.refs import FENCE, UPKEEP, Step
+from mm_assets_tests.lake_rows import maintenance, record
 
 SCHEMA = pa.schema([key_field("image_id"), pa.field("label", pa.string())])
 TABLE = "objects"
@@ -36,7 +37,7 @@ def written(tables: LakeTables) -> LakeTables:
 def outside_commits(tables: LakeTables, table: str, after: int) -> list[Commit]:
     ds = tables.open(table)
     found = commits_in(ds, range(after + 1, ds.version + 1))
-    return list(from_outside(found, table, table_id(ds), maintenance(tables)))
+    return list(from_outside(found, table_id(ds), maintenance(tables)))
 
 
 def compact(ds: lance.LanceDataset) -> None:
@@ -114,3 +115,61 @@ def test_the_history_written_over_by_hand_is_told(written: LakeTables) -> None:
     rows = written.open("lineage").to_table()
     lance.write_dataset(rows, written.open("lineage"), mode="append")
     assert [item.operation for item in outside_commits(written, "lineage", 0)] == ["Append"]
+
+
+STEP = {"mm.assets": "raw_images", "mm.run_id": "night"}
+FENCED = {UPKEEP: "night", FENCE: "true"}
+
+
+def forged(tables: LakeTables, operation: lance.LanceOperation.BaseOperation, properties: dict[str, str]) -> None:
+    ds = tables.open(TABLE)
+    lance.LanceDataset.commit(ds, lance.Transaction(ds.version, operation, transaction_properties=properties))
+
+
+def new_row(tables: LakeTables) -> list[lance.FragmentMetadata]:
+    return write_fragments(tables, TABLE, pa.table({"image_id": ["x"], "label": ["y"]}, schema=SCHEMA))
+
+
+FORGED: dict[str, Callable[[LakeTables], object]] = {
+    "an append as upkeep": lambda tables: forged(tables, lance.LanceOperation.Append(new_row(tables)), FENCED),
+    "a fence that undoes commits": lambda tables: forged(tables, lance.LanceOperation.Restore(2), FENCED),
+    "a fence that puts rows in": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge(
+            [*(item.metadata for item in tables.open(TABLE).get_fragments()), replace(new_row(tables)[0], id=9)], SCHEMA
+        ),
+        FENCED,
+    ),
+    "a fence that leaves a column out": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge([item.metadata for item in tables.open(TABLE).get_fragments()], SCHEMA.remove(1)),
+        FENCED,
+    ),
+    "a step of no asset": lambda tables: commit(
+        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": ""}
+    ),
+    "a step of another table": lambda tables: commit(
+        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": "image_table"}
+    ),
+    "a step of no run": lambda tables: commit(
+        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.run_id": ""}
+    ),
+    "a step by what steps do not do": lambda tables: forged(tables, lance.LanceOperation.Append(new_row(tables)), STEP),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_what_a_commit_says_of_itself_is_not_enough(written: LakeTables, what: str) -> None:
+    """Neither for what is told as made outside, nor for what the next run looks at again."""
+    before = written.open(TABLE).version
+    FORGED[what](written)
+    assert [item.version for item in outside_commits(written, TABLE, 0)] == [before + 1]
+    assert [item.version for item in changes_outside(written.open(TABLE), 0)] == [before + 1]
+
+
+def test_a_row_that_was_taken_out_of_the_history_in_the_name_of_a_run(written: LakeTables) -> None:
+    (row,) = written.open("lineage").to_table().to_pylist()
+    commit(written, "lineage", lambda ds: put_rows(ds, "id", [row["id"]], []), {"mm.run_id": "run"})
+    assert [item.version for item in outside_commits(written, "lineage", 0)] == [written.open("lineage").version]
+    record(written, "raw_images")
+    assert len(outside_commits(written, "lineage", 0)) == 1

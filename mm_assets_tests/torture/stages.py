@@ -16,7 +16,7 @@ from mm_assets.engines.object_store import Source
 from mm_assets.engines.publication import publish
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.ingest.job import list_objects, store_images
-from mm_assets.lineage.pins import table_of
+from mm_assets.lineage.owners import table_of
 from mm_assets.lineage.refs import Final, Record, Step
 from mm_assets.predict.job import predict
 from mm_assets.score.job import compute_scores

@@ -9,12 +9,12 @@ import pytest
 from mm_assets.curate.tables import SFT_SCHEMA
 from mm_assets.engines.lance_tables import LakeTables, table_id
 from mm_assets.engines.lineage_table import append
-from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.trace.find import not_found
 from mm_assets.trace.lake import Lake
 from mm_assets.trace.versions import let_go
 from mm_assets.upkeep.job import maintain
+from mm_assets_tests.lake_rows import withdrawals
 from mm_assets_tests.small_lake import LABEL, dataset
 from mm_assets_tests.trace.asking import asked, of_kind, one
 from mm_assets_tests.trace.chain import CHANGED, ORIGINAL, REMOVED, draw, refresh

@@ -18,14 +18,15 @@ from lance.dataset import Tags
 from lance.optimize import Compaction
 
 from mm_assets.engines import lance_cleanup
+from mm_assets.engines.commit_origins import commits_in
 from mm_assets.engines.lance_commits import FencedError, commit, fence, put_rows, write_cells
 from mm_assets.engines.lance_files import files_of, stem_of
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.engines.lineage_upkeep import withdrawals
-from mm_assets.lineage.refs import Final
+from mm_assets.lineage.refs import UPKEEP, Final
 from mm_assets.settings import UpkeepSettings
 from mm_assets.upkeep import job
 from mm_assets.upkeep.job import Upkeep, maintain
+from mm_assets_tests.lake_rows import withdrawals
 from mm_assets_tests.upkeep.tables import TABLE, content, pictures, put, score, with_a_past
 
 # Seconds after which a process that should have said something has failed.
@@ -159,7 +160,7 @@ def test_lance_itself_refuses_a_stopped_writer(tables: LakeTables) -> None:
     writer.is_stopped()
     assert removed(upkeep(tables)) == 2
     writer.goes_on()
-    assert "incompatible with concurrent transaction Restore" in writer.hears()
+    assert "preempted by concurrent transaction Merge" in writer.hears()
     assert writer.ends() == 1
     assert content(tables.open(TABLE)) == before
 
@@ -206,6 +207,27 @@ def test_what_is_committed_between_the_listing_and_the_fence_stays(
     monkeypatch.setattr(lance_cleanup, "fence", commit_and_fence)
     assert removed(upkeep(tables)) == 0
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
+
+
+def test_what_is_committed_while_the_fence_is_set_stays(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its look at the table and its own commit."""
+    with_a_past(tables)
+    fragments = write_fragments(tables, TABLE, pictures(NEW))
+    find = LakeTables.open
+    others = [lambda: commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {})]
+
+    def look_and_wait(self: LakeTables, table: str, version: int | None = None) -> lance.LanceDataset:
+        found = find(self, table, version)
+        if others:
+            others.pop()()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeTables, "open", look_and_wait)
+        fence(tables, TABLE, {UPKEEP: "night"})
+    assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
+    ds = tables.open(TABLE)
+    assert [item for item in commits_in(ds, [ds.version]) if item.keeps] != []
 
 
 def _row_ids(tables: LakeTables) -> list[int]:

@@ -17,7 +17,6 @@ from mm_assets.engines.lance_files import files_of
 from mm_assets.engines.lance_passes import others_wrote
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
 from mm_assets.engines.lineage_table import own_commit, records
-from mm_assets.engines.lineage_upkeep import withdrawals
 from mm_assets.engines.model_files import keep, staging
 from mm_assets.engines.s3 import client, is_s3, split
 from mm_assets.engines.trainer import Trained
@@ -28,7 +27,7 @@ from mm_assets.lineage.refs import Final, LanceRef
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.tables import TABLES
 from mm_assets.upkeep.job import Upkeep, maintain
-from mm_assets_tests.lake_rows import write
+from mm_assets_tests.lake_rows import withdrawals, write
 from mm_assets_tests.project import Project
 from mm_assets_tests.small_lake import LABEL, checkpoint, dataset, photos, store
 from mm_assets_tests.stores import Bucket

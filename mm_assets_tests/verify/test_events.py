@@ -1,17 +1,22 @@
 """Dagster's event log against the lake: what was reported by hand, wiped, told twice or otherwise."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.lineage.refs import Record
-from mm_assets.verify.dagster_log import DagsterLog
+from mm_assets.verify.dagster_log import DagsterLog, newest
+from mm_assets.verify.events import Event
 from mm_assets.verify.job import verify
+from mm_assets.verify.newest import verify_newest
 from mm_assets.verify.report import Report
 from mm_assets_tests.project import Project
+from mm_assets_tests.verify.checking import forged_step, put
 
 KEY = dg.AssetKey("raw_images")
 
@@ -86,11 +91,77 @@ def test_an_event_of_another_lake_is_named(project: Project, instance: dg.Dagste
     assert found.named["events of other lakes"] == 1
 
 
-def test_events_that_were_wiped(project: Project, instance: dg.DagsterInstance) -> None:
+def test_events_that_were_wiped_are_named(project: Project, instance: dg.DagsterInstance) -> None:
+    """Those of before, too, when the asset was materialized again: so ends what was reported by hand."""
+    report(instance, project.newest()["raw_images"].data_version)
+    assert len(lines(project, instance)) == 1
     instance.wipe_assets([KEY])
-    first, second = lines(project, instance)
-    assert first.endswith("succeeded, and Dagster has no event of it")
-    assert second.endswith("succeeded, and Dagster has no event of it")
+    for _ in range(2):
+        found = check(project, instance)
+        assert found.disagreements == []
+        assert found.named["materializations whose events were wiped"] == 2
+        project.materialize("raw_images")
+
+
+class Changed(DagsterLog):
+    """A log without some events, or by which other runs have succeeded."""
+
+    def __init__(self, instance: dg.DagsterInstance, without: int = 0, run_id: str = "") -> None:
+        super().__init__(instance)
+        self._without, self._run_id = without, run_id
+
+    def events(self) -> Iterator[Event]:
+        return (event for event in super().events() if event.number != self._without)
+
+    def succeeded(self, run_ids: Iterable[str]) -> Mapping[str, bool]:
+        return {**super().succeeded(run_ids), self._run_id: True}
+
+
+def test_a_hole_in_the_log(project: Project, instance: dg.DagsterInstance) -> None:
+    last = max(event.number for event in DagsterLog(instance).events())
+    (item,) = verify(project.tables, lambda _: None, Changed(instance, last)).disagreements
+    assert str(item).endswith("succeeded, and Dagster has no event of it, though it has older ones")
+
+
+def test_a_commit_of_a_run_that_succeeded_and_materialized_nothing(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    step = forged_step(project.newest()["raw_images"], run_id="forged")
+    row = project.tables.open("objects").to_table(limit=1).to_pylist()[0]
+    put(project.tables, "objects", project.tables.open("objects").schema, "image_id", row, step)
+    assert check(project, instance).disagreements == []  # of a run that nobody knows, or that was cut off
+    (item,) = verify(project.tables, lambda _: None, Changed(instance, run_id="forged")).disagreements
+    said = "a commit of raw_images by run forged, which succeeded and did not materialize it"
+    assert (item.kind, str(item)) == ("commit", f"objects@v3: {said}")
+
+
+@pytest.mark.parametrize("version", ["objects:ffffff", "images:ffffff@v2", "anything"])
+def test_an_event_with_a_version_that_is_none(project: Project, instance: dg.DagsterInstance, version: str) -> None:
+    number = report(instance, version, lineage_record="another")
+    said = "its data version is none of objects.lance"
+    assert lines(project, instance) == [f"raw_images {version}, event {number}: {said}"]
+
+
+def test_an_event_whose_record_went_with_the_whole_history(project: Project, instance: dg.DagsterInstance) -> None:
+    """The table has an id of its own, too."""
+    shutil.rmtree(project.tables.uri("lineage"))
+    found = [str(item) for item in check(project, instance).disagreements if item.kind == "event"]
+    assert len(found) == 2
+    assert all(line.endswith("is not in lineage.lance") for line in found)
+    event = newest(instance, KEY)
+    assert event
+    report, looked_at = verify_newest(project.tables, "raw_images", event)
+    assert looked_at is None
+    assert any(item.kind == "event" for item in report.disagreements)
+
+
+def test_events_of_a_copy_are_of_another_lake(project: Project, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(project.lake, copied)
+    project.materialize("raw_images")
+    found = verify(LakeTables(str(copied)), lambda _: None, DagsterLog(instance))
+    assert found.disagreements == []
+    assert found.named["events of other lakes"] == 1
 
 
 def test_another_instance_does_not_know_the_runs(project: Project, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.curate.tables import SFT
+from mm_assets.engines.lance_cleanup import Version, versions_of
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA, prediction_key
 from mm_assets.settings import CurateSettings
+from mm_assets.verify.lake import Lake
+from mm_assets.verify.report import Report
 from mm_assets_tests.small_lake import LABEL, dataset
-from mm_assets_tests.verify.checking import check, forged_step, lines, newest, put
+from mm_assets_tests.verify.checking import check, forged_step, lines, newest, put, write_dataset
 from mm_assets_tests.verify.conftest import build_after_dataset
 
 
@@ -87,3 +90,34 @@ def test_a_batch_of_a_run_that_was_cut_off_is_named(whole: LakeTables) -> None:
     found = check(whole)
     assert found.named["commits of runs that did not finish"] == 1
     assert [item.kind for item in found.disagreements] == []
+
+
+def test_a_table_that_goes_away_while_it_is_looked_at(whole: LakeTables) -> None:
+    lake = Lake(whole, Report())
+    assert not lake.moved()
+    shutil.rmtree(whole.uri(SFT))
+    assert lake.moved()
+
+
+def test_a_row_of_the_history_that_comes_while_the_tables_are_read(
+    whole: LakeTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs publish after the history was read: of these the first would be a record that is missing."""
+    waiting = [write_dataset, write_dataset]
+
+    def slow(ds: lance.LanceDataset) -> list[Version]:
+        while waiting:
+            waiting.pop()(whole)
+        return versions_of(ds)
+
+    monkeypatch.setattr("mm_assets.verify.lake.versions_of", slow)
+    assert lines(whole) == []
+
+
+def test_a_commit_of_another_tables_assets(whole: LakeTables) -> None:
+    row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0]
+    step = forged_step(newest(whole, "image_table"), run_id="mine")
+    put(whole, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, step)
+    version = whole.open(PREDICTIONS).version
+    (line,) = lines(whole)
+    assert line.startswith(f"commit: predictions@v{version}: Update, made outside: ")

@@ -1,5 +1,7 @@
 """Tags that protect versions, and the one of the model in production."""
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from mm_assets.curate.tables import SFT
@@ -9,7 +11,7 @@ from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.ingest.tables import IMAGES
 from mm_assets.lineage.refs import Final, Step
 from mm_assets_tests.steps import run_step
-from mm_assets_tests.verify.checking import lines, newest
+from mm_assets_tests.verify.checking import check, lines, newest, put_back
 
 
 def test_a_tag_that_is_gone_or_was_moved(whole: LakeTables) -> None:
@@ -50,3 +52,24 @@ def test_the_tag_of_the_model_in_production(whole: LakeTables) -> None:
     assert line.endswith(f"which does not have {digest}, in production")
     models.tags.update("production", checkpoint.ref.version)
     assert lines(whole) == []
+
+
+def test_an_evaluation_that_was_killed_before_its_tag(whole: LakeTables) -> None:
+    """The next one sets it, and writes the record."""
+    checkpoint = newest(whole, "llava_checkpoint")
+    promoted(whole, str(checkpoint.metadata["digest"]))
+    put_back(whole)
+    found = check(whole)
+    assert found.disagreements == []
+    assert found.named["tags of production that the next evaluation will set"] == 1
+
+
+def test_a_tag_of_a_version_that_nobody_materialized(whole: LakeTables) -> None:
+    whole.open(SFT).tags.create("sft_dataset.v1", 1)
+    assert lines(whole) == ["tag: sft, sft_dataset.v1: protects a version that nobody materialized"]
+
+
+def test_a_tag_that_is_damaged(whole: LakeTables) -> None:
+    Path(whole.uri(SFT), "_refs", "tags", "sft_dataset.v2.json").write_text("{")
+    (line,) = lines(whole)
+    assert line.startswith("version: sft, tags: cannot be read: ")
