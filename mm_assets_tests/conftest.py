@@ -88,11 +88,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, clust
 
 @pytest.fixture(scope="session")
 def some_pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
-    """60 of the drawn pictures of every label."""
+    """30 of the drawn pictures of every label."""
     folder = tmp_path_factory.mktemp("some")
     for label in (path for path in drawn_source.iterdir() if path.is_dir()):
         (folder / label.name).mkdir()
-        for path in sorted(label.iterdir())[:60]:
+        for path in sorted(label.iterdir())[:30]:
             shutil.copy2(path, folder / label.name)
     return folder
 

@@ -115,20 +115,35 @@ class LakeTables:
             return known
         if self.options is None:
             Path(self.root).mkdir(parents=True, exist_ok=True)
-        metadata = {TABLE_ID.decode(): uuid.uuid4().hex, **(extra or {})}
         try:
-            return lance.write_dataset(
-                schema.with_metadata(metadata).empty_table(),
-                self.uri(table),
-                data_storage_version=STORAGE_VERSION,
-                enable_stable_row_ids=True,
-                transaction_properties=dict(properties),
-                storage_options=self.options,
-            )
+            return self._create(table, schema, properties, extra or {})
         except OSError:  # another process created it meanwhile
             if self._find(table, None) is None:
                 raise
             return self.open_or_create(table, schema, properties, extra)
+
+    def _create(
+        self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str]
+    ) -> lance.LanceDataset:
+        """Create a table where there is none.
+
+        By a transaction that is not tried again: `lance.write_dataset` lets the second of two that create a table at
+        once write over the first, which somebody may have filled by then.
+
+        Raises:
+            OSError: somebody else was first.
+        """
+        metadata = {TABLE_ID.decode(): uuid.uuid4().hex, **extra}
+        operation = lance.LanceOperation.Overwrite(schema.with_metadata(metadata), [])
+        transaction = lance.Transaction(0, operation, str(uuid.uuid4()), transaction_properties=dict(properties))
+        return lance.LanceDataset.commit(
+            self.uri(table),
+            transaction,
+            storage_options=self.options,
+            enable_v2_manifest_paths=True,
+            enable_stable_row_ids=True,
+            max_retries=0,
+        )
 
     def ref(self, table: str, version: int) -> LanceRef:
         """The reference that names a version of a table of this lake."""

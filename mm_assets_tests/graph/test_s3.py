@@ -125,7 +125,7 @@ def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path
             ]
         ),
     }
-    project = Project(tmp_path / "lake", listed(bucket, 16), tmp_path / "home", env)
+    project = Project(tmp_path / "lake", listed(bucket, 8), tmp_path / "home", env)
     project.materialize()
     newest = project.newest()
     assert newest["sft_dataset"].metadata["labels"] == sorted(LABELS)
@@ -139,7 +139,7 @@ def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path
     captions = project.tables.open("sft").to_table(filter="left_out is null and task = 'caption'").to_pylist()
     assert {row["messages"][1]["content"][0]["text"] for row in captions} <= {f"{label}, seen" for label in LABELS}
     predictions = project.tables.open("predictions").to_table().to_pylist()
-    assert len(predictions) == len(LABELS) * 16
+    assert len(predictions) == len(LABELS) * 8
     assert all(row["error"] is None and row["answer"] == f"a {row['label']}." for row in predictions)
     assert {row["label"] for row in predictions} <= set(LABELS)
     assert set(newest["evaluation"].metadata["per_class"]) <= set(LABELS)

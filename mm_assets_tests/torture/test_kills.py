@@ -7,7 +7,7 @@ import pytest
 from mm_assets_tests.torture.kills import torture
 
 pytestmark = pytest.mark.ray
-KILLS, SEED = 30, 4
+KILLS, SEED = 20, 4
 
 
 def test_after_kills_the_lake_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
