@@ -1,6 +1,7 @@
 """Dagster's event log, as `events` wants it; the one module of this folder that knows Dagster."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -44,6 +45,15 @@ class DagsterLog:
             runs = self._instance.get_runs(filters=dg.RunsFilter(run_ids=wanted[start : start + RUNS]))
             found |= {run.run_id: run.status == dg.DagsterRunStatus.SUCCESS for run in runs}
         return found
+
+    def wiped(self, asset: str) -> datetime | None:
+        """See `EventLog`; an asset that is wiped and was not materialized since is none that the instance has."""
+        found = self._instance.get_asset_records([dg.AssetKey(asset.split("/"))])
+        if not found:
+            return datetime.max.replace(tzinfo=UTC)
+        details = found[0].asset_entry.asset_details
+        moment = details.last_wipe_timestamp if details else None
+        return datetime.fromtimestamp(moment, UTC) if moment else None
 
 
 def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:

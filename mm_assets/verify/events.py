@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from mm_assets.lineage.refs import RUN, Record
@@ -44,6 +45,9 @@ class EventLog(Protocol):
     def succeeded(self, run_ids: Iterable[str]) -> Mapping[str, bool]:
         """Of those runs that this instance knows, whether they came to a good end."""
 
+    def wiped(self, asset: str) -> datetime | None:
+        """Until when the events of an asset were wiped; None where they never were."""
+
 
 def check_events(lake: Lake, log: EventLog, report: Report) -> None:
     """Every event says what its record says, and every record of a run that succeeded has one event."""
@@ -59,24 +63,23 @@ def check_events(lake: Lake, log: EventLog, report: Report) -> None:
     for event in log.events():
         report.looked_at["events"] += 1
         check_event(lake, event, seen, report)
-    _check_missing(lake, seen, ends, report)
+    without = [record for record in lake.history.values() if record.id not in seen]
+    wiped = {asset: log.wiped(asset) for asset in {record.asset for record in without}}
+    for record in without:
+        _check_missing(record, ends, wiped[record.asset], report)
 
 
-def _check_missing(lake: Lake, seen: Mapping[str, int], ends: Mapping[str, bool], report: Report) -> None:
-    """Wiping takes an asset's events away, up to some moment; a hole after the oldest one that is left is none."""
-    begun: set[str] = set()
-    for record in lake.history.values():
-        if record.id in seen:
-            begun.add(record.asset)
-        elif not ends.get(record.run_id):
-            known = record.run_id in ends
-            what = "whose run was cut off before the event" if known else "by another Dagster instance"
-            report.named[f"materializations {what}"] += 1
-        elif record.asset in begun:
-            said = f"its run {record.run_id} succeeded, and Dagster has no event of it, though it has older ones"
-            report.disagree("event", f"{record.asset} {record.data_version}", said)
-        else:
-            report.named["materializations whose events were wiped"] += 1
+def _check_missing(record: Record, ends: Mapping[str, bool], wiped: datetime | None, report: Report) -> None:
+    """A record without an event; wiping takes an asset's events away, up to some moment."""
+    if not ends.get(record.run_id):
+        known = record.run_id in ends
+        what = "whose run was cut off before the event" if known else "by another Dagster instance"
+        report.named[f"materializations {what}"] += 1
+    elif wiped is not None and record.at <= wiped:
+        report.named["materializations whose events were wiped"] += 1
+    else:
+        said = f"its run {record.run_id} succeeded, and Dagster has no event of it"
+        report.disagree("event", f"{record.asset} {record.data_version}", said)
 
 
 def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) -> None:
