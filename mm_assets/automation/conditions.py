@@ -1,6 +1,8 @@
 """When an asset is run again by itself."""
 
 import json
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 from dagster import AssetKey
@@ -8,6 +10,9 @@ from dagster import AutomationCondition as AC  # noqa: N817  (its usual name)
 
 from mm_assets.automation.freshness import TRAINED, Freshness
 from mm_assets.automation.runs import failed_checks
+
+if TYPE_CHECKING:
+    from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
 
 class Outdated(dg.AutomationCondition[AssetKey]):
@@ -95,8 +100,15 @@ class InputsFailed(dg.AutomationCondition[AssetKey]):
         return _result(context, bool(failed))
 
 
+# Of a tick, which has a view of its own: all conditions of it judge by the same state, read once.
+_READ: "WeakKeyDictionary[AssetGraphView, Freshness]" = WeakKeyDictionary()
+
+
 def _freshness(context: dg.AutomationContext[AssetKey]) -> Freshness:
-    return Freshness(context.asset_graph_view.instance, context.asset_graph)
+    view = context.asset_graph_view
+    if view not in _READ:
+        _READ[view] = Freshness(view.instance, context.asset_graph)
+    return _READ[view]
 
 
 def _result(

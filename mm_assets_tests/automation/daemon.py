@@ -1,7 +1,9 @@
 """What the daemon would do, tick by tick: the real conditions on the real graph, and runs that only report."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -11,18 +13,28 @@ from mm_assets.automation.freshness import TRAINED
 from mm_assets.definitions import build
 from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.resources import Lake
-from mm_assets.settings import load_settings
+from mm_assets.settings import PREFIX, load_settings
 
 
 def key(name: str) -> AssetKey:
     return AssetKey(name.split("/"))
 
 
+def definitions_of_now() -> dg.Definitions:
+    """What the environment asks for; built once for each."""
+    return _built(tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(PREFIX))))
+
+
+@cache
+def _built(_: tuple[tuple[str, str], ...]) -> dg.Definitions:
+    return build(load_settings())
+
+
 @dataclass
 class Daemon:
     """`versions` is the data version that each asset has now; a run of it makes the next one, or the same again."""
 
-    definitions: dg.Definitions = field(default_factory=lambda: build(load_settings()))
+    definitions: dg.Definitions = field(default_factory=definitions_of_now)
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     versions: dict[str, int] = field(default_factory=dict)
     cursor: Any = None
