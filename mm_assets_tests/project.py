@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
 
 # A training that ends soon, and predictions in many batches.
 QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
+
+
+# A test materializes again and again with the same settings.
+@lru_cache(maxsize=4)
+def _built(environment: tuple[tuple[str, str], ...]) -> dg.Definitions:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment:
+            patch.setenv(name, value)
+        return build(load_settings())
 
 
 @dataclass
@@ -40,10 +50,7 @@ class Project:
         return {"MM_LAKE": str(self.lake), "MM_SOURCE": str(self.source), "DAGSTER_HOME": str(self.home), **self.env}
 
     def definitions(self) -> dg.Definitions:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment().items():
-                patch.setenv(name, value)
-            return build(load_settings())
+        return _built(tuple(sorted(self.environment().items())))
 
     def materialize(
         self, *select: str, run_config: dict[str, Any] | None = None, fails: bool = False
