@@ -24,9 +24,9 @@ TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
 QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
 
 
-# A test materializes again and again with the same settings.
-@lru_cache(maxsize=4)
-def _built(environment: tuple[tuple[str, str], ...]) -> dg.Definitions:
+@lru_cache(maxsize=8)
+def built(environment: tuple[tuple[str, str], ...]) -> dg.Definitions:
+    """The definitions that these variables ask for: tests want the same again and again."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment:
             patch.setenv(name, value)
@@ -50,7 +50,7 @@ class Project:
         return {"MM_LAKE": str(self.lake), "MM_SOURCE": str(self.source), "DAGSTER_HOME": str(self.home), **self.env}
 
     def definitions(self) -> dg.Definitions:
-        return _built(tuple(sorted(self.environment().items())))
+        return built(tuple(sorted(self.environment().items())))
 
     def materialize(
         self, *select: str, run_config: dict[str, Any] | None = None, fails: bool = False

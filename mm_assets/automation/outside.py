@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mm_assets.lineage.refs import LanceRef
+
 if TYPE_CHECKING:
     from mm_assets.engines.lance_tables import LakeTables
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of a table: its identity, and its version then."""
-
-    table_id: str
-    version: int
-
-    def __str__(self) -> str:
-        return f"{self.table_id[:6]}@v{self.version}"
 
 
 @dataclass(frozen=True)
@@ -41,8 +32,8 @@ class Finding:
     """
 
     table: str
-    before: Seen | None
-    now: Seen | None
+    before: LanceRef | None
+    now: LanceRef | None
     commits: tuple[Write, ...]
 
     @property
@@ -53,7 +44,7 @@ class Finding:
     @property
     def change(self) -> str:
         """What names it, so that it is asked for once."""
-        return f"{self.table}:{self.before or 'nothing'}->{self.now or 'nothing'}"
+        return f"{self.before or self.table}->{self.now or 'nothing'}"
 
     def __str__(self) -> str:
         done = ["gone"] if self.now is None else []
@@ -65,34 +56,25 @@ class Finding:
         return f"{self.table}.lance: {', '.join(done)}"
 
 
-def look(tables: "LakeTables", names: Iterable[str]) -> dict[str, Seen]:
+def look(tables: "LakeTables", names: Iterable[str]) -> dict[str, LanceRef]:
     """Those of the tables that are there, as they are."""
-    return {name: seen for name in names if (seen := _seen(tables, name))}
+    return {name: tables.ref(name, tables.open(name).version) for name in names if tables.exists(name)}
 
 
-def findings(tables: "LakeTables", before: Mapping[str, Seen], now: Mapping[str, Seen]) -> list[Finding]:
+def findings(tables: "LakeTables", before: Mapping[str, LanceRef], now: Mapping[str, LanceRef]) -> list[Finding]:
     """What happened between two looks; a table that was not there before may have been made by a run."""
     found = [_finding(tables, table, before.get(table), seen) for table, seen in now.items()]
     found += [Finding(table, seen, None, ()) for table, seen in before.items() if table not in now]
     return [finding for finding in found if finding.commits or finding.replaced or finding.now is None]
 
 
-def _seen(tables: "LakeTables", table: str) -> Seen | None:
-    from mm_assets.engines.lance_tables import table_id
-
-    if not tables.exists(table):
-        return None
-    ds = tables.open(table)
-    return Seen(table_id(ds), ds.version)
-
-
-def _is_another(before: Seen | None, now: Seen | None) -> bool:
+def _is_another(before: LanceRef | None, now: LanceRef | None) -> bool:
     if before is None or now is None:
         return False
     return before.table_id != now.table_id or now.version < before.version
 
 
-def _finding(tables: "LakeTables", table: str, before: Seen | None, now: Seen) -> Finding:
+def _finding(tables: "LakeTables", table: str, before: LanceRef | None, now: LanceRef) -> Finding:
     from mm_assets.engines.commit_origins import changes_outside
 
     # Of a table that was put back, all commits were looked at when they were made.

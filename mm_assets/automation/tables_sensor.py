@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.automation.outside import Finding, Seen, findings, look
+from mm_assets.automation.outside import Finding, findings, look
 from mm_assets.automation.runs import unfinished_run
 from mm_assets.lineage.owners import TABLES, table_of
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.resources import Lake
 from mm_assets.settings import AutomationSettings
 
@@ -33,7 +34,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         now = look(tables, dict.fromkeys(TABLES.values()))
         if not context.cursor:
             return _skip(f"{len(now)} tables, watched from now on", now)
-        before = {table: Seen(**seen) for table, seen in json.loads(context.cursor).items()}
+        before = {table: LanceRef(**seen) for table, seen in json.loads(context.cursor).items()}
         found = findings(tables, before, now)
         if not found:
             return _skip(f"{len(now)} tables, none written from outside", now)
@@ -52,11 +53,11 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
     return tables_written_outside
 
 
-def _skip(why: str, now: Mapping[str, Seen]) -> dg.SensorResult:
+def _skip(why: str, now: Mapping[str, LanceRef]) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=_cursor(now))
 
 
-def _cursor(now: Mapping[str, Seen], instead: Mapping[str, Seen | None] = MappingProxyType({})) -> str:
+def _cursor(now: Mapping[str, LanceRef], instead: Mapping[str, LanceRef | None] = MappingProxyType({})) -> str:
     """To remember what was seen; of some tables, `instead` what was seen before (None: nothing)."""
     return json.dumps({table: vars(seen) for table, seen in {**now, **instead}.items() if seen is not None})
 

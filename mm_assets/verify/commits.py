@@ -16,27 +16,17 @@ OUTSIDE = "made outside: no step, no maintenance run and not the lake's history 
 
 def check_commits(lake: Lake, report: Report) -> None:
     """Every commit is of a materialization, of a batch of an unfinished run, or of upkeep that its run recorded."""
-    finished = _finished(lake)
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
         for commit in from_outside(commits.values(), lake.ids[table], lake.maintained):
             report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
         _check_marks(table, commits.values(), report)
         for commit in commits.values():
-            _check_runs(table, commit, finished, report)
+            _check_runs(lake, commit, report)
             if inputs_in(commit) is None:
                 report.disagree("commit", f"{table}@v{commit.version}", f"its {INPUTS} cannot be understood")
+    report.named["commits of runs that did not finish"] += sum(1 for _ in unfinished(lake))
     _check_drafts(lake, report)
-
-
-def _finished(lake: Lake) -> dict[tuple[str, str], int]:
-    """The version at which a run has materialized an asset."""
-    found: dict[tuple[str, str], int] = {}
-    for record in lake.history.values():
-        if lake.is_here(record.ref):
-            key = (record.asset, record.run_id)
-            found[key] = max(found.get(key, 0), record.ref.version)
-    return found
 
 
 def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
@@ -46,25 +36,22 @@ def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
             report.disagree("commit", table, f"{count} commits have the mark {mark}: one was committed twice")
 
 
-def _check_runs(table: str, commit: Commit, finished: dict[tuple[str, str], int], report: Report) -> None:
+def _check_runs(lake: Lake, commit: Commit, report: Report) -> None:
     """A batch comes before the materialization of its run, if that has one."""
     run_id = commit.properties.get(RUN, "")
     for asset in commit.assets:
-        done = finished.get((asset, run_id))
-        if done is None:
-            report.named["commits of runs that did not finish"] += 1
-        elif commit.version > done:
+        done = lake.finished.get((asset, run_id), commit.version)
+        if commit.version > done:
             said = f"a commit of {asset} by run {run_id}, which had materialized it at v{done}"
-            report.disagree("commit", f"{table}@v{commit.version}", said)
+            report.disagree("commit", f"{commit.table}@v{commit.version}", said)
 
 
 def unfinished(lake: Lake) -> Iterator[tuple[Commit, str]]:
     """Commits of runs that have not materialized an asset of theirs, and that asset."""
-    finished = _finished(lake)
     for commits in lake.commits.values():
         for commit in commits.values():
             for asset in commit.assets:
-                if (asset, commit.properties.get(RUN, "")) not in finished:
+                if (asset, commit.properties.get(RUN, "")) not in lake.finished:
                     yield commit, asset
 
 

@@ -71,6 +71,16 @@ class Lake:
             self.heads[name], self.ids[name] = ds, table_id(ds)
 
     @cached_property
+    def finished(self) -> dict[tuple[str, str], int]:
+        """The version at which a run has materialized an asset, by asset and run."""
+        found: dict[tuple[str, str], int] = {}
+        for record in self.history.values():
+            if self.is_here(record.ref):
+                key = (record.asset, record.run_id)
+                found[key] = max(found.get(key, 0), record.ref.version)
+        return found
+
+    @cached_property
     def drafts(self) -> list[Record]:
         """The records that commits carry, in the order of each table's versions."""
         return [

@@ -3,17 +3,16 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.automation.freshness import TRAINED
-from mm_assets.definitions import build
 from mm_assets.lineage.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.resources import Lake
-from mm_assets.settings import PREFIX, load_settings
+from mm_assets.settings import PREFIX
+from mm_assets_tests.project import built
 
 
 def key(name: str) -> AssetKey:
@@ -21,13 +20,8 @@ def key(name: str) -> AssetKey:
 
 
 def definitions_of_now() -> dg.Definitions:
-    """What the environment asks for; built once for each."""
-    return _built(tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(PREFIX))))
-
-
-@cache
-def _built(_: tuple[tuple[str, str], ...]) -> dg.Definitions:
-    return build(load_settings())
+    """What the environment asks for."""
+    return built(tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(PREFIX))))
 
 
 @dataclass
