@@ -13,8 +13,9 @@ demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
 	$(BIN)/mm-assets status
 
-test: $(STAMP) chromium  ## Run all tests
-	$(BIN)/pytest
+test: WORKERS ?= 2
+test: $(STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name
 	@command -v chromium >/dev/null || ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

@@ -1,13 +1,15 @@
 """What all tests share: a clean environment, small folders of pictures, and one lake that the whole graph made."""
 
 import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from mm_assets.demo.pictures import draw_area, draw_folder
 from mm_assets.engines.lance_tables import LakeTables
@@ -20,6 +22,8 @@ from mm_assets_tests.stores import Bucket, bucket, proxy, s3_server  # noqa: F40
 # Nothing here may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+
+Made = TypeVar("Made")
 
 
 @pytest.fixture(autouse=True)
@@ -71,37 +75,54 @@ def test_data() -> Path:
     return Path(os.environ["TEST_DATA"])
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What `make` gives for its folder: made by the first of pytest-xdist's workers that asks, read by the others.
+
+    https://pytest-xdist.readthedocs.io/en/stable/how-to.html#making-session-scoped-fixtures-execute-only-once
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}.pickle"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            made.write_bytes(pickle.dumps(make(tmp_path_factory.mktemp(name))))
+    found: Made = pickle.loads(made.read_bytes())
+    return found
+
+
 @pytest.fixture(scope="session")
 def drawn_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pictures of the embedded default, all of them."""
-    return draw_folder(tmp_path_factory.mktemp("source") / "drawn")
+    return made_once(tmp_path_factory, "source", lambda folder: draw_folder(folder / "drawn"))
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, cluster: Cluster) -> Project:
     """The whole graph, materialized once with the `local` profile: read it, or work on a copy (`copy_of`)."""
-    folder = tmp_path_factory.mktemp("finished")
-    project = Project(folder / "lake", drawn_source, folder / "home")
-    project.materialize()
-    return project
+    return made_once(tmp_path_factory, "finished", lambda folder: _materialized(folder, drawn_source, {}))
 
 
 @pytest.fixture(scope="session")
 def some_pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
     """30 of the drawn pictures of every label."""
-    folder = tmp_path_factory.mktemp("some")
-    for label in (path for path in drawn_source.iterdir() if path.is_dir()):
+    return made_once(tmp_path_factory, "some", lambda folder: _some_of(drawn_source, folder))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: Cluster) -> Project:
+    """The whole graph over some pictures, from a folder to a folder, trained for one epoch: what others must equal."""
+    return made_once(tmp_path_factory, "undisturbed", lambda folder: _materialized(folder, some_pictures, QUICK))
+
+
+def _some_of(drawn: Path, folder: Path) -> Path:
+    for label in (path for path in drawn.iterdir() if path.is_dir()):
         (folder / label.name).mkdir()
         for path in sorted(label.iterdir())[:30]:
             shutil.copy2(path, folder / label.name)
     return folder
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: Cluster) -> Project:
-    """The whole graph over some pictures, from a folder to a folder, trained for one epoch: what others must equal."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    project = Project(folder / "lake", some_pictures, folder / "home", dict(QUICK))
+def _materialized(folder: Path, source: Path, env: dict[str, str]) -> Project:
+    project = Project(folder / "lake", source, folder / "home", dict(env))
     project.materialize()
     return project
 

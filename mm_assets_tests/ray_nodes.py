@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
@@ -109,6 +111,16 @@ class RayNodes:
                 node.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 os.killpg(node.pid, signal.SIGKILL)
+
+
+def below(parent: psutil.Process, title: str) -> list[psutil.Process]:
+    """The processes that one started, and what they started, whose title contains a text; as they are now."""
+    found = []
+    for process in parent.children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if title in "".join(process.cmdline()[:1]):
+                found.append(process)
+    return found
 
 
 @contextmanager

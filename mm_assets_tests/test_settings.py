@@ -70,8 +70,9 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_LAKE", " ", "MM_LAKE", "is empty"),
         ("MM_CURATE__MAX_LUMINANCE", "inf", "MM_CURATE__MAX_LUMINANCE", "finite"),
         ("MM_CURATE__LABELS", '["pool", ""]', "MM_CURATE__LABELS", "at least 1 character"),
-        ("MM_LAEK", "x", "MM_LAEK", "unknown setting"),
-        ("MM_TRAIN__EPOCH", "3", "MM_TRAIN__EPOCH", "unknown setting"),
+        ("MM_LAEK", "x", "MM_LAEK", "unknown setting MM_LAEK: did you mean MM_LAKE"),
+        ("MM_TRAIN__EPOCH", "3", "MM_TRAIN__EPOCH", "did you mean MM_TRAIN__EPOCHS"),
+        ("MM_COLOUR_OF_THE_SKY", "x", "MM_COLOUR_OF_THE_SKY", "unknown setting MM_COLOUR_OF_THE_SKY: docs/settings.md"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mm_assets.settings import Resources
 
 EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
 PACKAGE = Path(__file__).parent.parent
+API_SERVER = "RAY_API_SERVER_ADDRESS"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class Cluster:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
             if self._place.address is None:
-                # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
-                self._init(address="local", include_dashboard=False, object_store_memory=EMBEDDED_OBJECT_STORE)
+                with _without_api_server():
+                    # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
+                    self._init(address="local", include_dashboard=False, object_store_memory=EMBEDDED_OBJECT_STORE)
             else:
                 self._join(self._place.address)
             if threading.current_thread() is threading.main_thread():
@@ -216,6 +219,24 @@ def amounts(needs: Resources) -> dict[str, float]:
 def _places(node: dict[str, float], wanted: dict[str, float]) -> int:
     """How many workers a node can hold; Ray counts in ten-thousandths, floats do not (1 // 0.2 is 4)."""
     return min(round(node.get(name, 0) * 10_000) // round(amount * 10_000) for name, amount in wanted.items())
+
+
+@contextmanager
+def _without_api_server() -> Iterator[None]:
+    """What is started here inherits an address at which no API server answers: that is a part of the dashboard.
+
+    Else Ray Train's `PlacementGroupCleaner` looks for one for 40 s, and a training that ends meanwhile waits 12 s for
+    it (Ray 2.60, `ray_address_to_api_server_url`).
+    """
+    known = os.environ.get(API_SERVER)
+    os.environ[API_SERVER] = "http://127.0.0.1:1"
+    try:
+        yield
+    finally:
+        if known is None:
+            del os.environ[API_SERVER]
+        else:
+            os.environ[API_SERVER] = known
 
 
 def _nodes() -> list[dict[str, float]]:

@@ -1,9 +1,10 @@
 """Read the settings, and refuse what is wrong by name."""
 
+import difflib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -54,12 +55,21 @@ def _check_variables() -> None:
     given = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
     unknown = sorted(name for name in given if name.upper() not in known)
     if unknown:
-        raise SettingsError(f"unknown setting {', '.join(unknown)}: known are {', '.join(sorted(known))}")
+        raise SettingsError("\n".join(_unknown(name, list(known)) for name in unknown))
     for name, value in given.items():
         if not value.strip():
             raise SettingsError(f"{name} is empty: give it a value, or unset it")
         if known[name.upper()] and not _is_json(value):
             raise SettingsError(f"{name} takes JSON, such as {known[name.upper()]} (given: {value})")
+
+
+def _unknown(variable: str, known: Sequence[str]) -> str:
+    # Without what all have in common, which makes any two alike.
+    near = difflib.get_close_matches(
+        variable.upper().removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known]
+    )
+    meant = f"did you mean {' or '.join(PREFIX + name for name in near)}? " if near else ""
+    return f"unknown setting {variable}: {meant}docs/settings.md lists all"
 
 
 def _is_json(text: str) -> bool:

@@ -27,8 +27,8 @@ from mm_assets_tests.steps import run_step
 
 
 @pytest.mark.ray
-def test_the_base_against_itself_is_never_promoted(finished: Project, cluster: Cluster) -> None:
-    newest, tables = finished.newest(), finished.tables
+def test_the_base_against_itself_is_never_promoted(undisturbed: Project, cluster: Cluster) -> None:
+    newest, tables = undisturbed.newest(), undisturbed.tables
     dataset, base = newest["sft_dataset"], newest["base_model"].metadata["digest"]
     examples = tables.open("sft", dataset.ref.version).to_table(
         columns=["images", "label", "caption"], filter="split = 'test'", limit=64

@@ -37,20 +37,3 @@ def _few(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
 def project(_few: Project, tmp_path: Path) -> Project:
     """25 objects, 23 of them pictures, materialized up to the dataset."""
     return copy_of(_few, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def _rooms(tmp_path_factory: pytest.TempPathFactory, test_data: Path, cluster: object) -> Project:
-    folder = tmp_path_factory.mktemp("rooms")
-    for place in ("kept", "photos"):
-        shutil.copytree(test_data / "photos" / "rooms", folder / place)
-    # The behaviour of the graph, not of the model.
-    project = Project(folder / "lake", folder / "photos", folder / "home", {"MM_TRAIN__EPOCHS": "1"})
-    project.materialize()
-    return project
-
-
-@pytest.fixture
-def rooms(_rooms: Project, tmp_path: Path) -> Project:
-    """1,500 real photos of six classes, and everything made from them."""
-    return copy_of(_rooms, tmp_path)

@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 from mm_assets.engines.ray_tasks import Cluster, Place
-from mm_assets_tests.ray_nodes import TOKEN
+from mm_assets_tests.ray_nodes import TOKEN, below
 from mm_assets_tests.stores import free_port
 from mm_assets_tests.torture.stages import Work, run
 
@@ -125,12 +125,7 @@ class Nodes:
 
     def actors(self) -> list[psutil.Process]:
         """The processes of its actors, as they are now."""
-        found = []
-        for process in psutil.Process(self.program.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if "".join(process.cmdline()[:1]).startswith(ACTOR):
-                    found.append(process)
-        return found
+        return below(psutil.Process(self.program.pid), ACTOR)
 
     def kill_actor(self, chance: random.Random) -> bool:
         """Kill -9 one of the actors; whether there was one."""
