@@ -130,19 +130,13 @@ def _materialized(folder: Path, source: Path, env: dict[str, str]) -> Project:
 @pytest.fixture
 def copy(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished lake and of its Dagster history."""
-    return _copied(finished, tmp_path)
+    return finished.copied(tmp_path)
 
 
 @pytest.fixture
 def modest(undisturbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the undisturbed lake and of its history: for tests that train, where it matters not what is learned."""
-    return _copied(undisturbed, tmp_path_factory.mktemp("modest"))
-
-
-def _copied(project: Project, folder: Path) -> Project:
-    shutil.copytree(project.lake, folder / "lake")
-    shutil.copytree(project.home, folder / "home")
-    return Project(folder / "lake", project.source, folder / "home", dict(project.env))
+    return undisturbed.copied(tmp_path_factory.mktemp("modest"))
 
 
 @pytest.fixture

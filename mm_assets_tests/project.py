@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +47,14 @@ class Project:
         self.home.mkdir(parents=True, exist_ok=True)
         # As at the project's root: no telemetry.
         shutil.copy(Path(__file__).parent.parent / "dagster.yaml", self.home)
+
+    def copied(self, folder: Path) -> "Project":
+        """The same source, with a copy of the lake and of Dagster's history below `folder`."""
+        shutil.copytree(self.lake, folder / "lake")
+        # Another process may be reading the same history: its journals come and go.
+        journals = shutil.ignore_patterns("*.db-wal", "*.db-shm", "*.db-journal")
+        shutil.copytree(self.home, folder / "home", ignore=journals, copy_function=_copy_file)
+        return Project(folder / "lake", self.source, folder / "home", dict(self.env))
 
     def environment(self) -> dict[str, str]:
         return {"MM_LAKE": str(self.lake), "MM_SOURCE": str(self.source), "DAGSTER_HOME": str(self.home), **self.env}
@@ -144,3 +154,12 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     failures = [event for event in result.all_events if event.is_step_failure]
     error = failures[0].step_failure_data.error
     return str(error.message if error else "")
+
+
+def _copy_file(source: str, target: str) -> None:
+    """A database of SQLite with what its journal holds, whoever has it open; any other file as it is."""
+    if not source.endswith(".db"):
+        shutil.copy2(source, target)
+        return
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

@@ -19,9 +19,7 @@ def copy_of(made: Project, folder: Path) -> Project:
     source = Path(made.source)
     shutil.rmtree(source)
     shutil.copytree(source.with_name("kept"), source)
-    shutil.copytree(made.lake, folder / "lake")
-    shutil.copytree(made.home, folder / "home")
-    return Project(folder / "lake", source, folder / "home", dict(made.env))
+    return made.copied(folder)
 
 
 @pytest.fixture(scope="session")
