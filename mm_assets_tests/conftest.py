@@ -97,7 +97,7 @@ def drawn_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, cluster: Cluster) -> Project:
-    """The whole graph, materialized once with the `local` profile: read it, or work on a copy (`copy_of`)."""
+    """The whole graph, materialized once with the `local` profile: read it, or work on a `copy`."""
     return made_once(tmp_path_factory, "finished", lambda folder: _materialized(folder, drawn_source, {}))
 
 
