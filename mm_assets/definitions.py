@@ -21,7 +21,7 @@ from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.score.assets import near_duplicates, scores_asset
 from mm_assets.score.checks import near_duplicates_checks, score_checks
 from mm_assets.score.own import all_scorers, limited
-from mm_assets.settings import Settings, SettingsError, digest, load_settings
+from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
 from mm_assets.verify.ops import lineage_checks
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
@@ -32,8 +32,12 @@ READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
     "base_model": lambda s: [s.base],
     "llava_checkpoint": lambda s: [s.train.recipe()],
     "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
-    "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model],
+    "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model, s.predict.engine, *_asked(s.predict)],
 }
+
+
+def _asked(settings: PredictSettings) -> list[BaseModel | str]:
+    return [settings.sampling, *settings.also]
 
 
 def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:

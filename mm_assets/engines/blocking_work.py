@@ -1,8 +1,9 @@
-"""Work that blocks inside (Ray Train): what its workers say meanwhile, its result, and its end when it is cancelled."""
+"""Work that blocks inside (Ray Train, Ray Data): what its workers say meanwhile, its results, how to end it."""
 
 import concurrent.futures
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import ray
@@ -11,6 +12,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 T = TypeVar("T")
 
 FETCH_EVERY_S = 2.0
+# Results of an iterator that wait for whoever reads them.
+WAITING = 4
 
 
 class _Mailbox:
@@ -93,3 +96,33 @@ def interruptible(
             abandon()
         raise
     return future.result()
+
+
+def streamed(work: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """What an iterator gives that blocks inside (Ray Data), so that the thread which reads it can be interrupted.
+
+    A few results wait for the reader. Where it stops reading, the iterator is closed at its next result.
+    """
+    results: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=WAITING)
+    stopped = threading.Event()
+
+    def target() -> None:
+        try:
+            for result in work():
+                results.put((True, result))
+                if stopped.is_set():
+                    return
+            results.put((False, None))
+        except BaseException as error:  # noqa: BLE001  (handed on to the reading thread, whatever it is)
+            results.put((False, error))
+
+    threading.Thread(target=target, daemon=True).start()
+    try:
+        while (item := results.get())[0]:
+            yield item[1]
+        if item[1] is not None:
+            raise item[1]
+    finally:
+        stopped.set()
+        while not results.empty():  # the thread may wait for a place
+            results.get()

@@ -1,7 +1,8 @@
 """A vision-language model in memory, with its processor: prompts as training saw them, batches padded on the left."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,9 +10,18 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from mm_assets.chat import assistant_message, user_message
 from mm_assets.engines.processors import load_processor
+from mm_assets.engines.prompts import Prompts
 from mm_assets.settings import PredictSettings
+
+
+@dataclass
+class Counted:
+    """What went through a model: tokens in and out, and the seconds in which the processor prepared its inputs."""
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    preparing_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,7 @@ class LoadedModel:
     model: Any
     processor: Any
     device: str
+    counted: Counted = field(default_factory=Counted)
 
     @classmethod
     def load(cls, folder: Path, settings: PredictSettings) -> Self:
@@ -33,40 +44,22 @@ class LoadedModel:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
         return cls(model.to(device).eval(), processor, device)
 
-    def asked(self, prompt: str) -> str:
-        """The prompt as the chat template renders it, ready to be answered."""
-        return str(self.processor.apply_chat_template([user_message(prompt)], tokenize=False))
-
-    def told(self, prompt: str, answer: str) -> str:
-        """The prompt with its answer and the end of the turn."""
-        messages = [user_message(prompt), assistant_message(answer)]
-        return str(self.processor.apply_chat_template(messages, tokenize=False))
-
-    def answer_tokens(self, prompt: str, answer: str) -> list[int]:
-        """The tokens of an answer, end of the turn included.
-
-        Prompt and answer are tokenized together, as training saw them: a SentencePiece tokenizer would begin an answer
-        that stands alone with another token.
-
-        Raises:
-            ValueError: the chat template or the tokenizer changes the prompt when an answer follows.
-        """
-        asked, whole = self._ids(self.asked(prompt)), self._ids(self.told(prompt, answer))
-        if whole[: len(asked)] != asked or len(whole) == len(asked):
-            raise ValueError(f"the prompt's tokens change when the answer {answer!r} follows: it cannot be scored")
-        return whole[len(asked) :]
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+    @property
+    def prompts(self) -> Prompts:
+        """What is said to this model."""
+        return Prompts(self.processor)
 
     def inputs(self, texts: Sequence[str], images: Sequence[Image.Image]) -> Any:  # noqa: ANN401  (a BatchFeature)
         """A batch of rendered texts with an image each, as the model takes it.
 
         Positions count from the first real token of each row; left to itself, the model counts the padding too.
         """
+        since = time.monotonic()
         inputs = self.processor(
             text=list(texts), images=list(images), padding=True, return_tensors="pt", add_special_tokens=False
         ).to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         inputs["position_ids"] = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+        self.counted.prompt_tokens += int(inputs["attention_mask"].sum())
+        self.counted.preparing_s += time.monotonic() - since
         return inputs

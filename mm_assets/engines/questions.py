@@ -6,8 +6,9 @@ from typing import Any, Self, get_args
 
 from mm_assets.chat import fill
 from mm_assets.engines.model_store import Model
+from mm_assets.engines.usage import Usage
 from mm_assets.lineage.refs import RefusalError
-from mm_assets.settings import Decoding, TaskName
+from mm_assets.settings import Ask, TaskName
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Question:
     references: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, settings: Decoding, task: TaskName | None = None) -> Self:
+    def of(cls, model: Model, settings: Ask, task: TaskName | None = None) -> Self:
         """What a checkpoint was trained to be asked and to answer.
 
         Args:
@@ -74,6 +75,14 @@ def _words(model: Model, task: TaskName) -> dict[str, Any]:
     return dict(trained[task])
 
 
+# What a confidence is. Of a label: its answer's share of all allowed answers' likelihood,
+SHARE = "label_share"
+# or the product of its tokens' probabilities, each among the tokens with which one of the answers goes on.
+PATH = "path_probability"
+# Of free text: the geometric mean of its tokens' probabilities.
+MEAN = "mean_token_probability"
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model answered about one image; where it could not, `error` says why and the rest is None.
@@ -82,8 +91,8 @@ class Answer:
         image_id: of the image.
         label: that was chosen; None for free text.
         text: the answer.
-        confidence: of a label, the answer's share of all allowed answers' likelihood; of free text, the geometric mean
-            of its tokens' probabilities.
+        confidence: how sure the model is; what it measures is
+        confidence_kind: `SHARE`, `PATH` or `MEAN`. The three are not comparable.
         score: where the right answer was given, the share of its tokens that the model foretells.
         error: `<class>: <message>`.
     """
@@ -92,5 +101,14 @@ class Answer:
     label: str | None = None
     text: str | None = None
     confidence: float | None = None
+    confidence_kind: str | None = None
     score: float | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The answers to a piece of work, in the order of its rows, and what its worker has done so far."""
+
+    answers: list[Answer]
+    usage: Usage

@@ -101,7 +101,7 @@ def _answers(
     for side, digest in sides.items():
         if digest not in found:
             model = get(tables, digest)
-            job = AnswerJob(tables, cluster, contest.images, model.digest, question, settings)
+            job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
             said = job.ask(ids, Progress(f"answers of the {side}", len(ids), step.log))
             found[digest] = {answer.image_id: answer for answer in said}
     return {side: found[digest] for side, digest in sides.items()}

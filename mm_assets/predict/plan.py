@@ -24,7 +24,7 @@ COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to answer.
+    """What to answer, of one question.
 
     Args:
         version: of `predictions.lance` that the plan was made at.
@@ -53,7 +53,7 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     Args:
         step: what is pinned.
         tables: the lake.
-        asked: `digest` of the model and `prompt_digest`.
+        asked: `digest` of the model and `prompt_digest` of the question.
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref("image_table")
@@ -78,11 +78,13 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
 
 
 def _same_question(step: Step, asked: dict[str, str]) -> Record | None:
-    """The last materialization, if it asked the same model the same."""
+    """The last materialization, if it asked the same model this, too."""
     before = step.last_record(ASSET)
     if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.watermarks:
         return None
-    return before if all(before.metadata[name] == value for name, value in asked.items()) else None
+    if before.metadata["digest"] != asked["digest"] or asked["prompt_digest"] not in before.metadata["questions"]:
+        return None
+    return before
 
 
 def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
@@ -118,5 +120,6 @@ def _added(
 ) -> tuple[Counter[str], Counter[str]]:
     """Counts of what was looked at, added to those of the last time without the images that are gone since."""
     lost_labels, lost_errors = _counts(_known(tables, _keyed(changes.gone, asked)))
-    labels = Counter(before.metadata["predicted_labels"]) - lost_labels + labels
-    return labels, Counter(before.metadata["failed_for"]) - lost_errors + errors
+    said = before.metadata["questions"][asked["prompt_digest"]]
+    labels = Counter(said["predicted_labels"]) - lost_labels + labels
+    return labels, Counter(said["failed_for"]) - lost_errors + errors

@@ -18,9 +18,10 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("prompt_digest", pa.string()),  # of prompt, answers and decoding
         pa.field("answer", pa.string()),  # words that a label stands in, or a caption as the model wrote it
         pa.field("label", pa.string()),  # null for a caption
-        # Of a label, its answer's share of all allowed answers' likelihood; of a caption, the geometric mean of its
-        # tokens' probabilities: the two are not comparable.
         pa.field("confidence", pa.float32()),
+        # label_share | path_probability | mean_token_probability: what the confidence is (`engines/questions.py`); one
+        # kind says nothing beside another.
+        pa.field("confidence_kind", pa.string()),
         pa.field("error", pa.string()),
     ]
 )

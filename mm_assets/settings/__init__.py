@@ -2,19 +2,18 @@
 
 from mm_assets.settings.loading import digest, known_variables, load_settings
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
+from mm_assets.settings.predicting import Ask, Decoding, LabelMethod, PredictSettings, Sampling, VllmSettings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Settings, SettingsError, profile_path
 from mm_assets.settings.section import Resources, S3Settings, Section
 from mm_assets.settings.stages import (
     PILLOW_MAX_PIXELS,
     BaseModelSettings,
     CurateSettings,
-    Decoding,
     DuplicateSettings,
     EvaluateSettings,
     ImageLimits,
     IngestSettings,
     Limit,
-    PredictSettings,
     ScoreSettings,
     TaskName,
     TaskSettings,
@@ -26,6 +25,7 @@ __all__ = [
     "PILLOW_MAX_PIXELS",
     "PREFIX",
     "PROFILES",
+    "Ask",
     "AutomationSettings",
     "BaseModelSettings",
     "ChecksSettings",
@@ -35,10 +35,12 @@ __all__ = [
     "EvaluateSettings",
     "ImageLimits",
     "IngestSettings",
+    "LabelMethod",
     "Limit",
     "PredictSettings",
     "Resources",
     "S3Settings",
+    "Sampling",
     "ScoreSettings",
     "Section",
     "Settings",
@@ -47,6 +49,7 @@ __all__ = [
     "TaskSettings",
     "TrainSettings",
     "UpkeepSettings",
+    "VllmSettings",
     "digest",
     "known_variables",
     "load_settings",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
+from mm_assets.settings.predicting import PredictSettings
 from mm_assets.settings.section import S3Settings
 from mm_assets.settings.stages import (
     BaseModelSettings,
@@ -16,7 +17,6 @@ from mm_assets.settings.stages import (
     DuplicateSettings,
     EvaluateSettings,
     IngestSettings,
-    PredictSettings,
     ScoreSettings,
     TrainSettings,
 )

@@ -227,34 +227,3 @@ class EvaluateSettings(Section):
     min_accuracy: Share = Field(0.6, description="Least accuracy on the held-out split.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Confidence of the interval of the difference.")
     bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the paired bootstrap.")
-
-
-class Decoding(Section):
-    """What decides on an answer, besides the model."""
-
-    task: TaskName | None = Field(
-        None, description="What is asked: `label` or `caption`; unset asks for the label where that was trained."
-    )
-    prompt: PromptTemplate | None = Field(
-        None, description="Another prompt for that task than the one the model was trained with; may use {labels}."
-    )
-    max_new_tokens: int = Field(64, gt=0, description="Longest caption that is written, in tokens.")
-    precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
-
-
-class PredictSettings(Decoding):
-    """How answers are generated, for the evaluation and for the predictions."""
-
-    model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
-    batch_size: int = Field(32, gt=0, description="Images per forward pass.")
-    answers_at_once: int = Field(8, gt=0, description="Answers per image in one forward pass; each takes a cache.")
-    batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
-    batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
-    batch_seconds: float = BATCH_SECONDS
-    error_budget: Share = Field(0.5, description="Greatest share of usable images without an answer.")
-    actors: int = Field(1, gt=0, description="Ray actors that hold a model.")
-    resources: Resources = Field(Resources(), description="Of one actor.")
-
-    def decoding(self) -> Decoding:
-        """The part that decides on an answer, besides the model."""
-        return self.part(Decoding)

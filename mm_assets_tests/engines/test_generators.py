@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.answering import Answerer
-from mm_assets.engines.generators import CaptionScorer, CaptionWriter, LabelScorer, Picture, generator_for
+from mm_assets.engines.generators import CaptionScorer, LabelScorer, Picture, Writer, generator_for
 from mm_assets.engines.loaded_model import LoadedModel
 from mm_assets.engines.model_store import Model
 from mm_assets.engines.questions import Answer, Question, main_task, reference
@@ -51,7 +52,7 @@ def pictures() -> list[Picture]:
 
 def foretold(loaded: LoadedModel, image: Image.Image, answer: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities before each token of the answer, and the tokens, by one pass over the conversation."""
-    texts = [loaded.asked(ASKED.prompt), loaded.told(ASKED.prompt, answer)]
+    texts = [loaded.prompts.asked(ASKED.prompt), loaded.prompts.told(ASKED.prompt, answer)]
     inputs = [loaded.processor(text=t, images=image, return_tensors="pt", add_special_tokens=False) for t in texts]
     asked = inputs[0]["input_ids"].shape[1]
     with torch.inference_mode():
@@ -94,8 +95,8 @@ def test_an_answer_is_tokenized_with_its_prompt(loaded: LoadedModel) -> None:
     def ids(text: str) -> Any:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    answer = other.answer_tokens("what is it?", "a pool.")
-    asked, told = other.asked("what is it?"), other.told("what is it?", "a pool.")
+    answer = other.prompts.answer_tokens("what is it?", "a pool.")
+    asked, told = other.prompts.asked("what is it?"), other.prompts.told("what is it?", "a pool.")
     assert ids(asked) + answer == ids(told)
     assert answer != ids(told.removeprefix(asked))
 
@@ -103,7 +104,7 @@ def test_an_answer_is_tokenized_with_its_prompt(loaded: LoadedModel) -> None:
 def greedy(loaded: LoadedModel, image: Image.Image, most: int) -> tuple[list[int], list[float]]:
     """Tokens and log-probabilities, one whole forward pass after the other."""
     ids = loaded.processor(
-        text=loaded.asked(DESCRIBE.prompt), images=image, return_tensors="pt", add_special_tokens=False
+        text=loaded.prompts.asked(DESCRIBE.prompt), images=image, return_tensors="pt", add_special_tokens=False
     )
     tokens: list[int] = []
     values: list[float] = []
@@ -119,7 +120,7 @@ def greedy(loaded: LoadedModel, image: Image.Image, most: int) -> tuple[list[int
 
 
 def test_a_caption_is_written_greedily_and_alike_in_any_batch(loaded: LoadedModel) -> None:
-    found = CaptionWriter(loaded, DESCRIBE, 12).answer(pictures())
+    found = Writer(loaded, DESCRIBE, 12).answer(pictures())
     for answer, image in zip(found, images(), strict=True):
         tokens, values = greedy(loaded, image, 12)
         assert answer.text == loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
@@ -129,7 +130,7 @@ def test_a_caption_is_written_greedily_and_alike_in_any_batch(loaded: LoadedMode
 
 def test_a_caption_ends_where_the_model_ends_it(loaded: LoadedModel) -> None:
     """The end counts as a token; what is padded after it, for longer captions of the batch, does not."""
-    plain = CaptionWriter(loaded, DESCRIBE, 12)
+    plain = Writer(loaded, DESCRIBE, 12)
     tokens = [greedy(loaded, image, 12)[0] for image in images()]
     end = next(token for token in tokens[0] if token not in tokens[1])
     at = tokens[0].index(end)
@@ -143,7 +144,7 @@ def test_a_caption_ends_where_the_model_ends_it(loaded: LoadedModel) -> None:
 
 def test_a_caption_is_scored_as_trl_measures_it(loaded: LoadedModel) -> None:
     """Of references with other lengths, in one batch: the share of tokens, the end included, that come out on top."""
-    own = CaptionWriter(loaded, DESCRIBE, 6).answer(pictures())[0].text  # so that not all shares are 0
+    own = Writer(loaded, DESCRIBE, 6).answer(pictures())[0].text  # so that not all shares are 0
     references = {**CAPTIONS, "0": str(own)}
     found = CaptionScorer(loaded, dataclasses.replace(DESCRIBE, references=references)).answer(pictures())
     shares = []
@@ -158,7 +159,7 @@ def test_a_caption_is_scored_as_trl_measures_it(loaded: LoadedModel) -> None:
 
 def test_the_question_chooses_the_engine(loaded: LoadedModel) -> None:
     engines = [type(generator_for(question, loaded, PredictSettings())) for question in (ASKED, DESCRIBE, KNOWN)]
-    assert engines == [LabelScorer, CaptionWriter, CaptionScorer]
+    assert engines == [LabelScorer, Writer, CaptionScorer]
 
 
 def checkpoint(*tasks: str) -> Model:
@@ -222,13 +223,15 @@ def as_png(image: Image.Image) -> bytes:
 
 
 def part(*image_ids: str) -> pa.Table:
-    return pa.table({"image_id": image_ids})
+    whole = range(len(image_ids))
+    return pa.table({"image_id": image_ids, "_rowid": whole, "question": [0 for _ in whole]})
 
 
 def answerer_of(loaded: LoadedModel, question: Question, lake: Stored | Silent | None = None) -> Answerer:
     answerer = Answerer.__new__(Answerer)
-    answerer._images = lake or Stored()  # type: ignore[assignment]
-    answerer._generator = generator_for(question, loaded, PredictSettings(max_new_tokens=4))
+    answerer._images, answerer._loaded = lake or Stored(), loaded  # type: ignore[assignment]
+    answerer._generators = [generator_for(question, loaded, PredictSettings(max_new_tokens=4))]
+    answerer._worker, answerer._start_s, answerer._ready, answerer._computing_s = "me", 1.0, time.monotonic(), 0.0
     return answerer
 
 
@@ -244,7 +247,7 @@ def test_a_lake_that_does_not_answer_is_no_images_fault(loaded: LoadedModel) -> 
 
 @pytest.mark.parametrize("question", [ASKED, DESCRIBE, KNOWN], ids=["label", "write", "score"])
 def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) -> None:
-    answers = answerer_of(loaded, question)(part("0", "bad", "2"))
+    answers = answerer_of(loaded, question)(part("0", "bad", "2")).answers
     assert [answer.image_id for answer in answers] == ["0", "bad", "2"]
     assert str(answers[1].error).startswith("ImageError: not an image")
     assert answers[1] == Answer("bad", error=answers[1].error)
@@ -253,6 +256,6 @@ def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) ->
 
 def test_a_caption_that_the_engine_cannot_read_costs_one_row(loaded: LoadedModel) -> None:
     question = dataclasses.replace(KNOWN, references={"0": "a pool.", "2": "spa"})
-    answers = answerer_of(loaded, question)(part("0", "1", "2"))
+    answers = answerer_of(loaded, question)(part("0", "1", "2")).answers
     assert answers[1].error == "KeyError: '1'"
     assert None not in (answers[0].score, answers[2].score)

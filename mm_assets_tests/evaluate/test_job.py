@@ -37,7 +37,7 @@ def test_the_base_against_itself_is_never_promoted(undisturbed: Project, cluster
     model = dataclasses.replace(get(tables, base), recipe=recipe)
     against_itself = Contest(model, base, "label", examples, newest["image_table"].ref)
     settings = PredictSettings()
-    job = AnswerJob(tables, cluster, against_itself.images, base, Question.of(model, settings), settings)
+    job = AnswerJob(tables, cluster, against_itself.images, base, [Question.of(model, settings)], settings)
     ids = against_itself.image_ids
     found = {answer.image_id: answer for answer in job.ask(ids, Progress("answers", len(ids), print))}
     result = judge(against_itself, {"challenger": found, "champion": found}, EvaluateSettings(min_accuracy=0.0))
@@ -130,7 +130,7 @@ def by_heart(*arguments: Any) -> Trained:
     tables, base, train = arguments[1:4]
     torch.manual_seed(0)
     loaded = LoadedModel.load(local_folder(tables, base), PredictSettings())
-    texts = [loaded.told(CAPTION.prompt, messages[-1]["content"][0]["text"]) for messages in train.messages]
+    texts = [loaded.prompts.told(CAPTION.prompt, messages[-1]["content"][0]["text"]) for messages in train.messages]
     inputs = loaded.inputs(texts, train.images.read([image_id for (image_id,) in train.image_ids]))
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=3e-3)
     for _ in range(40):

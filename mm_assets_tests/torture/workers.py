@@ -13,11 +13,14 @@ from PIL import Image
 
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.questions import Answer
+from mm_assets.engines.questions import Answer, Part
+from mm_assets.engines.usage import Usage
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.score.scorers import Scorer, Values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mm_assets.engines.questions import Question
     from mm_assets.settings import PredictSettings
 
@@ -52,12 +55,18 @@ class Checksums:
     """In place of `Answerer`: answers with the digest of the bytes that it read."""
 
     def __init__(
-        self, tables: LakeTables, images: LanceRef, digest: str, question: "Question", settings: "PredictSettings"
+        self,
+        tables: LakeTables,
+        images: LanceRef,
+        digest: str,
+        questions: "Sequence[Question]",
+        settings: "PredictSettings",
     ) -> None:
         self._images = LanceImages(tables, images)
 
-    def __call__(self, rows: pa.Table) -> list[Answer]:
+    def __call__(self, rows: pa.Table) -> Part:
         stored = self._images.stored(rows)
         texts = [hashlib.sha256(data).hexdigest() for data in stored]
         ids = rows["image_id"].to_pylist()
-        return [Answer(name, "pool", text, 0.5) for name, text in zip(ids, texts, strict=True)]
+        answers = [Answer(name, "pool", text, 0.5) for name, text in zip(ids, texts, strict=True)]
+        return Part(answers, Usage("me", 0.0, 0.0, 0.0, 0, 0))

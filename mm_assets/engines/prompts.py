@@ -1,0 +1,65 @@
+"""Prompts and answers as a model's chat template renders them, and the tokens that they become."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mm_assets.chat import assistant_message, user_message
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is said to a model, in the words that training said it in.
+
+    Args:
+        processor: the model's, with its tokenizer and chat template.
+    """
+
+    processor: Any
+
+    def asked(self, prompt: str) -> str:
+        """The prompt as the chat template renders it, ready to be answered."""
+        return str(self.processor.apply_chat_template([user_message(prompt)], tokenize=False))
+
+    def told(self, prompt: str, answer: str) -> str:
+        """The prompt with its answer and the end of the turn."""
+        messages = [user_message(prompt), assistant_message(answer)]
+        return str(self.processor.apply_chat_template(messages, tokenize=False))
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a rendered text; the template has put its special tokens already."""
+        return list(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def answer_tokens(self, prompt: str, answer: str) -> list[int]:
+        """The tokens of an answer, end of the turn included.
+
+        Prompt and answer are tokenized together, as training saw them: a SentencePiece tokenizer would begin an answer
+        that stands alone with another token.
+
+        Raises:
+            ValueError: the chat template or the tokenizer changes the prompt when an answer follows.
+        """
+        asked, whole = self.tokens(self.asked(prompt)), self.tokens(self.told(prompt, answer))
+        if whole[: len(asked)] != asked or len(whole) == len(asked):
+            raise ValueError(f"the prompt's tokens change when the answer {answer!r} follows: it cannot be scored")
+        return whole[len(asked) :]
+
+    def answer_text(self, prompt: str, answer: str) -> str:
+        """An answer as it follows the prompt, to the letter (with its leading space), without the end of the turn.
+
+        Raises:
+            ValueError: the chat template changes the prompt when an answer follows.
+        """
+        asked, whole = self.asked(prompt), self.told(prompt, answer)
+        if not whole.startswith(asked):
+            raise ValueError(f"the prompt changes when the answer {answer!r} follows: a model cannot be held to it")
+        said = whole.removeprefix(asked)
+        ends = (said.find(token) for token in self.processor.tokenizer.all_special_tokens)
+        return said[: min((end for end in ends if end >= 0), default=len(said))]
+
+    def ends(self, generation_config: Any) -> list[int]:  # noqa: ANN401  (a GenerationConfig)
+        """The tokens that end an answer.
+
+        Training teaches the tokenizer's; a model may know others, such as that of a chat's turn.
+        """
+        own, taught = generation_config.eos_token_id, self.processor.tokenizer.eos_token_id
+        return sorted({*(own if isinstance(own, list) else [own]), taught} - {None})

@@ -1,0 +1,130 @@
+"""Answers by vLLM to what a renderer has prepared: labels to which it is held, or captions."""
+
+import hashlib
+import math
+import pickle
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from mm_assets.engines.answering import require_some
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_files import local_folder
+from mm_assets.engines.processors import load_processor
+from mm_assets.engines.prompts import Prompts
+from mm_assets.engines.questions import MEAN, PATH, Answer, Question
+from mm_assets.engines.s3 import Secrets
+from mm_assets.engines.usage import Usage
+from mm_assets.engines.vllm_engine import Engine, require_vllm
+from mm_assets.engines.vllm_renderer import Rendered
+from mm_assets.settings import PredictSettings, Sampling
+
+# Tokens beyond those of the longest answer: held to an answer's letters, a model may spell them in shorter tokens.
+SPELLED = 16
+
+
+class VllmAnswerer:
+    """A Ray Data worker with an engine; several threads call it, so that the engine has always something to do."""
+
+    def __init__(
+        self,
+        tables: LakeTables,
+        digest: str,
+        questions: Sequence[Question],
+        settings: PredictSettings,
+        secrets: Secrets,
+    ) -> None:
+        began = time.monotonic()
+        secrets.restore()
+        require_vllm()
+        folder = local_folder(tables, digest)
+        prompts = Prompts(load_processor(folder))
+        self._wanted = [Wanted(question, prompts, settings) for question in questions]
+        self._engine = Engine(folder, settings, len(questions))
+        self._worker, self._prompt_tokens, self._output_tokens = uuid.uuid4().hex, 0, 0
+        self._ready = time.monotonic()
+        self._start_s = self._ready - began
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """One row: `piece`, and `done`, a pickled pair of a list of (place in the piece, `Answer`) and `Usage`.
+
+        Args:
+            rows: of one piece, as `Renderer` makes them.
+
+        Raises:
+            RuntimeError: no row of a whole piece could be answered, so it is not the images' fault.
+        """
+        rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
+        ready = [item for item in rendered if item.error is None]
+        outputs = self._engine.answer([(item.inputs, self._wanted[item.question].params(item)) for item in ready])
+        answers = {item.place: Answer(item.image_id, error=item.error) for item in rendered if item.error is not None}
+        for item, output in zip(ready, outputs, strict=True):
+            answers[item.place] = self._answer(item, output)
+        require_some(list(answers.values()))
+        done = pickle.dumps((list(answers.items()), self._usage()))
+        return pa.table({"piece": rows["piece"].slice(0, 1), "done": pa.array([done], pa.large_binary())})
+
+    def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
+        if isinstance(output, BaseException):
+            return Answer(item.image_id, error=f"{type(output).__name__}: {output}")
+        self._prompt_tokens += len(output.prompt_token_ids)
+        self._output_tokens += len(output.outputs[0].token_ids)
+        return self._wanted[item.question].answer(item.image_id, output.outputs[0])
+
+    def _usage(self) -> Usage:
+        run_s = time.monotonic() - self._ready
+        waited_s = min(self._engine.waited_s, run_s)
+        return Usage(self._worker, self._start_s, run_s, waited_s, self._prompt_tokens, self._output_tokens)
+
+
+class Wanted:
+    """What an answer to a question must be, as vLLM's sampling parameters, and what came of it.
+
+    Args:
+        question: with answers, or without.
+        prompts: of the model.
+        settings: of the predictions.
+    """
+
+    def __init__(self, question: Question, prompts: Prompts, settings: PredictSettings) -> None:
+        self._answers = question.answers
+        self._choices = {prompts.answer_text(question.prompt, text): label for label, text in self._answers.items()}
+        paths = [prompts.answer_tokens(question.prompt, text) for text in self._answers.values()]
+        self._max_tokens = max(map(len, paths)) + SPELLED if paths else settings.max_new_tokens
+        self._sampling = settings.sampling
+
+    def params(self, item: Rendered) -> Any:  # noqa: ANN401  (SamplingParams)
+        """Labels: the likeliest token, held to the answers. Captions: as the settings say, alike for the same bytes."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if self._choices:
+            held = StructuredOutputsParams(choice=list(self._choices))
+            return SamplingParams(temperature=0, max_tokens=self._max_tokens, logprobs=0, structured_outputs=held)
+        how = self._sampling
+        return SamplingParams(
+            temperature=how.temperature,
+            top_p=how.top_p,
+            top_k=how.top_k,
+            repetition_penalty=how.repetition_penalty,
+            seed=_seed(how, item.sha256) if how.temperature else None,
+            max_tokens=self._max_tokens,
+            logprobs=0,
+        )
+
+    def answer(self, image_id: str, output: Any) -> Answer:  # noqa: ANN401  (a CompletionOutput)
+        """The label of what was said, with the probability of its tokens among those allowed; or a caption."""
+        if not self._choices:
+            mean = math.exp(output.cumulative_logprob / max(len(output.token_ids), 1))
+            return Answer(image_id, text=output.text.strip(), confidence=mean, confidence_kind=MEAN)
+        label = self._choices.get(output.text)
+        if label is None:
+            return Answer(image_id, error=f"ValueError: the answer {output.text!r} is none of the labels' answers")
+        return Answer(image_id, label, self._answers[label], math.exp(output.cumulative_logprob), PATH)
+
+
+def _seed(how: Sampling, sha256: str) -> int:
+    return int(hashlib.sha256(f"{how.seed} {sha256}".encode()).hexdigest()[:8], 16)
