@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,18 @@ class Usage:
     output_tokens: int
 
 
-@dataclass
 class Spent:
-    """What all workers of a piece of work have done together; `seconds` count from its making."""
+    """What all workers of a piece of work have done together."""
 
-    _latest: dict[str, Usage] = field(default_factory=dict)
-    _since: float = field(default_factory=time.monotonic)
+    def __init__(self) -> None:
+        self._latest: dict[str, Usage] = {}
+        self._since = time.monotonic()
+        self._ready = self._until = self._since
 
     def add(self, usage: Usage) -> None:
-        """Take note of how far a worker is."""
+        """Take note of how far a worker is, now."""
+        self._until = time.monotonic()
+        self._ready = min(self._ready, self._until - usage.run_s) if self._latest else self._until - usage.run_s
         known = self._latest.get(usage.worker)
         if known is None or usage.run_s > known.run_s:
             self._latest[usage.worker] = usage
@@ -49,20 +52,19 @@ class Spent:
 
         Returns:
             `images_per_s` and `tokens_per_s` (from when the first worker was ready), `startup_s` (until then),
-            `engine_wait_share` (of the workers' time, without input), `prompt_tokens`, `output_tokens`, `worker_s` and
+            `engine_wait_share` (of the workers' time since they were ready, in which they had no input), `prompt_tokens`, `output_tokens`, `worker_s` and
             `gpu_s` (start-up included), and with a price `cost` and `cost_per_1000_images`.
         """
         workers = list(self._latest.values())
         if not workers or not images:
             return {}
-        startup = min(worker.start_s for worker in workers)
-        seconds = max(time.monotonic() - self._since - startup, 1e-9)
+        seconds = max(self._until - self._ready, 1e-9)
         prompt, output = _sum(w.prompt_tokens for w in workers), _sum(w.output_tokens for w in workers)
         busy = _sum(w.start_s + w.run_s for w in workers)
         found: dict[str, float | int] = {
             "images_per_s": images / seconds,
             "tokens_per_s": (prompt + output) / seconds,
-            "startup_s": startup,
+            "startup_s": self._ready - self._since,
             "engine_wait_share": _sum(w.waited_s for w in workers) / max(_sum(w.run_s for w in workers), 1e-9),
             "prompt_tokens": int(prompt),
             "output_tokens": int(output),

@@ -88,6 +88,7 @@ SOURCES: dict[str, Sources] = {
         "model_digest": _ANSWERING,
         "prompt_digest": [(DATASET, "messages")],
         **{name: [*_PIXELS, *_ANSWERING] for name in ("answer", "label", "confidence")},
+        "confidence_kind": [(DATASET, "messages")],
         "error": [(IMAGES, "error"), (IMAGES, "image")],
     },
 }

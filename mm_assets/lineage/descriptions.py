@@ -35,8 +35,10 @@ _SHARED = {
     "model_digest": "The model that answered.",
     "prompt_digest": "Of the prompt, the answers it allows, and the decoding.",
     "answer": "What the model answered.",
-    "confidence": "Of a label, its share of all allowed answers' likelihood; of a caption, the geometric mean of its "
-    "tokens' probabilities.",
+    "confidence": "How sure the model is, between 0 and 1; what it measures is in confidence_kind.",
+    "confidence_kind": "Of a label: its answer's share of all answers' likelihood (label_share), or the product of its "
+    "tokens' probabilities, each among those allowed (path_probability). Of a caption: the geometric mean of its "
+    "tokens' probabilities (mean_token_probability).",
 }
 
 _MODELS = {

@@ -21,7 +21,7 @@ MAX_LABELS = 26
 TILES, MISTAKES, RIGHT = 12, 8, 4
 # Of a caption that a model wrote, in the gallery.
 CAPTION_LINES = 4
-COLUMNS = ["image_id", "sha256", "answer", "label", "confidence"]
+COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
 
 
 def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
@@ -40,7 +40,8 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
     confidence = rows.numbers(answers["confidence"])
     finite = confidence[np.isfinite(confidence)]
     if len(finite):
-        drawn["preview_confidence"] = plots.histograms("Confidence", {"confidence": finite}, 6_000, span=(0, 1))
+        kind = str(answers["confidence_kind"].drop_null()[0])  # one question's answers are all of one kind
+        drawn["preview_confidence"] = plots.histograms("Confidence", {kind: finite}, 6_000, span=(0, 1))
     return drawn
 
 

@@ -13,7 +13,7 @@ from mm_assets.trace.nodes import Found, Node
 ASSET = "batch_predictions"
 COLUMNS = [
     *("id", "image_id", "sha256", "model_digest", "prompt_digest"),
-    *("answer", "label", "confidence", "error", CREATED),
+    *("answer", "label", "confidence", "confidence_kind", "error", CREATED),
 ]
 
 
@@ -35,7 +35,7 @@ def _said(lake: Lake, row: Row, past: Past) -> dict[str, object]:
     """Facts of a prediction; `right` is null where the bytes' label is not known."""
     seen = past.holding(row["sha256"])
     label = seen.row["label"] if seen else None
-    names = ("model_digest", "prompt_digest", "answer", "label", "confidence", "error", "sha256")
+    names = ("model_digest", "prompt_digest", "answer", "label", "confidence", "confidence_kind", "error", "sha256")
     return {
         "image_id": row["image_id"],
         **{name: row[name] for name in names},

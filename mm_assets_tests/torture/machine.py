@@ -4,6 +4,7 @@ The stages run in this process, without Ray; a crash is an exception that nothin
 any table.
 """
 
+import dataclasses
 import io
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from PIL import Image as Picture
 from mm_assets.engines.folder_source import FolderSource, stat_file
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.lineage_table import last_records, records
-from mm_assets.engines.questions import Answer
+from mm_assets.engines.questions import Answer, Part
 from mm_assets.engines.sandbox import DecodeLimits
 from mm_assets.images import ImageInfo, decode
 from mm_assets.ingest import worker
@@ -383,14 +384,15 @@ def _scoring(calls: Calls, name: str, revision: str) -> Scorer:
 
 def _answering(calls: Calls) -> type[Checksums]:
     class Counted(Checksums):
-        def __call__(self, rows: pa.Table) -> list[Answer]:
+        def __call__(self, rows: pa.Table) -> Part:
             stored = [pixels_of(data) for data in self._images.stored(rows)]
             calls.seen.update(stored)
-            answers = super().__call__(rows)
-            return [
+            part = super().__call__(rows)
+            answers = [
                 Answer(answer.image_id, error="ValueError: sick") if pixels in calls.sick else answer
-                for answer, pixels in zip(answers, stored, strict=True)
+                for answer, pixels in zip(part.answers, stored, strict=True)
             ]
+            return dataclasses.replace(part, answers=answers)
 
     return Counted
 

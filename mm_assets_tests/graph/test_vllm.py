@@ -1,0 +1,169 @@
+"""The graph with `predict.engine: vllm`, and its engine killed at work."""
+
+import io
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from mm_assets.demo.pictures import AREAS, draw_area
+from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.model_files import keep, local_folder, staging
+from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.trainer import Trained
+from mm_assets.evaluate.job import evaluate_checkpoint
+from mm_assets.lineage.refs import Record
+from mm_assets.predict import job
+from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings
+from mm_assets_tests.project import QUICK, Project, failure_of
+from mm_assets_tests.ray_nodes import below
+from mm_assets_tests.small_lake import InProcess, checkpoint, dataset, store
+from mm_assets_tests.steps import run_step
+from mm_assets_tests.vllm_lab import HOW_TO_INSTALL
+
+pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
+pytestmark = [pytest.mark.vllm, pytest.mark.ray]
+
+WITHOUT_TRAINING = (
+    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
+    "scores/near_duplicates", "base_model", "sft_dataset", "batch_predictions",
+)  # fmt: skip
+PICTURES = 4000
+
+
+@pytest.fixture
+def project(tmp_path: Path, some_pictures: Path, cluster: Cluster) -> Project:
+    """20 pictures of three labels in a folder that can be changed; nothing is materialized yet."""
+    for label in ("beach", "gym", "pool"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for path in sorted((some_pictures / label).iterdir())[:20]:
+            shutil.copy2(path, tmp_path / "photos" / label)
+    env = {**QUICK, "MM_PREDICT__ENGINE": "vllm", "MM_PREDICT__PRICE_PER_HOUR": "3.6"}
+    return Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", env)
+
+
+def computed(project: Project) -> int:
+    metadata = project.newest()["batch_predictions"].metadata
+    return 0 if project.events("batch_predictions")[0].metadata["reused"].value else int(metadata["rows_computed"])
+
+
+def test_the_whole_graph_answers_what_is_new(project: Project, tmp_path: Path) -> None:
+    project.materialize()
+    said = project.newest()["batch_predictions"].metadata
+    assert (said["engine"], said["rows_computed"], said["rows_failed"]) == ("vllm", 60, 0)
+    assert said["prompt_tokens"] == 60 * 42
+    assert said["output_tokens"] > 60
+    assert min(said["images_per_s"], said["tokens_per_s"], said["startup_s"], said["worker_s"]) > 0
+    assert 0 <= said["engine_wait_share"] <= 1
+    assert said["gpu_s"] == 0
+    assert said["cost_per_1000_images"] == pytest.approx(said["worker_s"] / 1000 / 60 * 1000)
+    kinds = project.tables.open("predictions").to_table(columns=["confidence_kind"])["confidence_kind"]
+    assert set(kinds.to_pylist()) == {"path_probability"}
+
+    project.materialize()
+    assert computed(project) == 0
+
+    rng = np.random.default_rng(1)
+    for number in range(50):
+        draw_area("lobby", rng).save(tmp_path / "photos" / "pool" / f"new{number}.png")
+    project.materialize(*WITHOUT_TRAINING)
+    assert computed(project) == 50
+
+    project.env["MM_PREDICT__PROMPT"] = "what place is this?"
+    project.env["MM_PREDICT__ALSO"] = '[{"prompt": "Fill in the blank: this is a photo of a {}"}]'
+    project.materialize("batch_predictions")
+    assert computed(project) == 110  # the other question was answered before
+    assert len(project.tables.open("predictions").to_table()) == 220
+
+
+def lake(tables: LakeTables, finished: Project) -> None:
+    """So many distinct pictures, the last of them broken, and the finished lake's checkpoint; few have a label."""
+    trained = finished.newest()["llava_checkpoint"].metadata["digest"]
+    rng = np.random.default_rng(2)
+    labels = random.Random(3).choices(sorted(AREAS), k=PICTURES)
+    rows: list[dict[str, Any]] = [
+        {"image_id": f"{number}.png", "label": label if number < 200 else None, "image": png(draw_area(label, rng))}
+        for number, label in enumerate(labels)
+    ]
+    rows[-1] |= {"image": b"no image"}
+    store(tables, rows)
+    words = "Fill in the blank: this is a photo of a {}"
+    task = TaskSettings(task="label", prompt=words, answer="this is a photo of a {label}.")
+    dataset(tables, CurateSettings(tasks=[task]))
+
+    def copied(*arguments: Any) -> Trained:
+        with staging(tables) as folder:
+            shutil.copytree(local_folder(finished.tables, trained), folder, dirs_exist_ok=True)
+            return Trained(*keep(tables, folder), {"examples": 1})
+
+    checkpoint(tables, training=copied)
+    run_step(
+        tables,
+        lambda step: evaluate_checkpoint(step, tables, InProcess(), EvaluateSettings(), PredictSettings()),
+        "evaluation",
+        inputs=("llava_checkpoint",),
+    )
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def predicted(tables: LakeTables, cluster: Cluster) -> Record:
+    how = PredictSettings(engine="vllm", batch_rows=400, batch_size=50, vllm=VllmSettings(max_model_len=256))
+    made = run_step(
+        tables,
+        lambda step: job.predict(step, tables, cluster, how),
+        "batch_predictions",
+        inputs=("image_table", "evaluation"),
+    )
+    return made["batch_predictions"]
+
+
+def answers(tables: LakeTables) -> dict[str, tuple[str | None, str | None]]:
+    """Label and reason of an error, by image; each has one row."""
+    rows = tables.open("predictions").to_table(columns=["image_id", "label", "error"]).to_pylist()
+    assert len(rows) == len({row["image_id"] for row in rows}) == PICTURES
+    return {row["image_id"]: (row["label"], row["error"]) for row in rows}
+
+
+def test_an_engine_that_dies_loses_nothing_and_doubles_nothing(
+    finished: Project, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = LakeTables(str(tmp_path / "one")), LakeTables(str(tmp_path / "other"))
+    lake(one, finished)
+    shutil.copytree(one.root, other.root)
+    assert predicted(one, cluster).metadata["rows_failed"] == 1
+    expected = answers(one)
+    assert len(set(expected.values())) == len(AREAS) + 1
+
+    commit, killed = job._commit, []
+
+    def killing(*arguments: Any) -> int:
+        version = commit(*arguments)
+        if len(killed) < 2:
+            (engine,) = below(psutil.Process(), "VllmAnswerer")
+            if engine.pid not in killed:
+                engine.kill()
+                killed.append(engine.pid)
+        return version
+
+    monkeypatch.setattr(job, "_commit", killing)
+    said = predicted(other, cluster).metadata
+    assert len(killed) == 2
+    assert (said["rows_computed"], said["rows_failed"]) == (PICTURES, 1)
+    assert answers(other) == expected
+
+
+def test_engines_leave_a_cpu_to_renderers(finished: Project, cluster: Cluster, copy: Project) -> None:
+    copy.env |= {"MM_PREDICT__ENGINE": "vllm", "MM_PREDICT__RESOURCES__CPUS": str(cluster.cpus())}
+    result = copy.materialize("batch_predictions", fails=True)
+    assert "leave 0 of the Ray cluster's" in failure_of(result)
+    assert "lower predict.renderers, predict.actors or predict.resources.cpus" in failure_of(result)
