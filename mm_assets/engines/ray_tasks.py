@@ -113,6 +113,11 @@ class Cluster:
             ray.shutdown()
             self._owned = False
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it is this machine alone, with what is installed here."""
+        return self._place.address is None
+
     def cpus(self) -> int:
         """CPUs of the whole cluster."""
         self.connect()

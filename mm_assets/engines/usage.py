@@ -52,8 +52,9 @@ class Spent:
 
         Returns:
             `images_per_s` and `tokens_per_s` (from when the first worker was ready), `startup_s` (until then),
-            `engine_wait_share` (of the workers' time since they were ready, in which they had no input), `prompt_tokens`, `output_tokens`, `worker_s` and
-            `gpu_s` (start-up included), and with a price `cost` and `cost_per_1000_images`.
+            `engine_wait_share` (of the workers' time since they were ready, in which they had no input),
+            `prompt_tokens`, `output_tokens`, `worker_s` and `gpu_s` (start-up included), and with a price `cost` and
+            `cost_per_1000_images`.
         """
         workers = list(self._latest.values())
         if not workers or not images:

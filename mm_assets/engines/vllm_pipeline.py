@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.exceptions import RayActorError
+from ray.util.annotations import RayDeprecationWarning
 
 from mm_assets.engines.blocking_work import streamed
 from mm_assets.engines.questions import Answer, Part
@@ -16,7 +18,7 @@ from mm_assets.engines.ray_tasks import Cluster, options
 from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.usage import Usage
 from mm_assets.engines.vllm_answerer import VllmAnswerer
-from mm_assets.engines.vllm_engine import ENVIRONMENT, RENDERING, environment
+from mm_assets.engines.vllm_engine import ENVIRONMENT, RENDERING, environment, require_vllm
 from mm_assets.engines.vllm_renderer import Renderer
 from mm_assets.engines.worker_pool import RETRIES
 from mm_assets.lineage.refs import RefusalError
@@ -52,43 +54,56 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
                 yield Part([ordered[place] for place in range(len(ordered))], usage)
                 wanted += 1
     except RayActorError as error:
-        reason = " ".join(str(error).split())
-        raise RuntimeError(f"a piece of work ended its worker more than {RETRIES} times: {reason}") from error
+        raise _explained(error) from None
+
+
+def _explained(error: RayActorError) -> Exception:
+    """What ended a worker for good, as a sentence; Ray gives what its constructor raised as the last line of a text."""
+    if not error.actor_init_failed:
+        return RuntimeError(
+            f"a piece of work ended its worker more than {RETRIES} times: {' '.join(str(error).split())}"
+        )
+    kind, _, said = str(error).strip().splitlines()[-1].partition(": ")
+    return RefusalError(said) if kind.endswith(RefusalError.__name__) else RuntimeError(f"{kind}: {said}")
 
 
 def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
+    if job.cluster.embedded:
+        require_vllm()  # its workers would say so too, when they have started
     engines, renderers = _workers(job.cluster, job.settings)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
     blocks = [_numbered(number, piece) for number, piece in enumerate(pieces)]
-    pipeline = ray.data.from_arrow(blocks).map_batches(
-        Renderer,
-        fn_constructor_args=(job.tables, job.images, job.digest, questions, settings, secrets),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(renderers, len(pieces))),
-        num_cpus=1,
-        max_task_retries=RETRIES,
-        runtime_env={"env_vars": ENVIRONMENT | RENDERING},
-    )
-    pipeline = pipeline.map_batches(
-        VllmAnswerer,
-        fn_constructor_args=(job.tables, job.digest, questions, settings, secrets),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(
-            size=min(engines, len(pieces)),
-            max_tasks_in_flight_per_actor=IN_HAND,
-            max_concurrent_calls_per_actor=IN_HAND,
-            enable_true_multi_threading=True,
-        ),
-        max_task_retries=RETRIES,
-        runtime_env={"env_vars": environment(settings)},
-        **options(settings.resources),
-    )
-    pipeline.context.execution_options.preserve_order = True
-    pipeline.context.enable_progress_bars = False
-    pipeline.context.raise_original_map_exception = True
+    whole = {"batch_size": None, "batch_format": "pyarrow", "max_task_retries": RETRIES}
+    with warnings.catch_warnings():
+        # Ray 2.60 has no named parameter for what bounds the retries: a piece that ends every worker would never end.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        prepared = ray.data.from_arrow(blocks).map_batches(
+            Renderer,
+            fn_constructor_args=(job.tables, job.images, job.digest, questions, settings, secrets),
+            compute=ray.data.ActorPoolStrategy(size=min(renderers, len(pieces))),
+            num_cpus=1,
+            runtime_env={"env_vars": ENVIRONMENT | RENDERING},
+            **whole,
+        )
+        pipeline = prepared.map_batches(
+            VllmAnswerer,
+            fn_constructor_args=(job.tables, job.digest, questions, settings, secrets),
+            compute=ray.data.ActorPoolStrategy(
+                size=min(engines, len(pieces)),
+                max_tasks_in_flight_per_actor=IN_HAND,
+                max_concurrent_calls_per_actor=IN_HAND,
+                enable_true_multi_threading=True,
+            ),
+            runtime_env={"env_vars": environment(settings)},
+            **options(settings.resources),
+            **whole,
+        )
+    context = pipeline.context
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
+    context.max_consecutive_actor_init_deaths = RETRIES  # a GPU's memory may still be its dead predecessor's
     return pipeline
 
 

@@ -144,7 +144,8 @@ def test_an_engine_that_dies_loses_nothing_and_doubles_nothing(
     expected = answers(one)
     assert len(set(expected.values())) == len(AREAS) + 1
 
-    commit, killed = job._commit, []
+    commit = job._commit
+    killed: list[int] = []
 
     def killing(*arguments: Any) -> int:
         version = commit(*arguments)
