@@ -38,11 +38,12 @@ format: $(STAMP)  ## Put the code into shape
 	$(BIN)/ruff format mm_assets mm_assets_tests
 	$(BIN)/ruff check --fix mm_assets mm_assets_tests
 
-bench: $(BENCH_STAMP)  ## Measure, against what one would otherwise take: tables on the screen, JSON in bench/results
+bench: $(BENCH_STAMP) $(VLLM_STAMP)  ## Measure, against what one would otherwise take: tables on the screen, JSON in bench/results
 	$(BIN)/python bench/columns.py
 	$(BIN)/python bench/point_reads.py
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/gpu_predict.py
 
 bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images, the memory of every process, trace and verify
 	$(BIN)/python bench/growth.py --sizes 10000 100000 1000000 --append 0 --json bench/results/growth-full.json

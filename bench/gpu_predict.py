@@ -6,8 +6,9 @@ answer of about 12, held to eight labels. `--size tiny` is the same on a CPU, wh
 
 This project's pipeline reads them from a lake, prepares them on CPU workers and answers by one engine per GPU; the loop
 opens the files and gives them all to `LLM.generate` (to `generate` in batches where vLLM is not installed). Nobody
-finds an image in a cache. Cold: from a process without a model to the last answer. Warm: when the engine is ready, on
-files that were read before. Both must give the same answers.
+finds an image in a cache. Cold: from a process without a model (and without Ray) to the last answer. Warm: from when
+the engine is ready, on files that were read before; some images are prepared while it starts, as many as Ray Data lets
+wait. Both must give the same answers.
 """
 
 import tempfile
@@ -146,9 +147,8 @@ def project(tables: LakeTables, images: LanceRef, digest: str, how: PredictSetti
             since, spent = time.perf_counter(), Spent()
             cluster.connect()
             answers = []
-            for part in AnswerJob(tables, cluster, images, digest, [QUESTION], how).run(
-                list(parts(rows, how.batch_size))
-            ):
+            job = AnswerJob(tables, cluster, images, digest, [QUESTION], how)
+            for part in job.run(list(parts(rows, how.batch_size))):
                 spent.add(part.usage)
                 answers += [answer.text for answer in part.answers]
             seconds = time.perf_counter() - since
