@@ -17,7 +17,8 @@ from mm_assets.engines.worker_pool import distribute
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import Resources
 
-EMBEDDED_OBJECT_STORE = 512 * 2**20  # ids, fragments' metadata and scores travel; image bytes never do
+# Ids, fragments' metadata and scores travel between processes, and what vLLM is given; images' bytes never do.
+EMBEDDED_OBJECT_STORE = max(512 * 2**20, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10)
 PACKAGE = Path(__file__).parent.parent
 API_SERVER = "RAY_API_SERVER_ADDRESS"
 

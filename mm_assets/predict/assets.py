@@ -27,11 +27,12 @@ def batch_predictions(
 ) -> dg.MaterializeResult:
     """One row per image content, model and prompt: an answer with its confidence, or an error.
 
-    `predict.task` chooses what is asked. An answer of the task `label` is held to the labels, and its confidence is its
-    share of their likelihood; one of the task `caption` is free text, always the likeliest token next, and its
-    confidence is the geometric mean of the tokens' probabilities. `predict.model` chooses this lineage's checkpoint
-    (`latest`) or the promoted one (`production`). Only what this model has not yet answered with this prompt is
-    computed.
+    `predict.task` chooses what is asked first, `predict.also` what else. An answer of the task `label` is held to the
+    labels, one of the task `caption` is free text. What the confidence is stands beside it: the answer's share of all
+    answers' likelihood (`label_share`), the probability of the tokens that were chosen (`path_probability`), or the
+    geometric mean of those of free text (`mean_token_probability`). `predict.engine` is `transformers` or `vllm`.
+    `predict.model` chooses this lineage's checkpoint (`latest`) or the promoted one (`production`). Only what this
+    model has not yet answered is computed; the metadata say how fast that was, and with a price what it cost.
     """
     from mm_assets.predict.job import predict
     from mm_assets.predict.previews import previews

@@ -40,7 +40,7 @@ def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
     confidence = rows.numbers(answers["confidence"])
     finite = confidence[np.isfinite(confidence)]
     if len(finite):
-        kind = str(answers["confidence_kind"].drop_null()[0])  # one question's answers are all of one kind
+        kind = next(iter(answers["confidence_kind"].drop_null().to_pylist()), "confidence")  # all are of one kind
         drawn["preview_confidence"] = plots.histograms("Confidence", {kind: finite}, 6_000, span=(0, 1))
     return drawn
 
