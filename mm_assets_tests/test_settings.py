@@ -55,6 +55,10 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_CURATE__TASKS", json.dumps(json.loads(tasks()) * 2), "MM_CURATE__TASKS", "label is there twice"),
         ("MM_CURATE__TASKS", "[]", "MM_CURATE__TASKS", "at least 1 item"),
         ("MM_CURATE__TASKS", "a {label}", "MM_CURATE__TASKS", "takes JSON"),
+        ("MM_PREDICT__SAMPLING__TEMPERATURE", "0.7", "MM_PREDICT", "drawing tokens needs engine: vllm"),
+        ("MM_PREDICT__SAMPLING__TOP_P", "0", "MM_PREDICT__SAMPLING__TOP_P", "greater than 0"),
+        ("MM_PREDICT__ENGINE", "tgi", "MM_PREDICT__ENGINE", "'transformers' or 'vllm'"),
+        ("MM_PREDICT__ALSO", '[{"task": "describe"}]', "MM_PREDICT__ALSO__0__TASK", "'label' or 'caption'"),
         ("MM_CURATE__LIMITS", '{"watermark": {}}', "MM_CURATE__LIMITS__WATERMARK", "give min, max or both"),
         ("MM_CURATE__LIMITS", '{"w": {"min": 2, "max": 1}}', "MM_CURATE__LIMITS__W", "min 2.0 is above max 1.0"),
         ("MM_CURATE__LIMITS", '{"w": {"least": 2}}', "MM_CURATE__LIMITS__W__LEAST", "Extra inputs"),
@@ -155,4 +159,14 @@ def test_a_broken_profile_is_refused_by_name(
     (tmp_path / "own.yaml").write_text(text)
     monkeypatch.setenv("MM_PROFILE", str(tmp_path / "own.yaml"))
     with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_the_engine_decides_how_labels_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().predict.label_method == "likelihood"
+    monkeypatch.setenv("MM_PREDICT__ENGINE", "vllm")
+    predict = load_settings().predict
+    assert predict.label_method == predict.by_transformers().label_method == predict.decoding().label_method == "greedy"
+    monkeypatch.setenv("MM_PREDICT__LABEL_METHOD", "likelihood")
+    with pytest.raises(SettingsError, match=r"MM_PREDICT\).*vllm chooses labels by the method greedy"):
         load_settings()

@@ -17,13 +17,15 @@ from transformers import PreTrainedTokenizerFast
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
+from mm_assets.engines import answering
 from mm_assets.engines.answering import Answerer
 from mm_assets.engines.generators import CaptionScorer, LabelScorer, Picture, Writer, generator_for
 from mm_assets.engines.loaded_model import LoadedModel
 from mm_assets.engines.model_store import Model
-from mm_assets.engines.questions import Answer, Question, main_task, reference
+from mm_assets.engines.questions import PATH, Answer, Question, main_task, reference
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import Decoding, PredictSettings
+from mm_assets_tests.lake_rows import calls_of
 
 ANSWERS = {"pool": "a pool.", "Gym/Spa": "this is a photo of a Gym/Spa, I think.", "spa": "spa"}
 ASKED = Question("label", "what is it?", ANSWERS)
@@ -142,6 +144,39 @@ def test_a_caption_ends_where_the_model_ends_it(loaded: LoadedModel) -> None:
     assert second.text == loaded.processor.tokenizer.decode(tokens[1], skip_special_tokens=True).strip()
 
 
+def test_a_held_answer_is_the_likeliest_path_among_those_allowed(loaded: LoadedModel) -> None:
+    """One whole pass after the other, each over the tokens with which an answer goes on; one answer begins another."""
+    question = dataclasses.replace(ASKED, answers={**ANSWERS, "photo": "this is a photo", "long": "a pool. And a spa."})
+    paths = {label: loaded.prompts.answer_tokens(question.prompt, text) for label, text in question.answers.items()}
+    for answer, image in zip(Writer(loaded, question, 3).answer(pictures()), images(), strict=True):
+        said: list[int] = []
+        probability = 1.0
+        while said not in paths.values():
+            allowed = sorted({path[len(said)] for path in paths.values() if path[: len(said)] == said})
+            share = next_logits(loaded, image, said)[allowed].softmax(dim=-1).max(dim=-1)
+            probability *= float(share.values)
+            said.append(allowed[int(share.indices)])
+        assert paths[str(answer.label)] == said
+        assert answer.text == question.answers[str(answer.label)]
+        assert (answer.confidence, answer.confidence_kind) == (pytest.approx(probability, rel=1e-3), PATH)
+
+
+def next_logits(loaded: LoadedModel, image: Image.Image, said: list[int]) -> torch.Tensor:
+    """Of the token after the prompt and these."""
+    ids = loaded.processor(
+        text=loaded.prompts.asked(ASKED.prompt), images=image, return_tensors="pt", add_special_tokens=False
+    )
+    whole = {**ids, "input_ids": torch.cat([ids["input_ids"], torch.tensor([said], dtype=torch.long)], dim=1)}
+    whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+    with torch.inference_mode():
+        return torch.as_tensor(loaded.model(**whole).logits[0, -1])
+
+
+def test_an_answer_is_told_to_the_letter(loaded: LoadedModel) -> None:
+    """As it follows the prompt, without the end of the turn: what vLLM is held to."""
+    assert loaded.prompts.answer_text("what is it?", "a pool.") == " a pool."
+
+
 def test_a_caption_is_scored_as_trl_measures_it(loaded: LoadedModel) -> None:
     """Of references with other lengths, in one batch: the share of tokens, the end included, that come out on top."""
     own = Writer(loaded, DESCRIBE, 6).answer(pictures())[0].text  # so that not all shares are 0
@@ -160,6 +195,7 @@ def test_a_caption_is_scored_as_trl_measures_it(loaded: LoadedModel) -> None:
 def test_the_question_chooses_the_engine(loaded: LoadedModel) -> None:
     engines = [type(generator_for(question, loaded, PredictSettings())) for question in (ASKED, DESCRIBE, KNOWN)]
     assert engines == [LabelScorer, Writer, CaptionScorer]
+    assert isinstance(generator_for(ASKED, loaded, PredictSettings(label_method="greedy")), Writer)
 
 
 def checkpoint(*tasks: str) -> Model:
@@ -252,6 +288,20 @@ def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) ->
     assert str(answers[1].error).startswith("ImageError: not an image")
     assert answers[1] == Answer("bad", error=answers[1].error)
     assert [answer.error for answer in (answers[0], answers[2])] == [None, None]
+
+
+def test_an_image_is_decoded_once_for_all_questions(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = calls_of(monkeypatch, answering, "decode")
+    answerer = answerer_of(loaded, ASKED)
+    answerer._generators.append(generator_for(DESCRIBE, loaded, PredictSettings(max_new_tokens=4)))
+    asked = {"image_id": ["0", "0", "bad", "bad", "2"], "_rowid": [5, 5, 6, 6, 7], "question": [0, 1, 0, 1, 1]}
+    found = answerer(pa.table(asked))
+    assert len(decoded) == 3
+    kinds = [answer.confidence_kind for answer in found.answers]
+    assert kinds == ["label_share", "mean_token_probability", None, None, "mean_token_probability"]
+    assert [answer.image_id for answer in found.answers] == asked["image_id"]
+    assert 0 < found.usage.waited_s < found.usage.run_s
+    assert min(found.usage.prompt_tokens, found.usage.output_tokens) > 0
 
 
 def test_a_caption_that_the_engine_cannot_read_costs_one_row(loaded: LoadedModel) -> None:

@@ -13,7 +13,7 @@ from mm_assets.engines.lineage_table import own_commit
 from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.lineage.refs import BudgetError, Final, Record, RefusalError, Step
 from mm_assets.predict.job import predict
-from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
+from mm_assets.settings import Ask, CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
 from mm_assets_tests.lake_rows import calls_of, plain
 from mm_assets_tests.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.steps import nothing_new, run_step
@@ -72,6 +72,27 @@ def test_of_two_tasks_the_label_is_asked_unless_the_settings_say_otherwise(table
     assert (captions["task"], captions["rows_computed"]) == ("caption", 16)
     assert predicted(tables, task="label").metadata["rows_computed"] == 0
     assert len(rows(tables)) == 32
+
+
+def test_several_questions_are_asked_in_one_pass_and_each_is_remembered(tables: LakeTables) -> None:
+    trained(tables, CAPTION, LABEL, image=b"no image", error=None)
+    caption = Ask(task="caption")
+    first = predicted(tables, also=[caption])
+    said = first.metadata
+    assert (said["task"], said["rows"], said["rows_computed"], said["rows_failed"]) == ("label", 32, 32, 2)
+    assert sum(said["predicted_labels"].values()) == 15
+    asked = {found["task"]: (digest, found) for digest, found in said["questions"].items()}
+    assert said["prompt_digest"] == asked["label"][0]
+    assert asked["caption"][1]["failed_for"] == said["failed_for"] == {"ImageError": 1}
+    kinds = {(row["prompt_digest"], row["confidence_kind"]) for row in rows(tables) if not row["error"]}
+    assert kinds == {(asked["label"][0], "label_share"), (asked["caption"][0], "mean_token_probability")}
+    assert nothing_new(predicted(tables, also=[caption]), first)
+
+    more = predicted(tables, also=[caption, Ask(prompt="which place?")]).metadata
+    assert (more["rows"], more["rows_computed"], more["rows_reused"]) == (48, 16, 32)
+    assert more["questions"][said["prompt_digest"]] == asked["label"][1]
+    with pytest.raises(RefusalError, match=r"MM_PREDICT__ALSO\) asks what is asked already"):
+        predicted(tables, also=[Ask(task="label")])
 
 
 def test_longer_captions_are_other_answers(tables: LakeTables) -> None:

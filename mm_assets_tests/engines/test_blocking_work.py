@@ -1,0 +1,44 @@
+"""Results of a thread that blocks, read one by one."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mm_assets.engines.blocking_work import WAITING, streamed
+
+LONG_S = 30.0
+
+
+def test_results_come_in_order_and_end() -> None:
+    assert list(streamed(lambda: iter(range(50)))) == list(range(50))
+
+
+def test_what_the_thread_raises_comes_after_its_results() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("no answer")
+
+    found = []
+    with pytest.raises(OSError, match="no answer"):
+        for result in streamed(broken):
+            found.append(result)
+    assert found == [1]
+
+
+def test_whoever_stops_reading_ends_the_work() -> None:
+    closed, made = threading.Event(), []
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                made.append(None)
+                yield len(made)
+        finally:
+            closed.set()
+
+    results = streamed(endless)
+    assert next(results) == 1
+    results.close()  # type: ignore[attr-defined]
+    assert closed.wait(LONG_S)
+    assert len(made) <= 2 * WAITING + 3  # it never ran far ahead
