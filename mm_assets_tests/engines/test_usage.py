@@ -2,7 +2,6 @@
 
 import pytest
 
-from mm_assets.engines import usage
 from mm_assets.engines.usage import Spent, Usage
 
 
@@ -10,7 +9,7 @@ from mm_assets.engines.usage import Spent, Usage
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of day, in seconds; the last one counts."""
     now = [100.0]
-    monkeypatch.setattr(usage.time, "monotonic", lambda: now[-1])
+    monkeypatch.setattr("mm_assets.engines.usage.time.monotonic", lambda: now[-1])
     return now
 
 
