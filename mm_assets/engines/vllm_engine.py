@@ -64,8 +64,10 @@ def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[s
         questions: about each image; of several, those after the first find the image's part of the prompt computed.
     """
     told = settings.vllm
+    gpus = max(1, int(settings.resources.gpus))
     on_gpu = {
-        "tensor_parallel_size": max(1, int(settings.resources.gpus)),
+        "tensor_parallel_size": gpus,
+        "distributed_executor_backend": "mp" if gpus > 1 else None,
         "gpu_memory_utilization": told.gpu_memory_utilization,
     }
     return {
