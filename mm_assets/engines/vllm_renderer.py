@@ -93,7 +93,7 @@ class InputMaker:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.renderers.registry import renderer_from_config
 
-        told = arguments(folder, settings, len(questions)) | {"tensor_parallel_size": 1}
+        told = arguments(folder, settings, len(questions))
         told["mm_processor_cache_gb"] = PROCESSOR_CACHE_GB if len(questions) > 1 else 0
         # As vLLM's own `launch render` does it: the model's configuration alone needs no GPU.
         self._config = EngineArgs(**told).create_model_config()
