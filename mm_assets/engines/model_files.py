@@ -67,6 +67,18 @@ def local_folder(tables: LakeTables, digest: str) -> Path:
     return place
 
 
+def read_text(tables: LakeTables, digest: str, name: str) -> str | None:
+    """A small file of a model, without the others; None where it has none of that name."""
+    if not is_s3(tables.root):
+        path = _place(tables, digest) / name
+        return path.read_text("utf-8", "replace") if path.is_file() else None
+    bucket, prefix = _prefix(tables, digest)
+    if not any(item["Key"] == prefix + name for item in listed(tables.s3, bucket, prefix + name)):
+        return None
+    body: bytes = client(tables.s3).get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
+    return body.decode("utf-8", "replace")
+
+
 @contextmanager
 def staging(tables: LakeTables) -> Iterator[Path]:
     """A folder to build a model in; what is left of it afterwards is removed."""

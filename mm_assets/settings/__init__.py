@@ -4,6 +4,7 @@ from mm_assets.settings.loading import digest, known_variables, load_settings
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Settings, SettingsError, profile_path
 from mm_assets.settings.section import Resources, S3Settings, Section
+from mm_assets.settings.serving import BundleSettings, ServeSettings
 from mm_assets.settings.stages import (
     PILLOW_MAX_PIXELS,
     BaseModelSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "PROFILES",
     "AutomationSettings",
     "BaseModelSettings",
+    "BundleSettings",
     "ChecksSettings",
     "CurateSettings",
     "Decoding",
@@ -41,6 +43,7 @@ __all__ = [
     "S3Settings",
     "ScoreSettings",
     "Section",
+    "ServeSettings",
     "Settings",
     "SettingsError",
     "TaskName",
