@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/installed-bench
 QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test chromium dev check format status clean bench bench-full torture
+.PHONY: demo test chromium dev serve check format status clean bench bench-full torture
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
@@ -24,6 +24,9 @@ chromium:  ## A browser for the browser tests: by apt where that is possible; el
 
 dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev
+
+serve: $(STAMP)  ## Serve the promoted model on http://127.0.0.1:8000 (OpenAI-compatible, vLLM)
+	$(BIN)/mm-assets serve
 
 check: $(STAMP)  ## Format, lint, types, definitions
 	$(BIN)/ruff format --check mm_assets mm_assets_tests

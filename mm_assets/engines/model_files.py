@@ -58,7 +58,7 @@ def local_folder(tables: LakeTables, digest: str) -> Path:
     """
     if not is_s3(tables.root):
         return _place(tables, digest)
-    place = _cache() / digest
+    place = cache("models") / digest
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
@@ -153,8 +153,9 @@ def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
     return bucket, f"{root}/models/{name}/".lstrip("/")
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", "models")
+def cache(what: str) -> Path:
+    """The folder of this machine in which copies of such files are kept, by their digest."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", what)
 
 
 def _download(tables: LakeTables, digest: str, folder: Path) -> None:

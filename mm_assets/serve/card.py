@@ -20,7 +20,8 @@ NAME = "README.md"
 # The lowest that these weights were loaded and asked with: the config is that of transformers 5, and the vision tower's
 # weights have the names that vLLM's own loader reads (engines/weights.py). Older versions were not tried.
 MIN_VLLM_VERSION = "0.32.0"
-TAGS = ["vision-language", "image-classification", "image-captioning", "lora", "vllm", "mm-assets"]
+TAGS = ["vision-language", "lora", "vllm", "mm-assets"]
+TASK_TAGS = {"label": "image-classification", "caption": "image-captioning"}
 # What tells of the training that no reader of a card misses where it is left out.
 NOT_SHOWN = ("kind", "revision", "labels", "tasks", "sft_dataset", "base_model")
 CELL = 200
@@ -72,7 +73,7 @@ def front_matter(story: Story) -> str:
         "base_model_relation": "finetune",
         "library_name": "transformers",
         "pipeline_tag": "image-text-to-text",
-        "tags": TAGS,
+        "tags": [*TAGS, *(TASK_TAGS[task] for task in story.requests)],
         "model_digest": story.model.digest,
         "min_vllm_version": MIN_VLLM_VERSION,
     }

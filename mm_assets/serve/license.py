@@ -18,7 +18,7 @@ def license_of(chosen: str | None, card: str | None, builder: str | None) -> tup
     """
     if chosen is not None:
         return chosen.lower(), "as set (serve.license)"
-    said = _front_matter(card or "").get("license")
+    said = front_matter(card or "").get("license")
     if isinstance(said, str) and said.strip():
         return said.strip().lower(), "as the base model's own card says"
     if builder == OURS:
@@ -26,7 +26,7 @@ def license_of(chosen: str | None, card: str | None, builder: str | None) -> tup
     return UNKNOWN, "the base model says nothing of its license: ask its owner, and set serve.license"
 
 
-def _front_matter(card: str) -> dict[str, object]:
+def front_matter(card: str) -> dict[str, object]:
     """The YAML at the head of a model card; {} where there is none that can be read."""
     head, _, rest = card.partition("---\n")
     if head.strip() or "\n---" not in rest:
