@@ -3,8 +3,8 @@
 import base64
 import hashlib
 import re
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,20 +171,9 @@ def test_another_object_of_that_name_is_replaced(bucket: Bucket, file: Path) -> 
 def test_two_processes_may_go_on_with_one_upload(bucket: Bucket, proxy: Proxy, file: Path) -> None:
     asked = asked_for(bucket, file)
     cut_off(proxy, asked, file, after=2)
-    failures: list[BaseException] = []
-
-    def go_on() -> None:
-        try:
-            upload(bucket.s3, asked, file, quiet)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=go_on) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(2) as pool:
+        for going_on in [pool.submit(upload, bucket.s3, asked, file, quiet) for _ in range(2)]:
+            going_on.result()
     assert stored(bucket) == file.read_bytes()
 
 
@@ -211,9 +200,7 @@ def test_a_bucket_that_is_not_there_is_refused_by_the_setting(bucket: Bucket, fi
         upload(bucket.s3, asked, file, quiet)
 
 
-def test_what_a_store_holds_in_the_end_is_compared(
-    bucket: Bucket, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_store_holds_in_the_end_is_compared(bucket: Bucket, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file changed between the digests and the sending: moto compares no checksums with what it gets."""
     asked, whole = asked_for(bucket, file), parts_of
 

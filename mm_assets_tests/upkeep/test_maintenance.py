@@ -233,7 +233,11 @@ def test_within_the_grace_nothing_is_removed_and_nobody_fenced(tables: LakeTable
 
 def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: LakeTables, tmp_path: Path) -> None:
     with_a_past(anywhere)
-    names = ["models/.training-1/epoch/weights", "models/.building-2/config.json", "models/0123456789abcdef/config.json"]
+    names = [
+        "models/.training-1/epoch/weights",
+        "models/.building-2/config.json",
+        "models/0123456789abcdef/config.json",
+    ]
     names += ["bundles/.packing-3/model.tar.gz", "bundles/0123456789abcdef-0/model.tar.gz"]
     for name in names:
         if is_s3(anywhere.root):
