@@ -11,12 +11,13 @@ from huggingface_hub import ModelCard
 from mm_assets.chat import user_message
 from mm_assets.engines import bundle_files
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lineage_table import last_records, records
 from mm_assets.engines.model_files import files_digest, local_folder
 from mm_assets.engines.s3 import client
 from mm_assets.lineage.refs import Record, RefusalError
-from mm_assets.serve import job
-from mm_assets.serve.archive import unpack
+from mm_assets.serve.archive import pack, unpack
 from mm_assets.serve.bundles import find
+from mm_assets.serve.job import served_files
 from mm_assets.serve.previews import previews
 from mm_assets.serve.properties import as_text, properties_of
 from mm_assets.settings import ServeSettings
@@ -40,13 +41,12 @@ def unpacked(tables: LakeTables, record: Record, folder: Path) -> Path:
 def packings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is packed, in its order."""
     found: list[str] = []
-    real = job.pack
 
     def counted(target: Path, *rest: Any) -> Any:
         found.append(target.name)
-        return real(target, *rest)
+        return pack(target, *rest)
 
-    monkeypatch.setattr(job, "pack", counted)
+    monkeypatch.setattr("mm_assets.serve.job.pack", counted)
     return found
 
 
@@ -98,7 +98,7 @@ def test_what_serving_does_not_need_is_left_out(tmp_path: Path) -> None:
     for name in kept + gone:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert set(job.served_files(tmp_path)) == set(kept)
+    assert set(served_files(tmp_path)) == set(kept)
 
 
 def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: LakeTables) -> None:
@@ -131,8 +131,6 @@ def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: LakeTables) -> N
 
 
 def newest(tables: LakeTables) -> list[Record]:
-    from mm_assets.engines.lineage_table import last_records, records
-
     return list(last_records(tables, list(records(tables).values())).values())
 
 

@@ -131,4 +131,4 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str, says: str, monk
 def test_a_count_of_gpus_may_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MM_SERVE__TENSOR_PARALLEL_DEGREE", "4")
     assert load_settings().serve.tensor_parallel_degree == "4"
-    assert ServeSettings(tensor_parallel_degree=4).tensor_parallel_degree == "4"  # type: ignore[arg-type]  (from YAML)
+    assert ServeSettings(tensor_parallel_degree=4).tensor_parallel_degree == "4"

@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ HERE = Place("127.0.0.1", 8000)
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if vLLM were installed: what is refused after that is refused everywhere."""
-    found = server.find_spec
-    monkeypatch.setattr(server, "find_spec", lambda name: object() if name == "vllm" else found(name))
+    monkeypatch.setattr(
+        "mm_assets.serve.server.find_spec", lambda name: object() if name == "vllm" else find_spec(name)
+    )
 
 
 def test_on_a_cpu_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +90,7 @@ def test_a_port_that_is_none_is_refused(port: int) -> None:
 
 
 def test_without_vllm_the_sentence_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "find_spec", lambda _: None)
+    monkeypatch.setattr("mm_assets.serve.server.find_spec", lambda _: None)
     with pytest.raises(RefusalError, match="vLLM is not installed in this environment: run `make vllm`"):
         server.check(HERE, {})
 

@@ -79,10 +79,15 @@ def _await(server: Server) -> None:
     pytest.fail(f"the server did not answer within {START_S} s: {server.log.read_text()[-3000:]}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _vllm() -> None:
+    """Before the graph is materialized."""
+    pytest.importorskip("vllm", reason="vLLM is not installed (make vllm)")
+
+
 @pytest.fixture
 def bundle(finished: Project, bucket: Bucket, tmp_path: Path) -> Path:
     """The bundle of the finished lake, uploaded to a bucket, downloaded from there and unpacked."""
-    pytest.importorskip("vllm", reason="vLLM is not installed (make vllm)")
     project = finished.copied(tmp_path / "project")
     project.env |= {**bucket.environment(), "MM_SERVE__UPLOAD_TO": f"{bucket.uri}/served"}
     project.materialize("serving_bundle")
