@@ -12,7 +12,7 @@ from typing import IO
 from mm_assets.engines.progress import BytesProgress
 
 CHUNK_BYTES = 2**20
-# The least that gzip has: weights hardly compress, and the higher levels only take longer (decisions/0024).
+# Of gzip: weights hardly compress, and more than the least takes longer for nothing (decisions/0024).
 LEVEL = 1
 READABLE = 0o644
 
@@ -28,16 +28,17 @@ class Packed:
     files: dict[str, int]
 
 
-def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], None]) -> Packed:
+def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], None], level: int = LEVEL) -> Packed:
     """Write a tar.gz of files at the archive's root, as SageMaker takes a model.
 
-    Names are sorted; owners, times and modes are the same for all, so that equal contents give equal bytes (with one
-    version of zlib).
+    Names are sorted; owners, times and modes are the same for all, so that equal contents give equal bytes (of one
+    level, and of one version of zlib).
 
     Args:
         target: the file to write.
         contents: a path, or the bytes themselves, by the name in the archive.
         log: where progress goes.
+        level: of gzip, 0 (as it is) to 9.
     """
     sizes = {name: _size(contents[name]) for name in sorted(contents)}
     progress = BytesProgress("packed", sum(sizes.values()), log)
@@ -45,7 +46,7 @@ def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], Non
         hashing = _Hashing(file)
         # No name and no time in gzip's header.
         with (
-            gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=hashing, mtime=0) as compressed,
+            gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=hashing, mtime=0) as compressed,
             tarfile.TarFile(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT, copybufsize=CHUNK_BYTES) as tar,
         ):
             for name, size in sizes.items():

@@ -108,17 +108,22 @@ def of_bundle(place: Path, settings: ServeSettings) -> Served:
 
 
 def _unpacked(archive: Path) -> Path:
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    place = cache("bundles") / digest[:16]
-    if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{digest[:16]}-", dir=place.parent) as staged:
-            folder = Path(staged, "bundle")
-            try:
-                unpack(archive, folder)
-            except (tarfile.TarError, OSError, EOFError) as error:
-                raise RefusalError(f"--bundle {archive} cannot be unpacked ({type(error).__name__}: {error})") from None
-            if not place.is_dir():  # another process may have been first
-                folder.rename(place)
+    try:
+        with archive.open("rb") as file:
+            name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        place = cache("bundles") / name
+        if not place.is_dir():
+            _unpack_into(archive, place)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise RefusalError(f"--bundle {archive} cannot be unpacked ({type(error).__name__}: {error})") from None
     return place
+
+
+def _unpack_into(archive: Path, place: Path) -> None:
+    """Unpack beside the place, and rename: another process may be doing the same."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as staged:
+        folder = Path(staged, "bundle")
+        unpack(archive, folder)
+        if not place.is_dir():
+            folder.rename(place)

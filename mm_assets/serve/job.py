@@ -165,7 +165,7 @@ def _packed(step: Step, tables: LakeTables, plan: Plan, settings: ServeSettings)
     contents = {**served_files(folder), **contents}
     with bundle_files.staging(tables) as staged:
         archive = staged / bundle_files.ARCHIVE
-        packed = pack(archive, contents, step.log)
+        packed = pack(archive, contents, step.log, settings.gzip_level)
         bundle_files.keep(tables, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
     step.log(f"packed {plan.uri}: {packed.num_bytes:,} bytes, SHA-256 {packed.sha256}")
     return Bundle(

@@ -56,6 +56,14 @@ class ServeSettings(BundleSettings):
         "sha256", description="What each uploaded part is checked by; `md5` for stores that refuse SHA-256 checksums."
     )
 
+    gzip_level: int = Field(
+        1,
+        ge=0,
+        le=9,
+        description="Of the bundle's file: 0 packs about fifteen times as fast as 1, and bf16 weights become a quarter "
+        "larger; what is packed already stays as it is.",
+    )
+
     @field_validator("upload_to")
     @classmethod
     def _is_a_bucket(cls, value: str | None) -> str | None:

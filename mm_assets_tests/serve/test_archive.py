@@ -50,6 +50,13 @@ def test_files_lie_at_the_root_and_come_back(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights.read_bytes()
 
 
+def test_level_0_packs_as_it_is(tmp_path: Path) -> None:
+    packed = pack(tmp_path / "model.tar.gz", {"zeros": bytes(1_000_000)}, quiet, level=0)
+    assert packed.num_bytes > 1_000_000
+    unpack(tmp_path / "model.tar.gz", tmp_path / "out")
+    assert (tmp_path / "out" / "zeros").read_bytes() == bytes(1_000_000)
+
+
 def test_what_leads_out_of_the_folder_is_not_unpacked(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../evil"))

@@ -117,6 +117,7 @@ def test_any_value_comes_back_from_java(value: str) -> None:
         ("LICENSE", "a licence", "match pattern"),
         ("UPLOAD_TO", "models/", "give s3://bucket/prefix"),
         ("UPLOAD_TO", "https://bucket/x", "give s3://bucket/prefix"),
+        ("GZIP_LEVEL", "10", "less than or equal to 9"),
         ("UPLOAD_CHECKSUM", "crc32", "'sha256' or 'md5'"),
     ],
 )
