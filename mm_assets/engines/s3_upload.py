@@ -149,15 +149,14 @@ class _Sending:
         return [item["UploadId"] for page in pages for item in page.get("Uploads", ()) if item["Key"] == self._key]
 
     def _sent(self, upload_id: str) -> dict[int, str]:
-        """ETags of the parts that an unfinished upload has, by number; {} where one of them is not of this file."""
-        ours, sent = {part.number: part for part in self._parts}, {}
+        """ETags by number of the parts of this file that an unfinished upload has.
+
+        A part whose sender was killed may be there all the same, cut off or filled up: it is sent again.
+        """
+        ours = {part.number: part for part in self._parts}
         pages = self._store.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=self._key, UploadId=upload_id)
-        for there in (item for page in pages for item in page.get("Parts", ())):
-            part = ours.get(there["PartNumber"])
-            if part is None or not _is_same(there, part):
-                return {}
-            sent[part.number] = str(there["ETag"])
-        return sent
+        listed = [item for page in pages for item in page.get("Parts", ()) if item["PartNumber"] in ours]
+        return {item["PartNumber"]: item["ETag"] for item in listed if _is_same(item, ours[item["PartNumber"]])}
 
     def _send(self, upload_id: str, missing: list[Part]) -> dict[int, str]:
         """Send parts, several at once; the ETag of each by its number."""

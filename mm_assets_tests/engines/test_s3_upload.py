@@ -146,6 +146,21 @@ def test_parts_of_another_content_are_not_gone_on_with(bucket: Bucket, proxy: Pr
     assert stored(bucket) == file.read_bytes()
 
 
+@pytest.mark.parametrize("size", [1000, PART])
+def test_a_part_that_was_cut_off_is_sent_again(bucket: Bucket, proxy: Proxy, file: Path, size: int) -> None:
+    """What moto keeps of a request whose sender was killed."""
+    cut_off(proxy, asked_for(bucket, file), file, after=2)
+    (left,) = unfinished(bucket)
+    place = {"Bucket": bucket.name, "Key": KEY, "UploadId": left["UploadId"]}
+    kept = {part["PartNumber"] for part in client(bucket.s3).list_parts(**place)["Parts"]}
+    broken = min(kept)
+    client(bucket.s3).upload_part(**place, PartNumber=broken, Body=b"x" * size)
+    proxy.requests.clear()
+    upload(proxy.s3, asked_for(bucket, file), file, quiet)
+    assert sorted(parts_sent(proxy)) == sorted({1, 2, 3, 4} - kept | {broken})
+    assert stored(bucket) == file.read_bytes()
+
+
 def test_an_upload_that_cannot_be_looked_for_is_begun_anew(bucket: Bucket, proxy: Proxy, file: Path) -> None:
     asked = asked_for(bucket, file)
     cut_off(proxy, asked, file, after=2)
