@@ -115,9 +115,14 @@ class _Sending:
         self._parts = list(parts_of(path, max(asked.part_bytes, -(-asked.num_bytes // MOST_PARTS))))
 
     def run(self) -> None:
-        upload_id, sent = self._unfinished() or (self._begin(), {})
-        sent |= self._send(upload_id, [part for part in self._parts if part.number not in sent])
-        self._complete(upload_id, sent)
+        try:
+            upload_id, sent = self._unfinished() or (self._begin(), {})
+            sent |= self._send(upload_id, [part for part in self._parts if part.number not in sent])
+            self._complete(upload_id, sent)
+        except ClientError:
+            # Another process went on with the same upload and was first, or the answer to an earlier try was lost.
+            if not _is_there(_head(self._s3, self._asked.uri), self._asked):
+                raise
         self._verify()
 
     def _begin(self) -> str:
@@ -195,14 +200,9 @@ class _Sending:
 
     def _complete(self, upload_id: str, sent: Mapping[int, str]) -> None:
         listed = [{"PartNumber": part.number, "ETag": sent[part.number], **self._digest(part)} for part in self._parts]
-        try:
-            self._store.complete_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": listed}
-            )
-        except ClientError as error:
-            # Another process went on with the same upload, or the answer to an earlier try was lost.
-            if code_of(error) != "NoSuchUpload" or not _is_there(_head(self._s3, self._asked.uri), self._asked):
-                raise
+        self._store.complete_multipart_upload(
+            Bucket=self._bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": listed}
+        )
 
     def _verify(self) -> None:
         """Compare what the store says of the object with the file: size, and the digest of the parts' digests."""

@@ -195,14 +195,14 @@ def _uploaded(step: Step, tables: LakeTables, bundle: Bundle, settings: ServeSet
     """The bundle as it is after the upload, where one is asked for."""
     if settings.upload_to is None:
         return bundle
+    if packed:  # what is packed is not packed again, should the upload be refused or cut off
+        register(tables, bundle, step.run_id, step.properties([ASSET], 1))
     uri = f"{settings.upload_to}/{bundle.uri.partition('/')[2]}"
     setting = "serve.upload_to (MM_SERVE__UPLOAD_TO)"
     asked = Upload(uri, bundle.num_bytes, bundle.sha256, setting, settings.upload_checksum)
     if is_uploaded(tables.s3, asked):
         step.log(f"{uri} is there already")
         return replace(bundle, uploaded_to=uri)
-    if packed:  # what is packed is not packed again, should the upload be cut off
-        register(tables, bundle, step.run_id, step.properties([ASSET], 1))
     with bundle_files.local_file(tables, bundle.uri, bundle.sha256) as path:
         upload(tables.s3, asked, path, step.log)
     return replace(bundle, uploaded_to=uri)

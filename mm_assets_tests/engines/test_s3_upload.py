@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,12 +182,21 @@ def test_another_object_of_that_name_is_replaced(bucket: Bucket, file: Path) -> 
     assert stored(bucket) == b"small"
 
 
-def test_two_processes_may_go_on_with_one_upload(bucket: Bucket, proxy: Proxy, file: Path) -> None:
+def test_two_processes_may_go_on_with_one_upload(
+    bucket: Bucket, proxy: Proxy, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is done when the first has sent its last part: that upload is no more, and the object is there."""
     asked = asked_for(bucket, file)
     cut_off(proxy, asked, file, after=2)
-    with ThreadPoolExecutor(2) as pool:
-        for going_on in [pool.submit(upload, bucket.s3, asked, file, quiet) for _ in range(2)]:
-            going_on.result()
+    complete = s3_upload._Sending._complete
+
+    def after_the_other(sending: s3_upload._Sending, *given: Any) -> None:
+        monkeypatch.setattr(s3_upload._Sending, "_complete", complete)
+        upload(bucket.s3, asked, file, quiet)
+        complete(sending, *given)
+
+    monkeypatch.setattr(s3_upload._Sending, "_complete", after_the_other)
+    upload(proxy.s3, asked, file, quiet)
     assert stored(bucket) == file.read_bytes()
 
 

@@ -217,13 +217,14 @@ def test_a_bundle_is_uploaded_and_the_row_says_where(tables: LakeTables, bucket:
 
 
 @pytest.mark.s3
+@pytest.mark.parametrize(("method", "named"), [("HEAD", "403"), ("POST", "AccessDenied")])
 def test_an_upload_that_is_refused_keeps_what_was_packed(
-    tables: LakeTables, bucket: Bucket, proxy: Proxy, packings: list[str]
+    tables: LakeTables, bucket: Bucket, proxy: Proxy, packings: list[str], method: str, named: str
 ) -> None:
     tables = LakeTables(tables.root, proxy.s3)
     judged(tables)
-    proxy.faults.append(Fault("model.tar.gz", status=403, code="AccessDenied", method="POST"))
-    with pytest.raises(RefusalError, match=r"^serve.upload_to \(MM_SERVE__UPLOAD_TO\): .*AccessDenied"):
+    proxy.faults.append(Fault("model.tar.gz", status=403, code="AccessDenied", method=method))
+    with pytest.raises(RefusalError, match=rf"^serve.upload_to \(MM_SERVE__UPLOAD_TO\): .*\({named}: "):
         bundled(tables, upload_to=bucket.uri)
     proxy.faults.clear()
     record = bundled(tables, upload_to=bucket.uri)
