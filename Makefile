@@ -8,7 +8,7 @@ VLLM_STAMP := $(VENV)/installed-vllm
 QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test chromium vllm dev check format status clean bench bench-full torture
+.PHONY: demo test chromium vllm dev serve check format status clean bench bench-full torture
 
 demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
@@ -27,6 +27,9 @@ vllm: $(VLLM_STAMP)  ## The vLLM engine (predict.engine: vllm): for the GPU wher
 
 dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev
+
+serve: $(VLLM_STAMP)  ## Serve the promoted model on http://127.0.0.1:8000 (OpenAI-compatible, vLLM)
+	$(BIN)/mm-assets serve
 
 check: $(STAMP)  ## Format, lint, types, definitions
 	$(BIN)/ruff format --check mm_assets mm_assets_tests

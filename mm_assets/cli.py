@@ -1,10 +1,11 @@
-"""`mm-assets`: reads a lake and says what is in it. The command line reads, Dagster writes."""
+"""`mm-assets`: reads a lake, says what is in it, serves its model. The command line reads, Dagster writes."""
 
 import argparse
 import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     proof = commands.add_parser("verify", help="prove that the lake's history holds; exit code 1 where it does not")
     proof.add_argument("--deep", action="store_true", help="read the bytes of all images, too")
     proof.add_argument("--json", action="store_true", help="an object instead of lines")
+    server = commands.add_parser("serve", help="an OpenAI-compatible server of the promoted model on this machine")
+    server.add_argument("--port", type=int, default=8000)
+    server.add_argument("--host", default="127.0.0.1", help="another one than the loopback needs VLLM_API_KEY")
+    server.add_argument("--bundle", help="folder or model.tar.gz of a bundle, in place of the lake's model")
     options = parser.parse_args(arguments)
+    if options.command == "serve":
+        return _serve(options)
     if options.command == "verify":
         from mm_assets.verify.command import prove
 
@@ -34,6 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
 
         return read_lake(lambda tables: run(tables, options.what, as_json=options.json))
     return read_lake(lambda tables: _status(tables, as_json=options.json))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from mm_assets.serve.command import serve
+    from mm_assets.serve.server import Place
+    from mm_assets.settings import load_settings
+
+    place = Place(options.host, options.port)
+    bundle = Path(options.bundle) if options.bundle else None
+
+    return read_lake(lambda tables: serve(tables, load_settings().serve, place, bundle))
 
 
 def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:

@@ -21,6 +21,7 @@ from mm_assets.resources import ImageSource, Lake, RayCluster
 from mm_assets.score.assets import near_duplicates, scores_asset
 from mm_assets.score.checks import near_duplicates_checks, score_checks
 from mm_assets.score.own import all_scorers, limited
+from mm_assets.serve.assets import serving_bundle
 from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
 from mm_assets.verify.ops import lineage_checks
 
@@ -33,6 +34,7 @@ READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
     "llava_checkpoint": lambda s: [s.train.recipe()],
     "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
     "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model, s.predict.engine, *_asked(s.predict)],
+    "serving_bundle": lambda s: [s.serve.bundle(), s.serve.upload_to or "", s.predict.precision],
 }
 
 
@@ -61,6 +63,7 @@ def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
         llava_checkpoint,
         evaluation,
         batch_predictions,
+        serving_bundle,
     ]
 
 

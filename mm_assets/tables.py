@@ -6,5 +6,6 @@ from mm_assets.engines.model_store import TABLE as MODELS
 from mm_assets.evaluate.tables import EVALUATIONS
 from mm_assets.ingest.tables import IMAGES, OBJECTS
 from mm_assets.predict.tables import PREDICTIONS
+from mm_assets.serve.tables import BUNDLES
 
-TABLES = (OBJECTS, IMAGES, SFT, MODELS, EVALUATIONS, PREDICTIONS, LINEAGE)
+TABLES = (OBJECTS, IMAGES, SFT, MODELS, EVALUATIONS, PREDICTIONS, BUNDLES, LINEAGE)

@@ -20,7 +20,7 @@ from mm_assets.engines.lineage_table import last_records, records
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import S3Settings, load_settings
 
-TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions")
+TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions", "bundles")
 
 # A training that ends soon, and predictions in many batches.
 QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}

@@ -127,6 +127,8 @@ class Fault:
         status: of the answer.
         code: S3's name of an error,
         document: or the answer; without either, the store's own answer ends in its middle.
+        method: only requests of this one (GET, PUT, ...); "" for all.
+        after: so many of them are let through first.
     """
 
     key: str
@@ -134,6 +136,8 @@ class Fault:
     status: int = 200
     code: str = ""
     document: str = ""
+    method: str = ""
+    after: int = 0
 
     def answer(self) -> bytes:
         error = f"<Error><Code>{self.code}</Code><Message>said by the test</Message></Error>" if self.code else ""
@@ -150,12 +154,18 @@ class Proxy:
     requests: list[str] = field(default_factory=list)
     sizeless: bool = False  # its answers do not say how long they are
 
-    def fault_of(self, path: str) -> Fault | None:
-        for fault in self.faults:
-            if fault.times and urlsplit(path).path.endswith(fault.key):
-                fault.times -= 1
-                return fault
-        return None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fault_of(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times and urlsplit(path).path.endswith(fault.key) and fault.method in ("", method):
+                    if fault.after:
+                        fault.after -= 1
+                        continue
+                    fault.times -= 1
+                    return fault
+            return None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -166,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.proxy.requests.append(f"{self.command} {self.path}")
-        fault = self.proxy.fault_of(self.path)
+        fault = self.proxy.fault_of(self.command, self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault is not None and fault.answer():
             self._send(fault.status, {}, fault.answer())

@@ -28,7 +28,7 @@ def test_status_names_every_asset_at_its_version(finished: Project) -> None:
     found = finished.command("status", "--json", module="mm-assets")
     rows = {row["asset"]: row for row in json.loads(found.stdout)}
     assert {asset: row["data_version"] for asset, row in rows.items()} == finished.data_versions()
-    assert len(rows) == 12
+    assert len(rows) == 13
     for row in rows.values():
         assert set(row) == {"asset", "data_version", "table", "version", "rows", "run_id", "at", "reused"}
         assert row["data_version"].startswith(f"{row['table']}:")

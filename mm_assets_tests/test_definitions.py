@@ -34,7 +34,10 @@ GRAPH = {
     "llava_checkpoint": {"sft_dataset", "base_model"},
     "evaluation": {"llava_checkpoint"},
     "batch_predictions": {"evaluation", "image_table"},
+    "serving_bundle": {"evaluation"},
 }
+
+GROUPS = ("ingest", "score", "curate", "base", "finetune", "evaluate", "predict", "serve")
 
 
 def specs() -> dict[str, dg.AssetSpec]:
@@ -51,7 +54,7 @@ def test_every_asset_tells_what_it_is() -> None:
         assert spec.description, name
         assert spec.code_version, name
         assert spec.owners, name
-        assert spec.group_name in ("ingest", "score", "curate", "base", "finetune", "evaluate", "predict"), name
+        assert spec.group_name in GROUPS, name
         assert table_of(name)
 
 
@@ -89,6 +92,11 @@ def test_a_setting_changes_the_code_version_of_who_reads_it(monkeypatch: pytest.
     monkeypatch.setenv("MM_PREDICT__MODEL", "production")
     last = {name: spec.code_version for name, spec in specs().items()}
     assert {name for name in after if after[name] != last[name]} == {"batch_predictions"}
+    monkeypatch.setenv("MM_SERVE__LICENSE", "mit")
+    served = {name: spec.code_version for name, spec in specs().items()}
+    assert {name for name in last if last[name] != served[name]} == {"serving_bundle"}
+    monkeypatch.setenv("MM_SERVE__UPLOAD_CHECKSUM", "md5")  # which decides on nothing that is kept
+    assert {name: spec.code_version for name, spec in specs().items()} == served
 
 
 def test_loading_the_definitions_imports_nothing_heavy() -> None:

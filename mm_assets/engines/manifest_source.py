@@ -26,7 +26,7 @@ from mm_assets.engines.s3_objects import code_of, described, read_object, refusa
 from mm_assets.images import ImageError
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
-from mm_assets.settings.root import BUCKET
+from mm_assets.settings.section import BUCKET
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # Objects that are looked up between two lines of progress, at least.

@@ -58,13 +58,25 @@ def local_folder(tables: LakeTables, digest: str) -> Path:
     """
     if not is_s3(tables.root):
         return _place(tables, digest)
-    place = _cache() / digest
+    place = cache("models") / digest
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
             _download(tables, digest, Path(staged))
             _move(Path(staged), place)
     return place
+
+
+def read_text(tables: LakeTables, digest: str, name: str) -> str | None:
+    """A small file of a model, without the others; None where it has none of that name."""
+    if not is_s3(tables.root):
+        path = _place(tables, digest) / name
+        return path.read_text("utf-8", "replace") if path.is_file() else None
+    bucket, prefix = _prefix(tables, digest)
+    if not any(item["Key"] == prefix + name for item in listed(tables.s3, bucket, prefix + name)):
+        return None
+    body: bytes = client(tables.s3).get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
+    return body.decode("utf-8", "replace")
 
 
 @contextmanager
@@ -141,8 +153,9 @@ def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
     return bucket, f"{root}/models/{name}/".lstrip("/")
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", "models")
+def cache(what: str) -> Path:
+    """The folder of this machine in which copies of such files are kept, by their digest."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", what)
 
 
 def _download(tables: LakeTables, digest: str, folder: Path) -> None:

@@ -8,6 +8,7 @@ Done = TypeVar("Done")
 
 # Seconds between two lines, at least.
 EVERY_S = 5.0
+MB = 10**6
 
 
 class Progress:
@@ -45,3 +46,24 @@ class Progress:
             return
         left = (self._total - self._done) / rate
         self._log(f"{self._done:,} of {self._total:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left")
+
+
+class BytesProgress:
+    """The same for bytes, told as MB.
+
+    Args:
+        what: what happens to them ("packed").
+        total: bytes that there are.
+        log: where a line goes.
+    """
+
+    def __init__(self, what: str, total: int, log: Callable[[str], None]) -> None:
+        self._progress = Progress(f"MB {what}", -(-total // MB), log)
+        self._done = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes that are done."""
+        before, self._done = self._done, self._done + size
+        started = -(-self._done // MB) - -(-before // MB)
+        if started:
+            self._progress.add(started)

@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import S3Settings
-from mm_assets.settings.root import S3
+from mm_assets.settings.section import S3
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # What else of the environment decides which store is asked.

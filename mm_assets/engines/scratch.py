@@ -1,4 +1,4 @@
-"""What killed processes left in a lake outside its tables: folders of unfinished models, uploads that never ended."""
+"""What killed processes left in a lake outside its tables: unfinished models and bundles, uploads that never ended."""
 
 import shutil
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
+from mm_assets.engines.bundle_files import FOLDER, PACKING
 from mm_assets.engines.lance_files import File, files_below, remove
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.s3 import client, is_s3, split
 
-MODELS = "models"
-# How the names of folders begin in which a model is built or trained (see `model_files`).
-BEGINNINGS = (".building-", ".training-")
+# Where a lake has files outside its tables, and how the names of folders begin in which something is made (see
+# `model_files` and `bundle_files`).
+MAKING = {"models": (".building-", ".training-"), FOLDER: (PACKING,)}
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder that was removed: its name, files and bytes."""
+    """A folder that was removed: its path below the lake, files and bytes."""
 
     name: str
     files: int
@@ -25,12 +26,19 @@ class Leftover:
 
 
 def remove_leftovers(tables: LakeTables, older_than: float) -> list[Leftover]:
-    """Remove folders of unfinished models in which nothing was written since `older_than` (seconds since 1970)."""
-    place = f"{tables.root}/{MODELS}"
-    folders: dict[str, dict[str, File]] = {name: {} for name in _empty(place, older_than)}
+    """Remove folders of unfinished work in which nothing was written since `older_than` (seconds since 1970)."""
+    return [
+        Leftover(f"{place}/{item.name}", item.files, item.num_bytes)
+        for place, beginnings in MAKING.items()
+        for item in _removed(tables, f"{tables.root}/{place}", beginnings, older_than)
+    ]
+
+
+def _removed(tables: LakeTables, place: str, beginnings: tuple[str, ...], older_than: float) -> list[Leftover]:
+    folders: dict[str, dict[str, File]] = {name: {} for name in _empty(place, beginnings, older_than)}
     for path, file in files_below(tables, place):
         name = path.split("/")[0]
-        if name.startswith(BEGINNINGS):
+        if name.startswith(beginnings):
             folders.setdefault(name, {})[path] = file
     done = []
     for name, files in sorted(folders.items()):
@@ -42,11 +50,11 @@ def remove_leftovers(tables: LakeTables, older_than: float) -> list[Leftover]:
     return done
 
 
-def _empty(place: str, older_than: float) -> list[str]:
+def _empty(place: str, beginnings: tuple[str, ...], older_than: float) -> list[str]:
     """Folders without a file, which only a folder can have."""
     if is_s3(place) or not Path(place).is_dir():
         return []
-    folders = [path for path in Path(place).iterdir() if path.name.startswith(BEGINNINGS)]
+    folders = [path for path in Path(place).iterdir() if path.name.startswith(beginnings)]
     return [path.name for path in folders if path.is_dir() and path.stat().st_mtime < older_than]
 
 

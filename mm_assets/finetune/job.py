@@ -61,7 +61,8 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
     else:
         from huggingface_hub import snapshot_download
 
-        wanted = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+        # The card tells the license, which goes on to what is made from the model.
+        wanted = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "README.md"]
         snapshot_download(settings.model_id, revision=settings.revision, local_dir=folder, allow_patterns=wanted)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes, with times in them
     if settings.chat_template == "mistral":

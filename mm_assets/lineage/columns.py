@@ -14,6 +14,7 @@ _LEARNED = [(DATASET, "messages"), (DATASET, "images"), (DATASET, "split")]
 _MODEL = [*_LEARNED, (BASE, "digest")]
 _ASKED = [(DATASET, "images"), (DATASET, "messages")]
 _ANSWERING = [(EVALUATION, "challenger"), (EVALUATION, "production")]
+_PROMOTED = [(EVALUATION, name) for name in ("production", "challenger_score", "champion_score")]
 _JUDGED = [(DATASET, "label"), (DATASET, "caption"), (CHECKPOINT, "digest"), (BASE, "digest")]
 
 
@@ -90,6 +91,10 @@ SOURCES: dict[str, Sources] = {
         **{name: [*_PIXELS, *_ANSWERING] for name in ("answer", "label", "confidence")},
         "confidence_kind": [(DATASET, "messages")],
         "error": [(IMAGES, "error"), (IMAGES, "image")],
+    },
+    "serving_bundle": {
+        **dict.fromkeys(("id", "recipe", "card", "sha256", "num_bytes"), _PROMOTED),
+        **{name: [(EVALUATION, "production")] for name in ("model_digest", "uri", "uploaded_to")},
     },
 }
 

@@ -82,6 +82,19 @@ _OWN: dict[str, dict[str, str]] = {
         "sha256": "SHA-256 of the bytes that were shown; null where the object could not be read.",
         "error": "Why there is no answer, as `<reason>: <detail>`; null where there is one.",
     },
+    "serving_bundle": {
+        "id": "Digest of the model and of what is packed beside it, 16 hex digits.",
+        "model_digest": "The model that is in it.",
+        "recipe": "JSON: what it was made from, and the bytes of each file in it.",
+        "sha256": "SHA-256 of the tar.gz.",
+        "num_bytes": "Bytes of the tar.gz.",
+        "uri": "Where the tar.gz lies, relative to the lake.",
+        "uploaded_to": "Where it was uploaded; null where it was not.",
+        "properties": "JSON: serving.properties.",
+        "card": "The model card, README.md.",
+        "run_id": "The run that wrote the row.",
+        "created_at": "When the row was written.",
+    },
 }
 
 

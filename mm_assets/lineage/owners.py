@@ -8,6 +8,7 @@ TABLES = {
     "llava_checkpoint": "models",
     "evaluation": "evaluations",
     "batch_predictions": "predictions",
+    "serving_bundle": "bundles",
 }
 SCORES = "scores/"
 

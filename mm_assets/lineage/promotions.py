@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.refs import LanceRef, Record
 
 EVALUATION = "evaluation"
 
@@ -17,6 +17,26 @@ def last_promotion(history: Mapping[str, Record]) -> Record | None:
     promoted = [record for record in history.values() if record.asset == EVALUATION and record.metadata.get("promoted")]
     # A later materialization that changed nothing says the same: the first one is when it was promoted.
     return next((record for record in promoted if record.ref == promoted[-1].ref), None)
+
+
+def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Record | None:
+    """The evaluation that put a model into production, the newest one up to a version of the evaluations.
+
+    Args:
+        digest: of the model.
+        at: a version of the table of evaluations.
+        history: all records by id, oldest first; None is returned where it has lost that one.
+    """
+    found = [
+        record
+        for record in history.values()
+        if record.asset == EVALUATION
+        and record.metadata.get("promoted")
+        and record.metadata.get("challenger") == digest
+        and record.ref.table_id == at.table_id
+        and record.ref.version <= at.version
+    ]
+    return next((record for record in found if record.ref == found[-1].ref), None)
 
 
 def made_from(record: Record, asset: str, history: Mapping[str, Record]) -> Record | None:

@@ -5,6 +5,7 @@ from mm_assets.settings.operation import AutomationSettings, ChecksSettings, Upk
 from mm_assets.settings.predicting import Ask, Decoding, LabelMethod, PredictSettings, Sampling, VllmSettings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Settings, SettingsError, profile_path
 from mm_assets.settings.section import Resources, S3Settings, Section
+from mm_assets.settings.serving import BundleSettings, ServeSettings
 from mm_assets.settings.stages import (
     PILLOW_MAX_PIXELS,
     BaseModelSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "Ask",
     "AutomationSettings",
     "BaseModelSettings",
+    "BundleSettings",
     "ChecksSettings",
     "CurateSettings",
     "Decoding",
@@ -43,6 +45,7 @@ __all__ = [
     "Sampling",
     "ScoreSettings",
     "Section",
+    "ServeSettings",
     "Settings",
     "SettingsError",
     "TaskName",

@@ -10,7 +10,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
 from mm_assets.settings.predicting import PredictSettings
-from mm_assets.settings.section import S3Settings
+from mm_assets.settings.section import S3Settings, s3_uri
+from mm_assets.settings.serving import ServeSettings
 from mm_assets.settings.stages import (
     BaseModelSettings,
     CurateSettings,
@@ -23,8 +24,6 @@ from mm_assets.settings.stages import (
 
 PREFIX = "MM_"
 DRAWN = "drawn"
-S3 = "s3://"
-BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 # Endings of lists of uris.
 MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
 PROFILES = Path(__file__).parent.parent / "profiles"
@@ -32,20 +31,6 @@ PROFILES = Path(__file__).parent.parent / "profiles"
 
 class SettingsError(ValueError):
     """A setting is wrong: the message names each field and says what would be right."""
-
-
-def _s3_uri(value: str, what: str, instead: str) -> str:
-    """An s3 uri without slashes at its end.
-
-    Raises:
-        ValueError: another scheme, or no bucket.
-    """
-    if value.startswith(("http://", "https://")):
-        raise ValueError(f"{value}: objects behind http(s) are not read yet; give {instead}")
-    bucket = value.removeprefix(S3).split("/")[0]
-    if not value.startswith(S3) or not BUCKET.fullmatch(bucket):
-        raise ValueError(f"{value} cannot {what}: give {instead}")
-    return value.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -80,6 +65,7 @@ class Settings(BaseSettings):
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     predict: PredictSettings = PredictSettings()
+    serve: ServeSettings = ServeSettings()
     checks: ChecksSettings = ChecksSettings()
     automation: AutomationSettings = AutomationSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
@@ -90,7 +76,7 @@ class Settings(BaseSettings):
         if value == DRAWN:
             return value
         if "://" in value or value.startswith("s3:"):
-            return _s3_uri(value, "be read", f"a folder, a manifest, s3://bucket/prefix, or `{DRAWN}`")
+            return s3_uri(value, "be read", f"a folder, a manifest, s3://bucket/prefix, or `{DRAWN}`")
         path = Path(value).expanduser()
         if path.suffix.lower() in MANIFESTS and path.is_file():
             return str(path.resolve())
@@ -105,7 +91,7 @@ class Settings(BaseSettings):
     @classmethod
     def _lake_is_a_place(cls, value: str) -> str:
         if "://" in value or value.startswith("s3:"):
-            return _s3_uri(value, "hold a lake", "a folder, or s3://bucket/prefix")
+            return s3_uri(value, "hold a lake", "a folder, or s3://bucket/prefix")
         path = Path(value).expanduser().resolve()
         if path.exists() and not path.is_dir():
             raise ValueError(f"{value} is a file: give a folder")

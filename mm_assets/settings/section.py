@@ -1,15 +1,32 @@
 """What every section of the settings is: closed and typed; and those that more than one stage needs."""
 
+import re
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MiB = 2**20
+S3 = "s3://"
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 Part = TypeVar("Part", bound=BaseModel)
+
+
+def s3_uri(value: str, what: str, instead: str) -> str:
+    """An s3 uri without slashes at its end.
+
+    Raises:
+        ValueError: another scheme, or no bucket.
+    """
+    if value.startswith(("http://", "https://")):
+        raise ValueError(f"{value}: objects behind http(s) are not read yet; give {instead}")
+    bucket = value.removeprefix(S3).split("/")[0]
+    if not value.startswith(S3) or not BUCKET.fullmatch(bucket):
+        raise ValueError(f"{value} cannot {what}: give {instead}")
+    return value.rstrip("/")
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""What the words of a trace may be: an image, bytes, an example, a model, a prediction or a data version."""
+"""What the words of a trace may be: an image, bytes, an example, a model, a bundle, a prediction or a data version."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from mm_assets.predict.tables import PREDICTIONS
 from mm_assets.trace.examples import find_example, uses_of, with_bytes
 from mm_assets.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
 from mm_assets.trace.lake import Lake, rows_where
-from mm_assets.trace.models import find_model
+from mm_assets.trace.models import find_bundle, find_model
 from mm_assets.trace.nodes import Found, Node
 from mm_assets.trace.predictions import find_prediction, prediction_node, predictions_of
 from mm_assets.trace.scores import scores_of
@@ -23,14 +23,14 @@ SHA256 = "[0-9a-f]{64}"
 DATA_VERSION = r"\w+:[0-9a-f]{6}@v\d+"
 EXAMPLES = (
     "an image id or source uri (pool/1.jpg), the SHA-256 of a file, an example (label:pool/1.jpg), a model digest "
-    "(6 to 16 digits), a prediction id (32 digits), a data version (images:2b23c4@v4)"
+    "or a bundle id (6 to 16 digits), a prediction id (32 digits), a data version (images:2b23c4@v4)"
 )
 
 
 def find(lake: Lake, what: str) -> list[Found]:
     """Everything in the lake that goes by this name (as the command line gives it); [] where nothing does."""
     name = as_text(what)
-    finders = (find_example, find_model, find_prediction, find_version)
+    finders = (find_example, find_model, find_bundle, find_prediction, find_version)
     images = find_images(lake, name, quote(what, errors="surrogateescape"))
     return [*images, *(found for finder in finders for found in finder(lake, name))]
 

@@ -161,6 +161,13 @@ def _predictions(node: Node) -> Line:
     return f"predictions of prompt {node.id}", [f"{node.said['count']:,}", last]
 
 
+def _bundle(node: Node) -> Line:
+    said = node.said
+    uploaded = f"uploaded to {said['uploaded_to']}" if said["uploaded_to"] else ""
+    facts = [said["uri"], f"{said['num_bytes']:,} bytes", f"sha256 {_short(said['sha256'])}", uploaded]
+    return f"bundle {node.id}", [*facts, _time(said["created_at"]), _run(said)]
+
+
 def _recipe(node: Node) -> Line:
     names = ("model_id", "builder", "epochs", "learning_rate", "lora_r", "precision", "seed")
     facts = [f"{name} {_number(node.said[name])}" for name in names if node.said.get(name) is not None]
@@ -216,6 +223,7 @@ LINES: dict[str, Callable[[Node], Line]] = {
     "held-out answer": _answer,
     "prediction": _prediction,
     "predictions": _predictions,
+    "bundle": _bundle,
     "recipe": _recipe,
     "version": _version,
     "let go": _let_go,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.lance_commits import is_in
 from mm_assets.lineage.refs import InputRef
 from mm_assets.predict.tables import PREDICTIONS
+from mm_assets.trace.bundles import bundles_called, bundles_of, found_bundle
 from mm_assets.trace.lake import Lake, Row
 from mm_assets.trace.nodes import Found, Node
 from mm_assets.trace.versions import inputs_of
@@ -23,6 +24,12 @@ def find_model(lake: Lake, what: str) -> list[Found]:
         return []
     rows = [row for digest, row in lake.models.items() if digest.startswith(what)]
     return [Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows]
+
+
+def find_bundle(lake: Lake, what: str) -> list[Found]:
+    """The bundles with this id, its first digits, or this SHA-256, each with the model in it."""
+    rows = bundles_called(lake, what, FEWEST_DIGITS)
+    return [found_bundle(row, model_node(lake, row["model_digest"])) for row in rows]
 
 
 def kind(row: Row) -> str:
@@ -68,7 +75,12 @@ def _record_id(lake: Lake, asset: str, inputs: Mapping[str, str]) -> str:
 
 
 def _down(lake: Lake, row: Row) -> tuple[Node, ...]:
-    return (*_made_from(lake, row), *_evaluations(lake, row["digest"]), *_predictions(lake, row["digest"]))
+    return (
+        *_made_from(lake, row),
+        *_evaluations(lake, row["digest"]),
+        *_predictions(lake, row["digest"]),
+        *bundles_of(lake, row["digest"]),
+    )
 
 
 def _made_from(lake: Lake, base: Row) -> Iterator[Node]:

@@ -111,7 +111,7 @@ class _Maintenance:
         before = time.time() - self._settings.scratch_seconds
         leftovers, aborted = remove_leftovers(self._tables, before), abort_uploads(self._tables, before)
         for item in leftovers:
-            self._log(f"models/{item.name} removed: {item.files:,} files of a run that was killed")
+            self._log(f"{item.name} removed: {item.files:,} files of a run that was killed")
         if aborted:
             self._log(f"{aborted:,} uploads aborted that never ended")
         return Upkeep(list(self._reports.values()), leftovers, aborted)

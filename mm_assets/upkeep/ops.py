@@ -20,6 +20,7 @@ SHOWN_ON = {
     "models": "llava_checkpoint",
     "evaluations": "evaluation",
     "predictions": "batch_predictions",
+    "bundles": "serving_bundle",
 }
 MB = 1e6
 SKIPPED = "skipped: being written"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.verify.bundles import check_bundles
 from mm_assets.verify.commits import check_commits
 from mm_assets.verify.events import EventLog, check_events
 from mm_assets.verify.files import check_files
@@ -30,7 +31,7 @@ def verify(
         tables: the lake; runs may write it meanwhile.
         log: where a line of progress goes.
         events: Dagster's event log, where there is one.
-        deep: read the bytes of all images and compare them with their digests.
+        deep: read the bytes of all images and bundles and compare them with their digests.
     """
     for _ in range(ROUNDS):
         report = Report()
@@ -51,6 +52,7 @@ def _look_at(lake: Lake, report: Report, log: Callable[[str], None], events: Eve
     log("files")
     check_files(lake, report)
     check_models(lake, report, log)
+    check_bundles(lake, report, log, deep=deep)
     log("examples and predictions")
     check_examples(lake, report)
     check_predictions(lake, report)

@@ -10,7 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.lineage.refs import RefusalError
 
-Kind = Literal["commit", "record", "tag", "version", "file", "model", "example", "prediction", "image", "event"]
+Kind = Literal[
+    "commit", "record", "tag", "version", "file", "model", "example", "prediction", "image", "event", "bundle"
+]
 # Of rows with the same fault so many are named, and the others counted.
 NAMED = 5
 # Lance and Arrow have the first two for a damaged file, the client of a bucket the next ones; the last one is our own

@@ -17,7 +17,7 @@ def test_on_a_fresh_instance_everything_comes_into_being_in_order() -> None:
     daemon = Daemon()
     assert daemon.settle() == [{"raw_images", "base_model"}, {"image_table"}, SCORES, {NEAR}, {DATASET}]
     daemon.materialize(MODEL)
-    assert daemon.settle() == [{"evaluation"}, {"batch_predictions"}]
+    assert daemon.settle() == [{"evaluation"}, {"batch_predictions", "serving_bundle"}]
     assert daemon.tick() == set()
 
 
@@ -87,6 +87,7 @@ def test_the_dataset_waits_for_groups_of_which_only_the_hashes_are_late(settled:
         ("MM_DUPLICATES__MAX_DISTANCE", "3", NEAR),
         ("MM_EVALUATE__MIN_ACCURACY", "0.9", "evaluation"),
         ("MM_INGEST__MAX_BYTES", "1000", "image_table"),
+        ("MM_SERVE__MODE", "rolling_batch", "serving_bundle"),
     ],
 )
 def test_a_setting_requests_who_reads_it(
@@ -109,7 +110,7 @@ def test_what_comes_after_the_training_works_with_the_checkpoint_that_there_is(s
     settled.materialize("image_table", *SCORES, NEAR, DATASET)
     assert settled.settle() == [{"batch_predictions"}]  # though the checkpoint is of an older dataset
     settled.materialize(MODEL)
-    assert settled.settle() == [{"evaluation"}, {"batch_predictions"}]
+    assert settled.settle() == [{"evaluation"}, {"batch_predictions", "serving_bundle"}]
 
 
 def test_a_failed_run_is_not_tried_again_and_holds_what_follows(settled: Daemon) -> None:

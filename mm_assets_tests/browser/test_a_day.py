@@ -62,7 +62,7 @@ def test_a_day(project: Project, some_pictures: Path, page: "Page", shoot: Shoot
         page.goto(f"{server.url}/asset-groups")
         launched(page, server, page.get_by_text("Materialize all", exact=True).first)
         shoot(page, "materialize-all")
-        assert len(project.newest()) == 12
+        assert len(project.newest()) == 13
 
         arrive(project, some_pictures)
         materialized(page, server, "raw_images")

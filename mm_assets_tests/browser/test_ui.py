@@ -41,13 +41,14 @@ PICTURES = {
     "llava_checkpoint": ["preview_loss"],
     "evaluation": ["preview_confusion", "preview_recall"],
     "batch_predictions": ["preview_answers", "preview_predicted", "preview_confidence"],
+    "serving_bundle": [],
 }
 LOADED = "images => images.length > 0 && images.every(image => image.complete && image.naturalWidth > 100)"
 
 
 def test_the_graph_shows_every_asset(server: Server, page: "Page", shoot: Shoot) -> None:
     page.goto(f"{server.url}/asset-groups")
-    for group in ("ingest", "score", "curate", "base", "finetune", "evaluate", "predict"):
+    for group in ("ingest", "score", "curate", "base", "finetune", "evaluate", "predict", "serve"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible(timeout=SLOW_MS)
     shoot(page, "groups")
     page.mouse.click(1200, 900)

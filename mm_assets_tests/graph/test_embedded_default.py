@@ -124,6 +124,17 @@ def test_every_event_is_small_and_has_its_pictures(finished: Project) -> None:
             assert "](data:image/" in str(said[name].value), (asset, name)
 
 
+def test_the_promoted_model_is_packed_for_serving(finished: Project) -> None:
+    said = finished.newest()["serving_bundle"].metadata
+    assert said["digest"] == finished.newest()["llava_checkpoint"].metadata["digest"]
+    assert Path(finished.lake, said["uri"]).stat().st_size == said["num_bytes"]
+    shown = metadata_of(finished, "serving_bundle")
+    assert "option.async_mode=true" in str(shown["preview_properties"].value)
+    for record in finished.newest().values():
+        if record.asset not in ("serving_bundle", "batch_predictions"):
+            assert f"| {record.asset} | {record.data_version} |" in str(shown["preview_card"].value), record.asset
+
+
 def test_every_event_says_what_an_engineer_asks(finished: Project) -> None:
     for asset, record in finished.newest().items():
         said = metadata_of(finished, asset)

@@ -25,6 +25,7 @@ ITS_OWN = {
     "models": {"run_id", "created_at", "inputs", "recipe", "recipe_digest", "metrics"},
     "evaluations": {"id", "evaluation_id", "at"},
     "predictions": set(),
+    "bundles": {"run_id", "created_at"},
 }
 
 

@@ -12,6 +12,7 @@ from mm_assets.lineage.columns import SOURCES, column_sources
 from mm_assets.predict.tables import PREDICTIONS_SCHEMA
 from mm_assets.score.grouping import GROUP_FIELDS
 from mm_assets.score.scorers import SCORERS
+from mm_assets.serve.tables import BUNDLES_SCHEMA
 from mm_assets.settings import load_settings
 
 SCHEMAS = {
@@ -24,12 +25,14 @@ SCHEMAS = {
     "llava_checkpoint": MODELS_SCHEMA,
     "evaluation": EVALUATIONS_SCHEMA,
     "batch_predictions": PREDICTIONS_SCHEMA,
+    "serving_bundle": BUNDLES_SCHEMA,
 }
 # What no other column decides: settings, runs and times.
 WITHOUT_SOURCE = {
     "sft_dataset": {"task"},
     "llava_checkpoint": {"kind", "inputs", "run_id", "created_at"},
     "evaluation": {"at"},
+    "serving_bundle": {"properties", "run_id", "created_at"},
 }
 
 

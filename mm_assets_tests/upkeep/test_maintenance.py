@@ -231,23 +231,33 @@ def test_within_the_grace_nothing_is_removed_and_nobody_fenced(tables: LakeTable
         assert report.orphans == Orphans()
 
 
-def test_what_killed_trainings_left_goes_and_models_stay(anywhere: LakeTables, tmp_path: Path) -> None:
+def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: LakeTables, tmp_path: Path) -> None:
     with_a_past(anywhere)
-    names = [".training-1/epoch/weights", ".building-2/config.json", "0123456789abcdef/config.json"]
+    names = [
+        "models/.training-1/epoch/weights",
+        "models/.building-2/config.json",
+        "models/0123456789abcdef/config.json",
+    ]
+    names += ["bundles/.packing-3/model.tar.gz", "bundles/0123456789abcdef-0/model.tar.gz"]
     for name in names:
         if is_s3(anywhere.root):
             bucket, root = split(anywhere.root)
-            client(anywhere.s3).put_object(Bucket=bucket, Key=f"{root}/models/{name}", Body=b"four")
+            client(anywhere.s3).put_object(Bucket=bucket, Key=f"{root}/{name}", Body=b"four")
         else:
-            path = Path(anywhere.root, "models", name)
+            path = Path(anywhere.root, name)
             path.parent.mkdir(parents=True)
             path.write_bytes(b"four")
     assert upkeep(anywhere, scratch_seconds=3600).leftovers == []
     found = upkeep(anywhere).leftovers
-    assert [(item.name, item.files, item.num_bytes) for item in found] == [(".building-2", 1, 4), (".training-1", 1, 4)]
+    assert [(item.name, item.files, item.num_bytes) for item in found] == [
+        ("models/.building-2", 1, 4),
+        ("models/.training-1", 1, 4),
+        ("bundles/.packing-3", 1, 4),
+    ]
     assert upkeep(anywhere).leftovers == []
     if not is_s3(anywhere.root):
         assert [path.name for path in Path(anywhere.root, "models").iterdir()] == ["0123456789abcdef"]
+        assert [path.name for path in Path(anywhere.root, "bundles").iterdir()] == ["0123456789abcdef-0"]
 
 
 @pytest.mark.s3

@@ -72,7 +72,7 @@ def evaluation(project: Project, run: dg.ExecuteInProcessResult) -> dg.AssetChec
 
 def test_every_asset_has_the_check_and_a_materialization_passes_it(project: Project) -> None:
     keys = project.definitions().resolve_asset_graph().asset_check_keys
-    assert sum(key.name == "lineage_verified" for key in keys) == 12
+    assert sum(key.name == "lineage_verified" for key in keys) == 13
     found = evaluation(project, project.materialize("raw_images"))
     assert found.passed
     assert found.description == f"{project.newest()['raw_images'].data_version} is what was read and written"

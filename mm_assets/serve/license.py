@@ -1,0 +1,38 @@
+"""The license of a base model: what its owner set, what its own model card says, or that nobody knows."""
+
+import yaml
+
+UNKNOWN = "unknown"
+CARD = "README.md"
+# The tiny model is built by this project's code, from random numbers: its license is that of this project.
+OURS, OUR_LICENSE = "mm_assets.demo.tiny_llava:build", "apache-2.0"
+
+
+def license_of(chosen: str | None, card: str | None, builder: str | None) -> tuple[str, str]:
+    """A license as Hugging Face names it (in lower case), and in words how it is known.
+
+    Args:
+        chosen: the setting `serve.license`.
+        card: README.md of the base model; None where it has none.
+        builder: the function that built the base; None for one from the hub.
+    """
+    if chosen is not None:
+        return chosen.lower(), "as set (serve.license)"
+    said = front_matter(card or "").get("license")
+    if isinstance(said, str) and said.strip():
+        return said.strip().lower(), "as the base model's own card says"
+    if builder == OURS:
+        return OUR_LICENSE, "the base model is built by mm_assets, under its license"
+    return UNKNOWN, "the base model says nothing of its license: ask its owner, and set serve.license"
+
+
+def front_matter(card: str) -> dict[str, object]:
+    """The YAML at the head of a model card; {} where there is none that can be read."""
+    head, _, rest = card.partition("---\n")
+    if head.strip() or "\n---" not in rest:
+        return {}
+    try:
+        found = yaml.safe_load(rest.partition("\n---")[0])
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}

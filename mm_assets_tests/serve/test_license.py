@@ -1,0 +1,27 @@
+"""The license of the base model: set, read from its card, or not known."""
+
+import pytest
+
+from mm_assets.serve.license import license_of
+
+CARD = "---\nlanguage: en\nlicense: llama2\ntags: [a]\n---\n# LLaVA\n"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "card", "builder", "expected"),
+    [
+        ("MIT", CARD, None, "mit"),
+        (None, CARD, None, "llama2"),
+        (None, "---\nlicense: Apache-2.0\n---", None, "apache-2.0"),
+        (None, "# no front matter\n---\nlicense: mit\n---\n", None, "unknown"),
+        (None, "---\nlanguage: en\n---\n", None, "unknown"),
+        (None, "---\nlicense: [a, b]\n---\n", None, "unknown"),
+        (None, "---\nlicense: {broken\n---\n", None, "unknown"),
+        (None, "---\nlicense: mit\n", None, "unknown"),
+        (None, None, None, "unknown"),
+        (None, None, "mm_assets.demo.tiny_llava:build", "apache-2.0"),
+        (None, None, "my_package.models:build", "unknown"),
+    ],
+)
+def test_what_is_known_of_a_license(chosen: str | None, card: str | None, builder: str | None, expected: str) -> None:
+    assert license_of(chosen, card, builder)[0] == expected
