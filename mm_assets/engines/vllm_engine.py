@@ -16,20 +16,14 @@ from typing import Any
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import PredictSettings
 
-# vLLM reads these when it is imported. The engine computes in its own process, so that it dies and is replaced whole.
-ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",
-}
-# Without a GPU: 1 GiB for the cache of keys and values, as many threads as Ray gives, nothing compiled (it takes 20 s).
-ON_CPU = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "TORCHDYNAMO_DISABLE": "1",
-}
+# vLLM reads these when it is imported: nothing is fetched, and nothing is told to anybody.
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+# GiB for the keys and values of requests, of the machine's memory; vLLM would take half of it.
+CACHE_ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+# The engine computes in its worker's own process, so that it dies and is replaced whole.
+ENVIRONMENT = {**QUIET, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
+# Without a GPU: as many threads as Ray gives, and nothing is compiled (that takes 20 s).
+ON_CPU = {**CACHE_ON_CPU, "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
 # Preparing images takes no GPU, also where the machine has one: `vllm launch render` does the same.
 RENDERING = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "0", "TORCHDYNAMO_DISABLE": "1"}
 # For images that are asked several questions: their pixels stay for the next one.

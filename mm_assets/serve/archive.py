@@ -12,8 +12,6 @@ from typing import IO
 from mm_assets.engines.progress import BytesProgress
 
 CHUNK_BYTES = 2**20
-# Of gzip: weights hardly compress, and more than the least takes longer for nothing (docs/decisions/0023-serving.md).
-LEVEL = 1
 READABLE = 0o644
 
 Content = Path | bytes
@@ -28,7 +26,7 @@ class Packed:
     files: dict[str, int]
 
 
-def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], None], level: int = LEVEL) -> Packed:
+def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], None], level: int = 0) -> Packed:
     """Write a tar.gz of files at the archive's root, as SageMaker takes a model.
 
     Names are sorted; owners, times and modes are the same for all, so that equal contents give equal bytes (of one
@@ -38,7 +36,7 @@ def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], Non
         target: the file to write.
         contents: a path, or the bytes themselves, by the name in the archive.
         log: where progress goes.
-        level: of gzip, 0 (as it is) to 9.
+        level: of gzip, 0 (as it is, for weights hardly compress: docs/decisions/0023-serving.md) to 9.
     """
     sizes = {name: _size(contents[name]) for name in sorted(contents)}
     progress = BytesProgress("packed", sum(sizes.values()), log)

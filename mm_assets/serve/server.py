@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from mm_assets.engines.vllm_engine import CACHE_ON_CPU, QUIET
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import ServeSettings
 
 KEY = "VLLM_API_KEY"
 LAST_PORT = 65_535
-# Nothing is fetched, and nothing is told to anybody.
-QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-# GiB for the keys and values of requests, of the machine's memory; vLLM would take half of it.
-ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
 @dataclass(frozen=True)
@@ -109,4 +106,4 @@ def command(folder: Path, place: Place, settings: ServeSettings, machine: Machin
 
 def environment_of(machine: Machine) -> dict[str, str]:
     """The environment of the server: ours, and what is not set in it."""
-    return {**QUIET, **({} if machine.gpu else ON_CPU), **os.environ}
+    return {**QUIET, **({} if machine.gpu else CACHE_ON_CPU), **os.environ}
