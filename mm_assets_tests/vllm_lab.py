@@ -83,7 +83,7 @@ class Lab:
     def _said(self, question: Question, ids: Sequence[str], inputs: Sequence[Any], how: PredictSettings) -> list[Said]:
         wanted = Wanted(question, self._prompts, how)
         outputs = self._engine.answer(
-            [(made, wanted.params(Rendered(0, sha, sha, 0))) for sha, made in zip(ids, inputs, strict=True)]
+            [(made, wanted.params(Rendered(0, 0, sha, sha, 0))) for sha, made in zip(ids, inputs, strict=True)]
         )
         return [
             Said(None, refused=str(found))

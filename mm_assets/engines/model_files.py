@@ -63,7 +63,7 @@ def local_folder(tables: LakeTables, digest: str) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
             _download(tables, digest, Path(staged))
-            _move(Path(staged), place)
+            move(Path(staged), place)
     return place
 
 
@@ -104,7 +104,7 @@ def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
     else:
         if not is_there(tables, digest, num_bytes):
             shutil.rmtree(_place(tables, digest), ignore_errors=True)  # what is left of a model that lost files
-        _move(folder, _place(tables, digest))
+        move(folder, _place(tables, digest))
     return digest, num_bytes
 
 
@@ -175,7 +175,7 @@ def _fetch(tables: LakeTables, digest: str, folder: Path) -> None:
         store.download_file(bucket, item["Key"], str(path))
 
 
-def _move(folder: Path, place: Path) -> None:
+def move(folder: Path, place: Path) -> None:
     """Rename a folder to its place, unless somebody put the same files there before."""
     try:
         folder.rename(place)

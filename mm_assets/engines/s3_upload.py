@@ -30,7 +30,10 @@ WHOLE = "sha256"
 Checksum = Literal["sha256", "md5"]
 
 # What a store answers that knows no SHA-256 checksums of parts.
-UNKNOWN_CHECKSUM = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400"}
+UNKNOWN_CHECKSUM = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest"}
+SENDING = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
+# What it answers where an unfinished upload was begun in another way, or is gone.
+ANOTHERS = {"InvalidRequest", "InvalidArgument", "InvalidPart", "NoSuchUpload", "BadDigest"}
 GONE = {"404", "NoSuchKey", "NotFound"}
 
 
@@ -54,7 +57,8 @@ class Upload:
         num_bytes: of the file.
         sha256: of the file, in hex.
         setting: that names the place, for what is said when it fails.
-        checksum: by which the store checks each part; md5 is sent as Content-MD5, which every store knows.
+        checksum: by which the store checks each part, beside Content-MD5, which every store knows: `md5` sends that
+            alone.
         part_bytes: of a part; larger where the file would have more parts than S3 takes.
     """
 
@@ -112,18 +116,31 @@ class _Sending:
     def __init__(self, s3: S3Settings, asked: Upload, path: Path, log: Callable[[str], None]) -> None:
         self._s3, self._store, self._asked, self._path, self._log = s3, client(s3), asked, path, log
         self._bucket, self._key = split(asked.uri)
-        self._parts = list(parts_of(path, max(asked.part_bytes, -(-asked.num_bytes // MOST_PARTS))))
+        self._parts, whole = parts_of(path, max(asked.part_bytes, -(-asked.num_bytes // MOST_PARTS)))
+        if whole != asked.sha256:
+            raise RefusalError(
+                f"{asked.setting}: {path} was changed since it was packed (its SHA-256 is {whole}): delete it and run "
+                "this again"
+            )
 
     def run(self) -> None:
+        unfinished = self._unfinished()
         try:
-            upload_id, sent = self._unfinished() or (self._begin(), {})
-            sent |= self._send(upload_id, [part for part in self._parts if part.number not in sent])
-            self._complete(upload_id, sent)
-        except ClientError:
+            self._finish(*(unfinished or (self._begin(), {})))
+        except ClientError as error:
             # Another process went on with the same upload and was first, or the answer to an earlier try was lost.
             if not _is_there(_head(self._s3, self._asked.uri), self._asked):
-                raise
+                if unfinished is None or code_of(error) not in ANOTHERS:
+                    raise
+                self._log(
+                    f"{self._asked.uri}: the unfinished upload is another one ({described(error)}): beginning anew"
+                )
+                self._finish(self._begin(), {})
         self._verify()
+
+    def _finish(self, upload_id: str, sent: dict[int, str]) -> None:
+        sent = sent | self._send(upload_id, [part for part in self._parts if part.number not in sent])
+        self._complete(upload_id, sent)
 
     def _begin(self) -> str:
         checked = {"ChecksumAlgorithm": "SHA256"} if self._asked.checksum == "sha256" else {}
@@ -188,18 +205,16 @@ class _Sending:
             UploadId=upload_id,
             PartNumber=part.number,
             Body=data,
-            **self._digest(part, "ContentMD5"),
+            ContentMD5=_base64(part.md5),  # also beside a SHA-256, of which not every store takes notice
+            **self._checked(part),
         )
         return str(sent["ETag"])
 
-    def _digest(self, part: Part, md5_name: str = "") -> dict[str, str]:
-        """A part's digest as the store wants it beside the part."""
-        if self._asked.checksum == "sha256":
-            return {"ChecksumSHA256": _base64(part.sha256)}
-        return {md5_name: _base64(part.md5)} if md5_name else {}
+    def _checked(self, part: Part) -> dict[str, str]:
+        return {"ChecksumSHA256": _base64(part.sha256)} if self._asked.checksum == "sha256" else {}
 
     def _complete(self, upload_id: str, sent: Mapping[int, str]) -> None:
-        listed = [{"PartNumber": part.number, "ETag": sent[part.number], **self._digest(part)} for part in self._parts]
+        listed = [{"PartNumber": part.number, "ETag": sent[part.number], **self._checked(part)} for part in self._parts]
         self._store.complete_multipart_upload(
             Bucket=self._bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": listed}
         )
@@ -216,15 +231,17 @@ class _Sending:
             )
 
 
-def parts_of(path: Path, part_bytes: int) -> Iterator[Part]:
-    """The parts of a file, at least one, with their digests: all of it is read, a part at a time."""
-    size, number, offset = path.stat().st_size, 1, 0
+def parts_of(path: Path, part_bytes: int) -> tuple[list[Part], str]:
+    """The parts of a file (at least one) with their digests, and its SHA-256: it is read once, a part at a time."""
+    size, parts, whole = path.stat().st_size, list[Part](), hashlib.sha256()
     with path.open("rb") as file:
-        while number == 1 or offset < size:
+        while not parts or parts[-1].offset + parts[-1].size < size:
             data = file.read(part_bytes)
+            whole.update(data)
+            offset = parts[-1].offset + parts[-1].size if parts else 0
             md5 = hashlib.md5(data, usedforsecurity=False).digest()
-            yield Part(number, offset, len(data), hashlib.sha256(data).digest(), md5)
-            number, offset = number + 1, offset + len(data)
+            parts.append(Part(len(parts) + 1, offset, len(data), hashlib.sha256(data).digest(), md5))
+    return parts, whole.hexdigest()
 
 
 def _is_same(there: Mapping[str, Any], part: Part) -> bool:
@@ -232,7 +249,7 @@ def _is_same(there: Mapping[str, Any], part: Part) -> bool:
     if there["Size"] != part.size:
         return False
     said = there.get("ChecksumSHA256")
-    return bool(said == _base64(part.sha256)) if said else there["ETag"].strip('"') == part.md5.hex()
+    return bool(said == _base64(part.sha256)) if said else there["ETag"].strip('"').lower() == part.md5.hex()
 
 
 def _base64(digest: bytes) -> str:
@@ -249,7 +266,8 @@ def _refusing(s3: S3Settings, asked: Upload) -> Iterator[None]:
             "check the bucket, MM_S3__ENDPOINT, MM_S3__REGION and the credentials (AWS_ACCESS_KEY_ID); run it again, "
             "and parts that are there are not sent again"
         )
-        if asked.checksum == "sha256" and code_of(error) in UNKNOWN_CHECKSUM:
+        sending = getattr(error, "operation_name", None) in SENDING
+        if asked.checksum == "sha256" and sending and code_of(error) in UNKNOWN_CHECKSUM:
             advice = (
                 "where the store knows no SHA-256 checksums, set serve.upload_checksum (MM_SERVE__UPLOAD_CHECKSUM) to "
                 "md5"

@@ -49,23 +49,24 @@ class VllmAnswerer:
         self._start_s = self._ready - began
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """One row: `piece`, and `done`, a pickled pair of a list of (place in the piece, `Answer`) and `Usage`.
+        """One row: `done`, a pickled pair of a list of (piece, place in it, `Answer`) and `Usage`.
 
         Args:
-            rows: of one piece, as `Renderer` makes them.
+            rows: as `Renderer` makes them.
 
         Raises:
-            RuntimeError: no row of a whole piece could be answered, so it is not the images' fault.
+            RuntimeError: none of at least four rows could be answered, so it is not the images' fault.
         """
         rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
         ready = [item for item in rendered if item.error is None]
-        outputs = self._engine.answer([(item.inputs, self._wanted[item.question].params(item)) for item in ready])
-        answers = {item.place: Answer(item.image_id, error=item.error) for item in rendered if item.error is not None}
-        for item, output in zip(ready, outputs, strict=True):
-            answers[item.place] = self._answer(item, output)
-        require_some(list(answers.values()))
-        done = pickle.dumps((list(answers.items()), self._usage()))
-        return pa.table({"piece": rows["piece"].slice(0, 1), "done": pa.array([done], pa.large_binary())})
+        outputs = iter(self._engine.answer([(item.inputs, self._wanted[item.question].params(item)) for item in ready]))
+        answers = [
+            self._answer(item, next(outputs)) if item.error is None else Answer(item.image_id, error=item.error)
+            for item in rendered
+        ]
+        require_some(answers)
+        placed = [(item.piece, item.place, answer) for item, answer in zip(rendered, answers, strict=True)]
+        return pa.table({"done": pa.array([pickle.dumps((placed, self._usage()))], pa.large_binary())})
 
     def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
         if isinstance(output, BaseException):

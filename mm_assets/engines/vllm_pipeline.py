@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 # Pieces that an engine has in hand at once: while the last images of one are written, those of the next are read.
 IN_HAND = 3
+# Pieces that Ray Data gives to a renderer together, at most; fewer, so that each renderer gets so many shares.
+MOST_PIECES, SHARES = 64, 8
+# Prepared images that travel to an engine together: tens of photos, or some hundred tiny pictures.
+BLOCK_BYTES = 32 * 2**20
 
 
 def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
@@ -46,9 +50,9 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
     found: dict[int, dict[int, Answer]] = {}
     wanted = 0
     try:
-        for piece, done in streamed(lambda: _results(pipeline)):
-            answers, usage = done
-            found.setdefault(piece, {}).update(answers)
+        for answers, usage in streamed(lambda: _results(pipeline)):
+            for piece, place, answer in answers:
+                found.setdefault(piece, {})[place] = answer
             while wanted < len(pieces) and len(found.get(wanted, ())) == pieces[wanted].num_rows:
                 ordered = found.pop(wanted)
                 yield Part([ordered[place] for place in range(len(ordered))], usage)
@@ -73,7 +77,7 @@ def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
     engines, renderers = _workers(job.cluster, job.settings)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
-    blocks = [_numbered(number, piece) for number, piece in enumerate(pieces)]
+    blocks = list(_blocks(pieces, renderers))
     whole = {"batch_size": None, "batch_format": "pyarrow", "max_task_retries": RETRIES}
     with warnings.catch_warnings():
         # Ray 2.60 has no named parameter for what bounds the retries: a piece that ends every worker would never end.
@@ -81,7 +85,7 @@ def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
         prepared = ray.data.from_arrow(blocks).map_batches(
             Renderer,
             fn_constructor_args=(job.tables, job.images, job.digest, questions, settings, secrets),
-            compute=ray.data.ActorPoolStrategy(size=min(renderers, len(pieces))),
+            compute=ray.data.ActorPoolStrategy(size=min(renderers, len(blocks))),
             num_cpus=1,
             runtime_env={"env_vars": ENVIRONMENT | RENDERING},
             **whole,
@@ -101,6 +105,7 @@ def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
         )
     context = pipeline.context
     context.execution_options.preserve_order = True
+    context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
     context.max_consecutive_actor_init_deaths = RETRIES  # a GPU's memory may still be its dead predecessor's
@@ -122,13 +127,21 @@ def _workers(cluster: Cluster, settings: PredictSettings) -> tuple[int, int]:
     return engines, renderers
 
 
+def _blocks(pieces: Sequence[pa.Table], renderers: int) -> Iterator[pa.Table]:
+    """Consecutive pieces together: Ray Data keeps account of every block, and there may be a million of pieces."""
+    size = min(max(len(pieces) // (renderers * SHARES), 1), MOST_PIECES)
+    for start in range(0, len(pieces), size):
+        numbers = range(start, min(start + size, len(pieces)))
+        yield pa.concat_tables(_numbered(number, pieces[number]) for number in numbers).combine_chunks()
+
+
 def _numbered(number: int, piece: pa.Table) -> pa.Table:
-    kept = piece.select(["image_id", "sha256", "_rowid", "question"]).combine_chunks()
+    kept = piece.select(["image_id", "sha256", "_rowid", "question"])
     kept = kept.append_column("place", pa.array(range(kept.num_rows), pa.int64()))
     return kept.append_column("piece", pa.repeat(number, kept.num_rows))
 
 
-def _results(pipeline: ray.data.Dataset) -> Iterator[tuple[int, tuple[list[tuple[int, Answer]], Usage]]]:
+def _results(pipeline: ray.data.Dataset) -> Iterator[tuple[list[tuple[int, int, Answer]], Usage]]:
     for table in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in table.to_pylist():
-            yield row["piece"], pickle.loads(row["done"])
+            yield pickle.loads(row["done"])

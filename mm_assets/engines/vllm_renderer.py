@@ -1,12 +1,13 @@
 """What a vLLM engine is given: prompts with their images prepared, made on CPUs while engines compute."""
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from mm_assets.engines.answering import pictures
@@ -27,6 +28,7 @@ from mm_assets.settings import PredictSettings
 class Rendered:
     """One row of a piece of work, as the engine takes it; without inputs, `error` says why."""
 
+    piece: int
     place: int
     image_id: str
     sha256: str
@@ -52,22 +54,25 @@ class Renderer:
         self._images = LanceImages(tables, images)
         self._inputs = InputMaker(local_folder(tables, digest), questions, settings)
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """One row per image: `piece`, and `rendered`, a pickled list of `Rendered`, one for each of its questions.
+    def __call__(self, rows: pa.Table) -> Iterator[pa.Table]:
+        """Tables of one row per image, piece by piece: `rendered`, a pickled list of `Rendered`, one for each question.
 
         Args:
-            rows: of one piece: `piece`, `place`, `image_id`, `sha256`, `_rowid`, `question`.
+            rows: of some pieces, one after the other: `piece`, `place`, `image_id`, `sha256`, `_rowid`, `question`.
         """
+        for piece in pc.unique(rows["piece"]):
+            yield self._prepared(rows.filter(pc.equal(rows["piece"], piece)))
+
+    def _prepared(self, rows: pa.Table) -> pa.Table:
         made: dict[int, list[Rendered]] = {}
         for row, found in zip(rows.to_pylist(), pictures(rows, self._images.stored(rows)), strict=True):
             made.setdefault(row["_rowid"], []).append(self._rendered(row, found))
         # One pickle for all questions of an image: its pixels are in it once.
         pickled = [pickle.dumps(group, protocol=5) for group in made.values()]
-        piece = pa.repeat(rows["piece"][0], len(pickled))
-        return pa.table({"piece": piece, "rendered": pa.array(pickled, pa.large_binary())})
+        return pa.table({"rendered": pa.array(pickled, pa.large_binary())})
 
     def _rendered(self, row: dict[str, Any], found: Picture | Answer) -> Rendered:
-        known = {name: row[name] for name in ("place", "image_id", "sha256", "question")}
+        known = {name: row[name] for name in ("piece", "place", "image_id", "sha256", "question")}
         if isinstance(found, Answer):
             return Rendered(**known, error=found.error)
         try:

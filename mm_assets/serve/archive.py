@@ -59,10 +59,13 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a folder.
 
     Raises:
-        tarfile.TarError, OSError, EOFError: it is no such archive, or it is cut off.
+        tarfile.TarError, OSError, EOFError, zlib.error: it is no such archive, it is cut off, or bytes of it changed.
     """
-    with tarfile.open(archive, "r:gz") as tar:
-        tar.extractall(folder, filter="data")  # no link, no path out of the folder
+    with gzip.open(archive) as compressed:
+        with tarfile.open(fileobj=compressed, mode="r|") as tar:
+            tar.extractall(folder, filter="data")  # nothing out of the folder
+        while compressed.read(CHUNK_BYTES):  # to its end, where gzip's checksum is
+            pass
 
 
 def _size(content: Content) -> int:

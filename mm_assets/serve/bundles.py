@@ -44,6 +44,12 @@ def find(tables: LakeTables, bundle_id: str) -> Bundle | None:
     return Bundle(**{**names, **{name: json.loads(rows[0][name]) for name in JSON}})
 
 
+def uploaded_to(tables: LakeTables, bundle_id: str, sha256: str) -> str | None:
+    """Where a bundle that is packed again was uploaded, if its bytes are the same."""
+    rows = tables.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
+    return next((row["uploaded_to"] for row in rows if row["sha256"] == sha256), None)
+
+
 def register(tables: LakeTables, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
     """Put a bundle's row in, in one commit, in the place of the one that it has."""
     texts = {name: json.dumps(getattr(bundle, name), sort_keys=True) for name in JSON}

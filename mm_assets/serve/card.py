@@ -61,7 +61,7 @@ class Story:
 
 def card(story: Story) -> str:
     """The card as Markdown with YAML in front; the same story gives the same text."""
-    sections = (_summary(story), _use(story), _judged(story.promotion), _made_from(story), _license(story.base))
+    sections = (_summary(story), _use(story), _judged(story), _made_from(story), _license(story.base))
     return f"---\n{front_matter(story)}---\n\n" + "\n".join(sections)
 
 
@@ -86,7 +86,8 @@ def _summary(story: Story) -> str:
 
 {escaped(story.base.name, CELL)}{revision}, fine-tuned with LoRA and merged: a vision-language model that answers \
 questions about one picture.
-The digest is SHA-256 over the names and contents of the model's files, 16 digits; `mm-assets trace \
+The digest is SHA-256 over the names and contents of the model's files in the lake (the adapter's among them), 16 \
+digits; `mm-assets trace \
 {story.model.digest}` follows it in the lake that it comes from.
 """
 
@@ -103,11 +104,11 @@ def _use(story: Story) -> str:
 
 ```
 python -m vllm.entrypoints.openai.api_server --model . --served-model-name {story.served_as} \
---limit-mm-per-prompt '{{"image": 1}}'
+--host 127.0.0.1 --limit-mm-per-prompt '{{"image": 1}}'
 ```
 
 vLLM {MIN_VLLM_VERSION} is the lowest version that these weights were tried with. Other words than these are a \
-question that the model was neither trained nor judged on.
+question that the model was not trained on.
 
 {chr(10).join(asked)}
 How it answers:
@@ -116,20 +117,23 @@ How it answers:
 {known}"""
 
 
-def _judged(promotion: Record) -> str:
-    said = promotion.metadata
+def _judged(story: Story) -> str:
+    said = story.promotion.metadata
+    champion = f"{said['champion']}{' (the base model)' if said['champion'] == story.base.digest else ''}"
     low, high = said["interval"]
     rows = [
         [f"{said['measure']}", f"{said['accuracy']:.4f}"],
         ["held-out examples", f"{said['rows']:,}"],
         ["task", said["task"]],
-        ["champion before", said["champion"]],
+        ["answers", "held to the labels" if said["task"] == "label" else "the right ones, as they are foretold"],
+        ["champion before", champion],
         [f"{said['measure']} of the champion", f"{said['champion_accuracy']:.4f}"],
         ["difference, with its interval", f"{said['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"],
         ["decision", f"promoted: {said['decision']}"],
-        ["evaluation", promotion.data_version],
+        ["evaluation", story.promotion.data_version],
     ]
-    return f"## Evaluation\n\nOn held-out examples, against the model in production before it.\n\n{_table(rows)}\n"
+    against = "On held-out examples, against the model in production before it (the base where there was none)."
+    return f"## Evaluation\n\n{against}\n\n{_table(rows)}\n"
 
 
 def _made_from(story: Story) -> str:

@@ -6,17 +6,19 @@ import os
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_files import cache, local_folder
+from mm_assets.engines.model_files import cache, local_folder, move
 from mm_assets.engines.model_store import get
 from mm_assets.engines.questions import main_task
+from mm_assets.engines.s3_objects import described
 from mm_assets.evaluate.tables import EVALUATIONS, current_production
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.serve import card, properties, request, server
@@ -47,11 +49,14 @@ def serve(tables: LakeTables, settings: ServeSettings, place: server.Place, bund
         What becomes the server; where that is refused, what says why and gives the exit code 2.
     """
     try:
-        server.check(place, os.environ)
+        server.check(place)
         served = promoted(tables, settings) if bundle is None else of_bundle(bundle, settings)
     except RefusalError as refusal:
         sentence = f"mm-assets: {refusal}"
         return lambda: _say(sentence)
+    except (BotoCoreError, ClientError) as error:
+        unread = f"mm-assets: the lake {tables.root} (MM_LAKE) cannot be read: {described(error)}"
+        return lambda: _say(unread)
     return lambda: _become(served, settings, place)
 
 
@@ -96,15 +101,20 @@ def of_bundle(place: Path, settings: ServeSettings) -> Served:
     if not place.exists():
         raise RefusalError(f"--bundle {place}: there is no such file or folder")
     folder = place if place.is_dir() else _unpacked(place)
-    for name in (card.NAME, properties.NAME, request.NAME, "config.json"):
-        if not (folder / name).is_file():
-            raise RefusalError(f"--bundle {place} is no bundle: it has no {name}")
+    _check(folder, place)
     try:
         asked: request.Request = json.loads((folder / request.NAME).read_text())
         digest = str(front_matter((folder / card.NAME).read_text())["model_digest"])
-    except (ValueError, KeyError, yaml.YAMLError) as error:
+        asked = {**asked, "model": settings.model_name}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RefusalError(f"--bundle {place}: its {request.NAME} or {card.NAME} was changed ({error!r})") from None
-    return Served(folder, digest, asked | {"model": settings.model_name})
+    return Served(folder, digest, asked)
+
+
+def _check(folder: Path, place: Path) -> None:
+    for name in (card.NAME, properties.NAME, request.NAME, "config.json"):
+        if not (folder / name).is_file():
+            raise RefusalError(f"--bundle {place} is no bundle: it has no {name}")
 
 
 def _unpacked(archive: Path) -> Path:
@@ -114,7 +124,7 @@ def _unpacked(archive: Path) -> Path:
         place = cache("bundles") / name
         if not place.is_dir():
             _unpack_into(archive, place)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise RefusalError(f"--bundle {archive} cannot be unpacked ({type(error).__name__}: {error})") from None
     return place
 
@@ -125,5 +135,5 @@ def _unpack_into(archive: Path, place: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as staged:
         folder = Path(staged, "bundle")
         unpack(archive, folder)
-        if not place.is_dir():
-            folder.rename(place)
+        _check(folder, archive)
+        move(folder, place)

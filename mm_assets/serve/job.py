@@ -22,7 +22,7 @@ from mm_assets.lineage.refs import Final, Record, RefusalError, Step
 from mm_assets.serve import card as cards
 from mm_assets.serve import properties, request
 from mm_assets.serve.archive import Content, pack
-from mm_assets.serve.bundles import Bundle, find, register
+from mm_assets.serve.bundles import Bundle, find, register, uploaded_to
 from mm_assets.serve.card import MIN_VLLM_VERSION, Base, Story, card
 from mm_assets.serve.license import CARD, license_of
 from mm_assets.serve.tables import BUNDLES, BUNDLES_SCHEMA
@@ -177,6 +177,7 @@ def _packed(step: Step, tables: LakeTables, plan: Plan, settings: ServeSettings)
         uri=plan.uri,
         properties=plan.properties,
         card=plan.texts[cards.NAME],
+        uploaded_to=uploaded_to(tables, plan.id, packed.sha256),
     )
 
 

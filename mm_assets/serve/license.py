@@ -18,17 +18,21 @@ def license_of(chosen: str | None, card: str | None, builder: str | None) -> tup
     """
     if chosen is not None:
         return chosen.lower(), "as set (serve.license)"
-    said = front_matter(card or "").get("license")
+    told = front_matter(card or "")
+    said, name = told.get("license"), told.get("license_name")
     if isinstance(said, str) and said.strip():
-        return said.strip().lower(), "as the base model's own card says"
+        named = f" ({name})" if isinstance(name, str) else ""  # of a license that the hub does not know
+        return said.strip().lower(), f"as the base model's own card says{named}"
     if builder == OURS:
         return OUR_LICENSE, "the base model is built by mm_assets, under its license"
-    return UNKNOWN, "the base model says nothing of its license: ask its owner, and set serve.license"
+    if card is None:
+        return UNKNOWN, "the base model's own card is not in the lake: ask its owner, and set serve.license"
+    return UNKNOWN, "the base model's card says nothing of its license: ask its owner, and set serve.license"
 
 
 def front_matter(card: str) -> dict[str, object]:
     """The YAML at the head of a model card; {} where there is none that can be read."""
-    head, _, rest = card.partition("---\n")
+    head, _, rest = card.replace("\r\n", "\n").partition("---\n")
     if head.strip() or "\n---" not in rest:
         return {}
     try:

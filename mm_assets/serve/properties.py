@@ -36,6 +36,7 @@ def properties_of(settings: BundleSettings, precision: str) -> dict[str, str]:
             "option.dtype": dtype,
             "option.limit_mm_per_prompt": '{"image": 1}',
             "option.trust_remote_code": "false",
+            "option.served_model_name": settings.model_name,  # else requests must call it `lmi`
             **length,
         }
     return {

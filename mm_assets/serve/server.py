@@ -7,7 +7,6 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,10 @@ from mm_assets.settings import ServeSettings
 
 KEY = "VLLM_API_KEY"
 LAST_PORT = 65_535
+# vLLM's names of what `serve.dtype` says.
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+# No name can end so (RFC 2606): pictures come in the request, and the server fetches none for anybody.
+NOBODY = "nobody.invalid"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Place:
 class Machine:
     """What this machine has that decides on the command."""
 
-    gpu: bool
+    gpus: int
     torchvision: bool
 
     @classmethod
@@ -56,21 +59,21 @@ class Machine:
         """Look; takes the seconds that torch takes to load."""
         import torch
 
-        return cls(torch.cuda.is_available(), find_spec("torchvision") is not None)
+        return cls(torch.cuda.device_count(), find_spec("torchvision") is not None)
 
 
-def check(place: Place, environment: Mapping[str, str]) -> None:
+def check(place: Place) -> None:
     """See whether a server can be started here.
 
     Raises:
-        RefusalError: vLLM is not installed, the port is taken or none, or everybody could ask without a key.
+        RefusalError: vLLM is not installed, the port is taken or none, or others than this machine could ask.
     """
     if not 0 < place.port <= LAST_PORT:
         raise RefusalError(f"--port {place.port}: a port is a number from 1 to {LAST_PORT}")
-    if not place.is_loopback and not environment.get(KEY):
+    if not place.is_loopback:
         raise RefusalError(
-            f"--host {place.host}: whoever reaches this machine could use the model; set {KEY} to a key that clients "
-            "must send, or serve on 127.0.0.1"
+            f"--host {place.host}: whoever reaches this machine could use the model, for vLLM asks for a key on some "
+            "of its routes only: serve on 127.0.0.1, behind a proxy that knows its clients"
         )
     if find_spec("vllm") is None:
         raise RefusalError("vLLM is not installed in this environment: run `make vllm`")
@@ -95,7 +98,12 @@ def command(folder: Path, place: Place, settings: ServeSettings, machine: Machin
     found = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     found += ["--model", str(folder), "--served-model-name", settings.model_name]
     found += ["--host", place.host, "--port", str(place.port), "--limit-mm-per-prompt", '{"image": 1}']
-    if not machine.gpu:
+    found += ["--allowed-media-domains", NOBODY]
+    if machine.gpus:
+        degree = settings.tensor_parallel_degree
+        found += ["--tensor-parallel-size", str(machine.gpus) if degree == "max" else degree]
+        found += ["--dtype", DTYPES[settings.dtype]] if settings.dtype else []
+    else:
         found += ["--dtype", "float32", "--enforce-eager"]
     if not machine.torchvision:  # vLLM's own classes of these models need it
         found += ["--model-impl", "transformers"]
@@ -106,4 +114,4 @@ def command(folder: Path, place: Place, settings: ServeSettings, machine: Machin
 
 def environment_of(machine: Machine) -> dict[str, str]:
     """The environment of the server: ours, and what is not set in it."""
-    return {**QUIET, **({} if machine.gpu else CACHE_ON_CPU), **os.environ}
+    return {**QUIET, **({} if machine.gpus else CACHE_ON_CPU), **os.environ}

@@ -21,7 +21,10 @@ class UpkeepSettings(Section):
         "or writes them now is not disturbed.",
     )
     scratch_seconds: float = Field(
-        86_400.0, ge=0, description="Folders of unfinished models go when nothing was written into them for so long."
+        86_400.0,
+        ge=0,
+        description="Folders of unfinished models and bundles go when nothing was written into them for so long; "
+        "unfinished uploads, so long after they were begun.",
     )
     indexes: list[Literal["objects", "images", "sft", "predictions"]] = Field(
         default=["images"],

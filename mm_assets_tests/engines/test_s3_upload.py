@@ -100,10 +100,11 @@ def headers_of_parts(bucket: Bucket, run: Callable[[S3Settings], None]) -> list[
 def test_every_part_goes_with_its_digest(bucket: Bucket, file: Path, checksum: str, header: str) -> None:
     asked = asked_for(bucket, file, checksum=checksum)
     sent = headers_of_parts(bucket, lambda s3: upload(s3, asked, file, quiet))
-    parts = list(parts_of(file, PART))
+    parts, _ = parts_of(file, PART)
     wanted = {base64.b64encode(part.sha256 if checksum == "sha256" else part.md5).decode() for part in parts}
     assert {headers[header].strip("b'") for headers in sent} == wanted
     assert all(("x-amz-checksum-sha256" in headers) == (checksum == "sha256") for headers in sent)
+    assert all("content-md5" in headers for headers in sent)
     assert stored(bucket) == file.read_bytes()
 
 
@@ -228,9 +229,9 @@ def test_what_a_store_holds_in_the_end_is_compared(bucket: Bucket, file: Path, m
     asked, whole = asked_for(bucket, file), parts_of
 
     def then_changed(path: Path, part_bytes: int) -> Any:
-        parts = list(whole(path, part_bytes))
+        found = whole(path, part_bytes)
         path.write_bytes(path.read_bytes()[::-1])
-        return parts
+        return found
 
     monkeypatch.setattr(s3_upload, "parts_of", then_changed)
     with pytest.raises(RefusalError, match="is not what was sent: delete it"):
@@ -242,3 +243,34 @@ def test_parts_grow_where_there_would_be_too_many(bucket: Bucket, file: Path, mo
     asked = replace(asked_for(bucket, file), part_bytes=PART)
     assert len(headers_of_parts(bucket, lambda s3: upload(s3, asked, file, quiet))) == 2
     assert stored(bucket) == file.read_bytes()
+
+
+def test_an_unfinished_upload_that_was_begun_in_another_way_is_left(bucket: Bucket, file: Path, proxy: Proxy) -> None:
+    """S3 refuses parts with SHA-256 in an upload that was begun without, and the other way round."""
+    asked = asked_for(bucket, file)
+    cut_off(proxy, asked, file, after=2)
+    proxy.faults.append(Fault("model.tar.gz", status=400, code="InvalidRequest", method="PUT", times=1))
+    lines: list[str] = []
+    upload(proxy.s3, asked, file, lines.append)
+    assert stored(bucket) == file.read_bytes()
+    assert any("an unfinished upload is another's" in line for line in lines)
+    (other, *_) = unfinished(bucket)
+    assert other["Key"] == KEY
+
+
+def test_a_file_that_was_changed_is_not_sent(bucket: Bucket, file: Path) -> None:
+    asked = asked_for(bucket, file)
+    with file.open("r+b") as changed:
+        changed.seek(PART)
+        changed.write(b"other")
+    with pytest.raises(RefusalError, match="was changed since it was packed"):
+        upload(bucket.s3, asked, file, quiet)
+    assert not is_uploaded(bucket.s3, asked)
+    assert unfinished(bucket) == []
+
+
+def test_what_a_store_answers_to_a_question_says_nothing_of_checksums(bucket: Bucket, file: Path, proxy: Proxy) -> None:
+    """An expired token: a HEAD has no body, so its code is only 400."""
+    proxy.faults.append(Fault("model.tar.gz", status=400, code="InvalidRequest", method="HEAD", times=99))
+    with pytest.raises(RefusalError, match="check the bucket"):
+        upload(proxy.s3, asked_for(bucket, file), file, quiet)

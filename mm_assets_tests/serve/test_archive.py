@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,19 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_archive_is_not_unpacked(tmp_path: Path, level: int, damage: str) -> None:
+    """In the middle of a file, and at the very end, where nothing but checksums is."""
+    archive = tmp_path / "model.tar.gz"
+    pack(archive, {"weights": np.random.default_rng(2).bytes(3_000_000)}, quiet, level=level)
+    data = bytearray(archive.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+    else:
+        del data[-4:]
+    archive.write_bytes(data)
+    with pytest.raises((OSError, EOFError, zlib.error)):
+        unpack(archive, tmp_path / "out")

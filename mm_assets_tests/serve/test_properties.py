@@ -21,7 +21,7 @@ OF_LMI = {
         )
     ),
 }
-OF_VLLM = {"option.max_model_len", "option.limit_mm_per_prompt"}
+OF_VLLM = {"option.max_model_len", "option.limit_mm_per_prompt", "option.served_model_name"}
 
 ASYNC: dict[str, Any] = {"max_model_len": 4096, "tensor_parallel_degree": 2}
 ROLLING: dict[str, Any] = {**ASYNC, "mode": "rolling_batch", "max_rolling_batch_size": 8}

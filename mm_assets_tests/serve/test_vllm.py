@@ -135,6 +135,10 @@ def test_a_bundle_answers_as_the_evaluation_did(finished: Project, bundle: Path,
         data, label = pictures[0]
         held = questions.create(**asked(request, data), extra_body=choice).choices[0].message.content
         assert held == f" this is a photo of a {label}."
+        # Pictures come in the request; the server asks nobody for one.
+        words = {"type": "image_url", "image_url": {"url": f"{server.url}/health"}}
+        with pytest.raises(openai.BadRequestError, match=r"nobody\.invalid"):
+            questions.create(model=request["model"], messages=[{"role": "user", "content": [words]}])
         status = Project(tmp_path / "no-lake", "drawn", tmp_path / "home").command(
             *("serve", "--bundle", str(bundle), "--port", server.url.rpartition(":")[2]), module="mm-assets"
         )
