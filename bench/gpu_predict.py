@@ -33,7 +33,7 @@ from mm_assets.engines.object_store import open_source
 from mm_assets.engines.questions import Question
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.usage import Spent
-from mm_assets.engines.vllm_engine import environment
+from mm_assets.engines.vllm_engine import CACHE_ON_CPU, QUIET
 from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import IngestSettings, PredictSettings, Resources, S3Settings
@@ -81,7 +81,7 @@ def compared(scratch: Path, size: str, count: int, how: PredictSettings) -> tupl
     paths = sorted(measure.files(source))
     loop = plain_predict.Loop(paths, local_folder(tables, digest), QUESTION, how)
     with (
-        mock.patch.dict("os.environ", environment(how)),
+        mock.patch.dict("os.environ", QUIET if how.resources.gpus else QUIET | CACHE_ON_CPU),
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
     ):
         plain = process.submit(plain_predict.run, loop).result()
@@ -131,7 +131,8 @@ def stored(tables: LakeTables, source: Path) -> LanceRef:
 def made(tables: LakeTables, size: str) -> str:
     """The digest of the model in the lake."""
     with staging(tables) as folder:
-        build(size, folder)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # it keeps none of the GPU's memory
+            process.submit(build, size, folder).result()
         return keep(tables, folder)[0]
 
 
@@ -149,7 +150,8 @@ def project(tables: LakeTables, images: LanceRef, digest: str, how: PredictSetti
             answers = []
             job = AnswerJob(tables, cluster, images, digest, [QUESTION], how)
             for part in job.run(list(parts(rows, how.batch_size))):
-                spent.add(part.usage)
+                for usage in part.usages:
+                    spent.add(usage)
                 answers += [answer.text for answer in part.answers]
             seconds = time.perf_counter() - since
             yield {"seconds": seconds, "answers": answers, **spent.figures(len(answers), how.resources.gpus, None)}

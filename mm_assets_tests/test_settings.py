@@ -58,6 +58,7 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_PREDICT__SAMPLING__TEMPERATURE", "0.7", "MM_PREDICT", "drawing tokens needs engine: vllm"),
         ("MM_PREDICT__SAMPLING__TOP_P", "0", "MM_PREDICT__SAMPLING__TOP_P", "greater than 0"),
         ("MM_PREDICT__ENGINE", "tgi", "MM_PREDICT__ENGINE", "'transformers' or 'vllm'"),
+        ("MM_PREDICT__ALSO", "caption", "MM_PREDICT__ALSO", '[{"task": "caption"}]'),
         ("MM_PREDICT__ALSO", '[{"task": "describe"}]', "MM_PREDICT__ALSO__0__TASK", "'label' or 'caption'"),
         ("MM_CURATE__LIMITS", '{"watermark": {}}', "MM_CURATE__LIMITS__WATERMARK", "give min, max or both"),
         ("MM_CURATE__LIMITS", '{"w": {"min": 2, "max": 1}}', "MM_CURATE__LIMITS__W", "min 2.0 is above max 1.0"),

@@ -44,7 +44,7 @@ class Answerer:
         self._images = LanceImages(tables, images)
         self._loaded = LoadedModel.load(local_folder(tables, digest), settings)
         self._generators: list[Generator] = [generator_for(question, self._loaded, settings) for question in questions]
-        self._worker, self._computing_s = uuid.uuid4().hex, 0.0
+        self._worker, self._computing_s, self._batch_size = uuid.uuid4().hex, 0.0, settings.batch_size
         self._ready = time.monotonic()
         self._start_s = self._ready - began
 
@@ -59,13 +59,14 @@ class Answerer:
         answers = {place: item for place, item in enumerate(found) if isinstance(item, Answer)}
         asked = rows["question"].to_pylist()
         for number, generator in enumerate(self._generators):
-            chosen = {
-                place: item for place, item in enumerate(found) if isinstance(item, Picture) and asked[place] == number
-            }
-            answers |= zip(chosen, self._halving(generator, list(chosen.values())), strict=True)
+            places = [place for place, item in enumerate(found) if asked[place] == number and place not in answers]
+            for start in range(0, len(places), self._batch_size):
+                chosen = places[start : start + self._batch_size]
+                pictures_of = [item for place in chosen if isinstance(item := found[place], Picture)]
+                answers |= zip(chosen, self._halving(generator, pictures_of), strict=True)
         ordered = [answers[place] for place in range(len(found))]
-        require_some(ordered)
-        return Part(ordered, self._usage())
+        require_some(ordered, asked)
+        return Part(ordered, [self._usage()])
 
     def _halving(self, generator: Generator, pictures: Sequence[Picture]) -> list[Answer]:
         if not pictures:
@@ -110,14 +111,20 @@ def _decoded(image_id: str, data: bytes) -> Picture | Answer:
         return Answer(image_id, error=f"{type(error).__name__}: {error}")
 
 
-def require_some(answers: Sequence[Answer]) -> None:
-    """Refuse a piece of work in which everything failed.
+def require_some(answers: Sequence[Answer], asked: Sequence[int]) -> None:
+    """Refuse a piece of work in which everything failed, of one of its questions.
+
+    Args:
+        answers: to the rows.
+        asked: the number of each row's question.
 
     Raises:
         RuntimeError: nothing of it was answered, and there is enough of it to tell.
     """
-    if len(answers) >= SUSPICIOUS and all(answer.error for answer in answers):
-        raise RuntimeError(f"none of {len(answers)} images could be answered: {answers[0].error}")
+    for number in set(asked):
+        of_one = [answer for answer, question in zip(answers, asked, strict=True) if question == number]
+        if len(of_one) >= SUSPICIOUS and all(answer.error for answer in of_one):
+            raise RuntimeError(f"none of {len(of_one)} images could be answered: {of_one[0].error}")
 
 
 def parts(rows: pa.Table, batch_size: int) -> Iterator[pa.Table]:

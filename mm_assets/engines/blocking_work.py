@@ -12,6 +12,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 T = TypeVar("T")
 
 FETCH_EVERY_S = 2.0
+# Seconds between two looks at whether results can still come.
+WATCH_EVERY_S = 10.0
 # Results of an iterator that wait for whoever reads them.
 WAITING = 4
 
@@ -98,10 +100,14 @@ def interruptible(
     return future.result()
 
 
-def streamed(work: Callable[[], Iterator[T]]) -> Iterator[T]:
+def streamed(work: Callable[[], Iterator[T]], watch: Callable[[], None] = lambda: None) -> Iterator[T]:
     """What an iterator gives that blocks inside (Ray Data), so that the thread which reads it can be interrupted.
 
     A few results wait for the reader. Where it stops reading, the iterator is closed at its next result.
+
+    Args:
+        work: makes the iterator.
+        watch: called now and then while nothing comes; it raises where nothing will.
     """
     results: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=WAITING)
     stopped = threading.Event()
@@ -118,7 +124,7 @@ def streamed(work: Callable[[], Iterator[T]]) -> Iterator[T]:
 
     threading.Thread(target=target, daemon=True).start()
     try:
-        while (item := results.get())[0]:
+        while (item := _next(results, watch))[0]:
             yield item[1]
         if item[1] is not None:
             raise item[1]
@@ -126,3 +132,11 @@ def streamed(work: Callable[[], Iterator[T]]) -> Iterator[T]:
         stopped.set()
         while not results.empty():  # the thread may wait for a place
             results.get()
+
+
+def _next(results: queue.Queue[tuple[bool, Any]], watch: Callable[[], None]) -> tuple[bool, Any]:
+    while True:
+        try:
+            return results.get(timeout=WATCH_EVERY_S)
+        except queue.Empty:
+            watch()

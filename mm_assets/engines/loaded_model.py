@@ -41,8 +41,10 @@ class LoadedModel:
         dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
         processor = load_processor(folder)
         processor.tokenizer.padding_side = "left"
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        return cls(model.to(device).eval(), processor, device)
+        # A model for which vLLM takes several GPUs is laid out over them, too.
+        spread = {"device_map": "auto"} if settings.resources.gpus > 1 else {}
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True, **spread)
+        return cls((model if spread else model.to(device)).eval(), processor, device)
 
     @property
     def prompts(self) -> Prompts:

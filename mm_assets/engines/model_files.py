@@ -1,5 +1,6 @@
 """The files of models: `<lake>/models/<digest>/`, in a folder or a bucket; a folder on every machine that computes."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -61,10 +62,19 @@ def local_folder(tables: LakeTables, digest: str) -> Path:
     place = cache("models") / digest
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
-            _download(tables, digest, Path(staged))
-            move(Path(staged), place)
+        with _alone(place), tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
+            if not place.is_dir():
+                _download(tables, digest, Path(staged))
+                move(Path(staged), place)
     return place
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One process of this machine at a time: all workers of a node want the same model when they start."""
+    with place.with_name(f".{place.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, also by a kill
+        yield
 
 
 def read_text(tables: LakeTables, digest: str, name: str) -> str | None:

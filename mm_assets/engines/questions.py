@@ -1,6 +1,6 @@
 """What models are asked about images, and what they answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, get_args
 
@@ -29,24 +29,25 @@ class Question:
     references: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, settings: Ask, task: TaskName | None = None) -> Self:
+    def of(cls, model: Model, settings: Ask, task: TaskName | None = None, setting: str = "predict") -> Self:
         """What a checkpoint was trained to be asked and to answer.
 
         Args:
             model: the checkpoint.
             settings: `task` is what the predictions ask; `prompt` takes the place of that task's own.
             task: to ask for; that of the predictions where it is not given.
+            setting: that `settings` are, for what is said where they are wrong.
 
         Raises:
             RefusalError: the model was not trained on that task, or knows no labels to put into the prompt.
         """
         predicted = settings.task or main_task(model)
         chosen = task or predicted
-        words, labels = _words(model, chosen), model.recipe["labels"]
+        words, labels = _words(model, chosen, setting), model.recipe["labels"]
         prompt = settings.prompt if settings.prompt and chosen == predicted else words["prompt"]
         if "{labels}" in prompt and not labels:
             raise RefusalError(
-                f"predict.prompt (MM_PREDICT__PROMPT) uses {{labels}}, and model {model.digest} was trained on "
+                f"{_named(setting, 'prompt')} uses {{labels}}, and model {model.digest} was trained on "
                 "captions alone: take it out of the prompt"
             )
         answers = {label: fill(words["answer"], labels, label=label) for label in labels} if chosen == "label" else {}
@@ -62,17 +63,23 @@ def main_task(model: Model) -> TaskName:
 
 def reference(model: Model, caption: str) -> str:
     """What a checkpoint should answer about an image with this caption."""
-    return fill(_words(model, "caption")["answer"], caption=caption)
+    return fill(_words(model, "caption", "predict")["answer"], caption=caption)
 
 
-def _words(model: Model, task: TaskName) -> dict[str, Any]:
+def _words(model: Model, task: TaskName, setting: str) -> dict[str, Any]:
     trained = {item["task"]: item for item in model.recipe["tasks"]}
     if task not in trained:
         raise RefusalError(
-            f"predict.task (MM_PREDICT__TASK) is {task}, and model {model.digest} was trained on {', '.join(trained)} "
+            f"{_named(setting, 'task')} is {task}, and model {model.digest} was trained on {', '.join(trained)} "
             "alone: set it to that, or train on both (MM_CURATE__TASKS)"
         )
     return dict(trained[task])
+
+
+def _named(setting: str, field: str) -> str:
+    """A field of a setting by its names, in the profile and in the environment (there lists are one variable)."""
+    variable = f"MM_{setting}" if "." in setting else f"MM_{setting}__{field}"
+    return f"{setting}.{field} ({variable.upper().replace('.', '__')})"
 
 
 # What a confidence is. Of a label: its answer's share of all allowed answers' likelihood,
@@ -108,7 +115,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Part:
-    """The answers to a piece of work, in the order of its rows, and what its worker has done so far."""
+    """The answers to a piece of work, in the order of its rows, and what its workers have done so far."""
 
     answers: list[Answer]
-    usage: Usage
+    usages: Sequence[Usage]

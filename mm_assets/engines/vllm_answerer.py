@@ -3,6 +3,7 @@
 import hashlib
 import math
 import pickle
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class VllmAnswerer:
         self._wanted = [Wanted(question, prompts, settings) for question in questions]
         self._engine = Engine(folder, settings, len(questions))
         self._worker, self._prompt_tokens, self._output_tokens = uuid.uuid4().hex, 0, 0
+        self._counting = threading.Lock()
         self._ready = time.monotonic()
         self._start_s = self._ready - began
 
@@ -64,15 +66,16 @@ class VllmAnswerer:
             self._answer(item, next(outputs)) if item.error is None else Answer(item.image_id, error=item.error)
             for item in rendered
         ]
-        require_some(answers)
+        require_some(answers, [item.question for item in rendered])
         placed = [(item.piece, item.place, answer) for item, answer in zip(rendered, answers, strict=True)]
         return pa.table({"done": pa.array([pickle.dumps((placed, self._usage()))], pa.large_binary())})
 
     def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
         if isinstance(output, BaseException):
             return Answer(item.image_id, error=f"{type(output).__name__}: {output}")
-        self._prompt_tokens += len(output.prompt_token_ids)
-        self._output_tokens += len(output.outputs[0].token_ids)
+        with self._counting:
+            self._prompt_tokens += len(output.prompt_token_ids)
+            self._output_tokens += len(output.outputs[0].token_ids)
         return self._wanted[item.question].answer(item.image_id, output.outputs[0])
 
     def _usage(self) -> Usage:
@@ -100,11 +103,12 @@ class Wanted:
     def params(self, item: Rendered) -> Any:  # noqa: ANN401  (SamplingParams)
         """Labels: the likeliest token, held to the answers. Captions: as the settings say, alike for the same bytes."""
         from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+        wanted = {"max_tokens": self._max_tokens, "logprobs": 0, "output_kind": RequestOutputKind.FINAL_ONLY}
         if self._choices:
             held = StructuredOutputsParams(choice=list(self._choices))
-            return SamplingParams(temperature=0, max_tokens=self._max_tokens, logprobs=0, structured_outputs=held)
+            return SamplingParams(temperature=0, structured_outputs=held, **wanted)
         how = self._sampling
         return SamplingParams(
             temperature=how.temperature,
@@ -112,8 +116,7 @@ class Wanted:
             top_k=how.top_k,
             repetition_penalty=how.repetition_penalty,
             seed=_seed(how, item.sha256) if how.temperature else None,
-            max_tokens=self._max_tokens,
-            logprobs=0,
+            **wanted,
         )
 
     def answer(self, image_id: str, output: Any) -> Answer:  # noqa: ANN401  (a CompletionOutput)

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ import ray
 import ray.data
 from ray.exceptions import RayActorError
 from ray.util.annotations import RayDeprecationWarning
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mm_assets.engines.blocking_work import streamed
 from mm_assets.engines.questions import Answer, Part
-from mm_assets.engines.ray_tasks import Cluster, options
+from mm_assets.engines.ray_tasks import Cluster, amounts, options
 from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.usage import Usage
 from mm_assets.engines.vllm_answerer import VllmAnswerer
@@ -27,12 +30,14 @@ from mm_assets.settings import PredictSettings
 if TYPE_CHECKING:
     from mm_assets.engines.answering import AnswerJob
 
-# Pieces that an engine has in hand at once: while the last images of one are written, those of the next are read.
-IN_HAND = 3
+# Blocks that an engine has in hand at once: while the last images of one are written, those of the next are read.
+IN_HAND = 8
 # Pieces that Ray Data gives to a renderer together, at most; fewer, so that each renderer gets so many shares.
 MOST_PIECES, SHARES = 64, 8
-# Prepared images that travel to an engine together: tens of photos, or some hundred tiny pictures.
+# Of a block, the prepared images that travel to an engine together: ten photos, or some hundred tiny pictures.
 BLOCK_BYTES = 32 * 2**20
+# How an exception begins in a trace.
+RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): ")
 
 
 def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
@@ -41,43 +46,75 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
     Ray Data starts an engine (or a renderer) that died anew, and gives it again what it had in hand.
 
     Raises:
-        RefusalError: the cluster has no CPU for a renderer beside the engines, or vLLM is not installed.
+        RefusalError: the cluster has no CPU for a renderer beside the engines, or lost a node that held one; or vLLM is
+            not installed.
         RuntimeError: a piece ended its worker again and again.
     """
     if not pieces:
         return
-    pipeline = _pipeline(job, pieces)
-    found: dict[int, dict[int, Answer]] = {}
-    wanted = 0
+    if job.cluster.embedded:
+        require_vllm()  # its workers would say so too, when they have started
+    engines, renderers = _workers(job.cluster, job.settings)
+    places = _reserved(engines, job.settings)
     try:
-        for answers, usage in streamed(lambda: _results(pipeline)):
-            for piece, place, answer in answers:
-                found.setdefault(piece, {})[place] = answer
-            while wanted < len(pieces) and len(found.get(wanted, ())) == pieces[wanted].num_rows:
-                ordered = found.pop(wanted)
-                yield Part([ordered[place] for place in range(len(ordered))], usage)
-                wanted += 1
+        pipeline = _pipeline(job, list(_blocks(pieces, renderers)), renderers, places)
+
+        def watch() -> None:
+            job.cluster.require(engines, job.settings.resources)  # Ray would wait for an engine's lost node for ever
+
+        yield from in_order(streamed(lambda: _results(pipeline), watch), [piece.num_rows for piece in pieces])
     except RayActorError as error:
         raise _explained(error) from None
+    finally:
+        remove_placement_group(places)
+
+
+Answered = tuple[list[tuple[int, int, Answer]], Usage]
+
+
+def in_order(results: Iterator[Answered], sizes: Sequence[int]) -> Iterator[Part]:
+    """The parts in the order of their pieces, each as soon as it is whole and all before it are there.
+
+    Args:
+        results: answers with their piece and the place in it, as they come, and what their worker has done.
+        sizes: rows of each piece.
+    """
+    found: dict[int, dict[int, Answer]] = {}
+    usages: dict[str, Usage] = {}
+    wanted = 0
+    for answers, usage in results:
+        usages[usage.worker] = usage
+        for piece, place, answer in answers:
+            found.setdefault(piece, {})[place] = answer
+        while wanted < len(sizes) and len(found.get(wanted, ())) == sizes[wanted]:
+            ordered = found.pop(wanted)
+            yield Part([ordered[place] for place in range(len(ordered))], list(usages.values()))
+            wanted += 1
+
+
+def _reserved(engines: int, settings: PredictSettings) -> PlacementGroup:
+    """The engines' places, before renderers can take the CPUs beside a GPU."""
+    places = ray.util.placement_group([amounts(settings.resources)] * engines)
+    places.ready().future().result()
+    return places
 
 
 def _explained(error: RayActorError) -> Exception:
     """What ended a worker for good, as a sentence; Ray gives what its constructor raised as the last line of a text."""
     if not error.actor_init_failed:
         return RuntimeError(
-            f"a piece of work ended its worker more than {RETRIES} times: {' '.join(str(error).split())}"
+            f"a piece of work ended its worker more than {RETRIES} times (the worker's own words are in Ray's logs): "
+            f"{' '.join(str(error).split())}"
         )
-    kind, _, said = str(error).strip().splitlines()[-1].partition(": ")
+    lines = str(error).strip().splitlines()
+    raised = max((place for place, line in enumerate(lines) if RAISED.match(line)), default=len(lines) - 1)
+    kind, _, said = " ".join(" ".join(lines[raised:]).split()).partition(": ")
     return RefusalError(said) if kind.endswith(RefusalError.__name__) else RuntimeError(f"{kind}: {said}")
 
 
-def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
-    if job.cluster.embedded:
-        require_vllm()  # its workers would say so too, when they have started
-    engines, renderers = _workers(job.cluster, job.settings)
+def _pipeline(job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, places: PlacementGroup) -> ray.data.Dataset:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
-    blocks = list(_blocks(pieces, renderers))
     whole = {"batch_size": None, "batch_format": "pyarrow", "max_task_retries": RETRIES}
     with warnings.catch_warnings():
         # Ray 2.60 has no named parameter for what bounds the retries: a piece that ends every worker would never end.
@@ -94,21 +131,19 @@ def _pipeline(job: "AnswerJob", pieces: Sequence[pa.Table]) -> ray.data.Dataset:
             VllmAnswerer,
             fn_constructor_args=(job.tables, job.digest, questions, settings, secrets),
             compute=ray.data.ActorPoolStrategy(
-                size=min(engines, len(pieces)),
+                size=places.bundle_count,
                 max_tasks_in_flight_per_actor=IN_HAND,
                 max_concurrent_calls_per_actor=IN_HAND,
                 enable_true_multi_threading=True,
             ),
             runtime_env={"env_vars": environment(settings)},
+            scheduling_strategy=PlacementGroupSchedulingStrategy(places),
             **options(settings.resources),
             **whole,
         )
-    context = pipeline.context
-    context.execution_options.preserve_order = True
-    context.target_max_block_size = BLOCK_BYTES
-    context.enable_progress_bars = False
-    context.raise_original_map_exception = True
-    context.max_consecutive_actor_init_deaths = RETRIES  # a GPU's memory may still be its dead predecessor's
+    pipeline.context.target_max_block_size = BLOCK_BYTES
+    pipeline.context.enable_progress_bars = False
+    pipeline.context.raise_original_map_exception = True
     return pipeline
 
 
@@ -141,7 +176,7 @@ def _numbered(number: int, piece: pa.Table) -> pa.Table:
     return kept.append_column("piece", pa.repeat(number, kept.num_rows))
 
 
-def _results(pipeline: ray.data.Dataset) -> Iterator[tuple[list[tuple[int, int, Answer]], Usage]]:
+def _results(pipeline: ray.data.Dataset) -> Iterator[Answered]:
     for table in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in table.to_pylist():
             yield pickle.loads(row["done"])

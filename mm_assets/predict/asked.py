@@ -38,7 +38,8 @@ def questions(model: Model, settings: PredictSettings) -> list[Asked]:
     Raises:
         RefusalError: the model was not trained on a task that is asked for, or one question is asked twice.
     """
-    found = [Question.of(model, ask) for ask in (settings, *settings.also)]
+    more = [Question.of(model, ask, setting="predict.also") for ask in settings.also]
+    found = [Question.of(model, settings), *more]
     asked = [Asked(question, model.digest, prompt_digest(question, settings)) for question in found]
     if len({one.prompt_digest for one in asked}) < len(asked):
         raise RefusalError("predict.also (MM_PREDICT__ALSO) asks what is asked already: give another task or prompt")
@@ -54,4 +55,5 @@ def prompt_digest(question: Question, settings: PredictSettings) -> str:
 def _how(question: Question, settings: PredictSettings) -> Sequence[Any]:
     if question.answers:
         return [settings.engine, settings.label_method]
-    return [settings.engine, settings.sampling.model_dump(), f"at most {settings.max_new_tokens} tokens"]
+    drawn = settings.sampling.model_dump() if settings.sampling.temperature else settings.sampling.repetition_penalty
+    return [settings.engine, drawn, f"at most {settings.max_new_tokens} tokens"]

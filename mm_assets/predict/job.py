@@ -18,8 +18,7 @@ from mm_assets.engines.questions import Answer
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.usage import Spent
 from mm_assets.evaluate.tables import current_production
-from mm_assets.lineage.refs import Final, RefusalError, Step, check_budget
-from mm_assets.lineage.verdicts import at_most
+from mm_assets.lineage.refs import Final, RefusalError, Step
 from mm_assets.predict.asked import Asked, questions
 from mm_assets.predict.plan import ASSET, NO_IMAGE, Plan, make_plan
 from mm_assets.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
@@ -51,9 +50,9 @@ def predict(
     again = frozenset[str]().union(*(plan.again for plan in plans))
     for number, (done, last) in enumerate(_batches(work, todo, asked), start=1):
         tally.add(done)
-        finals = {ASSET: tally.final()} if last and at_most(tally.failed, tally.usable, settings.error_budget) else None
+        finals = {ASSET: tally.final()} if last and tally.within(settings.error_budget) else None
         tally.looked_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
-    check_budget(ASSET, tally.failed, tally.usable, settings.error_budget, "predict.error_budget")
+    tally.check(settings.error_budget)
     return tally.final()
 
 
@@ -89,8 +88,8 @@ def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Bat
     results = progress.over(done, lambda part: len(part.answers))
     start = 0
     for found, last in gather(results, [len(batch) for batch in pieces], settings.batch_seconds):
-        for part in found:
-            work.spent.add(part.usage)
+        for usage in (usage for part in found for usage in part.usages):
+            work.spent.add(usage)
         answers = [answer for part in found for answer in part.answers]
         yield _predictions(usable.slice(start, len(answers)), answers, asked), last
         start += len(answers)

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from mm_assets.engines.lance_passes import COMPARED
 from mm_assets.engines.usage import Spent
 from mm_assets.ingest.tables import IMAGES
-from mm_assets.lineage.refs import Final
+from mm_assets.lineage.refs import Final, check_budget
+from mm_assets.lineage.verdicts import at_most
 from mm_assets.predict.asked import Asked
-from mm_assets.predict.plan import NO_IMAGE, Plan
+from mm_assets.predict.plan import ASSET, NO_IMAGE, Plan
 from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
 
@@ -43,19 +44,23 @@ class Tally:
             self._labels[digest].update(rows["label"].drop_null().to_pylist())
             self._errors[digest].update(reasons(rows["error"].drop_null()).to_pylist())
 
-    @property
-    def usable(self) -> int:
-        """Answers that there should be: one for each question about each image."""
-        return sum(plan.rows for plan in self._plans) - self._rejected
+    def within(self, budget: float) -> bool:
+        """Whether of each question at most this share of answers to usable images is missing."""
+        return all(at_most(*self._missing(one), budget) for one in self._asked)
 
-    @property
-    def failed(self) -> int:
-        """Answers to images that are missing."""
-        return sum(errors.total() for errors in self._errors.values()) - self._rejected
+    def check(self, budget: float) -> None:
+        """Hold each question to the budget.
 
-    @property
-    def _rejected(self) -> int:
-        return sum(errors[NO_IMAGE] for errors in self._errors.values())
+        Raises:
+            BudgetError: of one of them more answers are missing.
+        """
+        for one in self._asked:
+            check_budget(ASSET, *self._missing(one), budget, "predict.error_budget")
+
+    def _missing(self, one: Asked) -> tuple[int, int]:
+        """Answers to a question that are missing, and usable images."""
+        errors, plan = self._errors[one.prompt_digest], self._plans[self._asked.index(one)]
+        return errors.total() - errors[NO_IMAGE], plan.rows - errors[NO_IMAGE]
 
     def final(self) -> Final:
         """What the materialization says of itself; `predicted_labels` and `failed_for` are of the chief question."""

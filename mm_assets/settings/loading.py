@@ -29,7 +29,9 @@ def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) 
 def _example(annotation: str) -> str:
     if "TaskSettings" in annotation:
         return '[{"task": "label", "prompt": "...", "answer": "... {label}"}]'
-    return '{"name": "value"}' if "dict" in annotation else '["a", "b"]' if "list" in annotation else ""
+    if "Ask]" in annotation:
+        return '[{"task": "caption"}]'
+    return '{"name": "value"}' if "dict[" in annotation else '["a", "b"]' if "list" in annotation else ""
 
 
 def load_settings() -> Settings:

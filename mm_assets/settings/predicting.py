@@ -50,7 +50,7 @@ class VllmSettings(Section):
     max_model_len: int | None = Field(
         None, gt=0, description="Longest prompt and answer, in tokens; unset: the model's."
     )
-    max_num_seqs: int = Field(128, gt=0, description="Images that are answered at once.")
+    max_num_seqs: int = Field(128, gt=0, description="Images that an engine answers at once, at most.")
     max_num_batched_tokens: int | None = Field(None, gt=0, description="Tokens per step; unset: as vLLM chooses.")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of the GPU's memory that it takes.")
     enforce_eager: bool = Field(False, description="Start sooner and run slower: no CUDA graphs. Always so on CPUs.")
@@ -75,7 +75,9 @@ class PredictSettings(Decoding):
     batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
     batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
     batch_seconds: float = BATCH_SECONDS
-    error_budget: Share = Field(0.5, description="Greatest share of answers to usable images that may be missing.")
+    error_budget: Share = Field(
+        0.5, description="Greatest share of usable images to which an answer is missing, of each question."
+    )
     actors: int | None = Field(
         None, gt=0, description="Ray actors that hold a model; unset: one, or as many as the cluster has GPUs for."
     )
@@ -100,6 +102,8 @@ class PredictSettings(Decoding):
     def _as_the_engine_can(self) -> Self:
         if self.engine == "vllm" and self.label_method == "likelihood":
             raise ValueError("label_method: vllm chooses labels by the method greedy; likelihood needs transformers")
+        if self.engine == "vllm" and self.resources.gpus % 1:
+            raise ValueError(f"resources: gpus {self.resources.gpus:g}: a vLLM engine takes whole GPUs")
         if self.engine == "transformers" and self.sampling != Sampling():
             raise ValueError("sampling: transformers takes the likeliest token; drawing tokens needs engine: vllm")
         return self

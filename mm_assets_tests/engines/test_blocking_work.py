@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mm_assets.engines import blocking_work
 from mm_assets.engines.blocking_work import WAITING, streamed
 
 LONG_S = 30.0
@@ -42,3 +43,21 @@ def test_whoever_stops_reading_ends_the_work() -> None:
     results.close()  # type: ignore[attr-defined]
     assert closed.wait(LONG_S)
     assert len(made) <= 2 * WAITING + 3  # it never ran far ahead
+
+
+def test_what_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking_work, "WATCH_EVERY_S", 0.01)
+    never = threading.Event()
+
+    def stuck() -> Iterator[int]:
+        yield 1
+        never.wait(LONG_S)
+
+    def watch() -> None:
+        raise OSError("its node is lost")
+
+    results = streamed(stuck, watch)
+    assert next(results) == 1
+    with pytest.raises(OSError, match="its node is lost"):
+        next(results)
+    never.set()

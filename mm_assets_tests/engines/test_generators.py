@@ -268,6 +268,7 @@ def answerer_of(loaded: LoadedModel, question: Question, lake: Stored | Silent |
     answerer._images, answerer._loaded = lake or Stored(), loaded  # type: ignore[assignment]
     answerer._generators = [generator_for(question, loaded, PredictSettings(max_new_tokens=4))]
     answerer._worker, answerer._start_s, answerer._ready, answerer._computing_s = "me", 1.0, time.monotonic(), 0.0
+    answerer._batch_size = 2
     return answerer
 
 
@@ -300,8 +301,8 @@ def test_an_image_is_decoded_once_for_all_questions(loaded: LoadedModel, monkeyp
     kinds = [answer.confidence_kind for answer in found.answers]
     assert kinds == ["label_share", "mean_token_probability", None, None, "mean_token_probability"]
     assert [answer.image_id for answer in found.answers] == asked["image_id"]
-    assert 0 < found.usage.waited_s < found.usage.run_s
-    assert min(found.usage.prompt_tokens, found.usage.output_tokens) > 0
+    assert 0 < found.usages[0].waited_s < found.usages[0].run_s
+    assert min(found.usages[0].prompt_tokens, found.usages[0].output_tokens) > 0
 
 
 def test_a_caption_that_the_engine_cannot_read_costs_one_row(loaded: LoadedModel) -> None:

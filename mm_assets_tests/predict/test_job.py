@@ -1,5 +1,6 @@
 """Predictions by task: labels, captions as the model writes them, and the row that a bad image costs."""
 
+from dataclasses import replace
 from typing import Any
 
 import lance
@@ -7,9 +8,12 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines import answering
+from mm_assets.engines.generators import Picture, Writer
 from mm_assets.engines.lance_commits import commit, put_rows
 from mm_assets.engines.lance_tables import LakeTables, write_fragments
 from mm_assets.engines.lineage_table import own_commit
+from mm_assets.engines.model_store import Model, get
+from mm_assets.engines.questions import Answer, Question
 from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.lineage.refs import BudgetError, Final, Record, RefusalError, Step
 from mm_assets.predict.job import predict
@@ -93,6 +97,27 @@ def test_several_questions_are_asked_in_one_pass_and_each_is_remembered(tables: 
     assert more["questions"][said["prompt_digest"]] == asked["label"][1]
     with pytest.raises(RefusalError, match=r"MM_PREDICT__ALSO\) asks what is asked already"):
         predicted(tables, also=[Ask(task="label")])
+
+
+def test_each_question_has_the_error_budget_for_itself(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tables, CAPTION, LABEL)
+
+    def broken(self: object, pictures: list[Picture]) -> list[Answer]:
+        if len(pictures) > 1 or pictures[0].image_id in [row["image_id"] for row in photos()[:9]]:
+            raise ValueError("no words")
+        return [Answer(pictures[0].image_id, text="words", confidence=0.5)]
+
+    monkeypatch.setattr(Writer, "answer", broken)
+    with pytest.raises(BudgetError, match=r"9 of 16 rows failed"):
+        predicted(tables, also=[Ask(task="caption")])
+    with pytest.raises(RefusalError, match=r"predict.also.task \(MM_PREDICT__ALSO\) is caption, and model"):
+        Question.of(checkpoint_of_labels(tables), Ask(task="caption"), setting="predict.also")
+
+
+def checkpoint_of_labels(tables: LakeTables) -> Model:
+    (row,) = [row for row in tables.open("models").to_table().to_pylist() if row["kind"] == "checkpoint"]
+    model = get(tables, row["digest"])
+    return replace(model, recipe={**model.recipe, "tasks": [t for t in model.recipe["tasks"] if t["task"] == "label"]})
 
 
 def test_longer_captions_are_other_answers(tables: LakeTables) -> None:

@@ -69,4 +69,4 @@ class Checksums:
         texts = [hashlib.sha256(data).hexdigest() for data in stored]
         ids = rows["image_id"].to_pylist()
         answers = [Answer(name, "pool", text, 0.5) for name, text in zip(ids, texts, strict=True)]
-        return Part(answers, Usage("me", 0.0, 0.0, 0.0, 0, 0))
+        return Part(answers, [Usage("me", 0.0, 0.0, 0.0, 0, 0)])
