@@ -132,9 +132,7 @@ class _Sending:
             if not _is_there(_head(self._s3, self._asked.uri), self._asked):
                 if unfinished is None or code_of(error) not in ANOTHERS:
                     raise
-                self._log(
-                    f"{self._asked.uri}: the unfinished upload is another one ({described(error)}): beginning anew"
-                )
+                self._log(f"{self._asked.uri}: an unfinished upload is another's ({described(error)}): beginning anew")
                 self._finish(self._begin(), {})
         self._verify()
 

@@ -77,6 +77,7 @@ def test_todays_containers_are_the_default() -> None:
         "option.dtype=bf16",
         'option.limit_mm_per_prompt={"image": 1}',
         "option.trust_remote_code=false",
+        "option.served_model_name=mm-assets",
     ]
 
 
