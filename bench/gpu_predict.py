@@ -5,7 +5,8 @@ trained ones, and nothing is downloaded), 1,000 photos of 800 x 600 pixels, no t
 answer of about 12, held to eight labels. `--size tiny` is the same on a CPU, where the preparing of photos counts most.
 
 This project's pipeline reads them from a lake, prepares them on CPU workers and answers by one engine per GPU; the loop
-opens the files and gives them all to `LLM.generate` (to `generate` in batches where vLLM is not installed). Nobody
+opens the files and gives them all to `LLM.generate` (to `generate` in batches where vLLM is not installed). On a GPU
+vLLM computes in a child process meanwhile, as it does by default; on a CPU that child hung, and it is left out. Nobody
 finds an image in a cache. Cold: from a process without a model (and without Ray) to the last answer. Warm: from when
 the engine is ready, on files that were read before; some images are prepared while it starts, as many as Ray Data lets
 wait. Both must give the same answers.
@@ -33,7 +34,7 @@ from mm_assets.engines.object_store import open_source
 from mm_assets.engines.questions import Question
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.usage import Spent
-from mm_assets.engines.vllm_engine import CACHE_ON_CPU, QUIET
+from mm_assets.engines.vllm_engine import QUIET, environment
 from mm_assets.ingest.job import list_objects, store_images
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import IngestSettings, PredictSettings, Resources, S3Settings
@@ -81,7 +82,7 @@ def compared(scratch: Path, size: str, count: int, how: PredictSettings) -> tupl
     paths = sorted(measure.files(source))
     loop = plain_predict.Loop(paths, local_folder(tables, digest), QUESTION, how)
     with (
-        mock.patch.dict("os.environ", QUIET if how.resources.gpus else QUIET | CACHE_ON_CPU),
+        mock.patch.dict("os.environ", QUIET if how.resources.gpus else environment(how)),
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
     ):
         plain = process.submit(plain_predict.run, loop).result()

@@ -124,7 +124,7 @@ def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: LakeTables) -> N
     assert '["Terrace/Patio", "pool"]' in card.text
     assert "- label: a {label}." in card.text
     assert f"| accuracy | {evaluation.metadata['accuracy']:.4f} |" in card.text
-    assert f"| champion before | {evaluation.metadata['champion']} |" in card.text
+    assert f"| champion before | {evaluation.metadata['champion']} (the base model) |" in card.text
     assert "promoted: better by +1.000" in card.text
     assert "| learning_rate | 0.001 |" in card.text
     assert f"models/{said['digest']}/adapter" in card.text
