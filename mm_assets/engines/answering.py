@@ -69,8 +69,6 @@ class Answerer:
         return Part(ordered, [self._usage()])
 
     def _halving(self, generator: Generator, pictures: Sequence[Picture]) -> list[Answer]:
-        if not pictures:
-            return []
         since, prepared = time.monotonic(), self._loaded.counted.preparing_s
         try:
             return generator.answer(pictures)
