@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 
 from mm_assets_tests.conftest import draw_few
-from mm_assets_tests.project import Project
+from mm_assets_tests.project import QUICK, Project
 
 UP_TO_DATASET = (
     "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
     "scores/near_duplicates", "base_model", "sft_dataset",
+)  # fmt: skip
+
+WITHOUT_TRAINING = (
+    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
+    "scores/near_duplicates", "base_model", "sft_dataset", "batch_predictions",
 )  # fmt: skip
 
 
@@ -35,3 +40,13 @@ def _few(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
 def project(_few: Project, tmp_path: Path) -> Project:
     """25 objects, 23 of them pictures, materialized up to the dataset."""
     return copy_of(_few, tmp_path)
+
+
+@pytest.fixture
+def sixty(tmp_path: Path, some_pictures: Path, cluster: object) -> Project:
+    """20 pictures of three labels, in a folder that can be changed; nothing is materialized yet."""
+    for label in ("beach", "gym", "pool"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for path in sorted((some_pictures / label).iterdir())[:20]:
+            shutil.copy2(path, tmp_path / "photos" / label)
+    return Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", dict(QUICK))

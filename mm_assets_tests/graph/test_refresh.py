@@ -1,7 +1,6 @@
 """A refresh of the whole graph: what changed reaches every stage as exactly those rows, the rest stays as it was."""
 
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,18 @@ import numpy as np
 import pytest
 
 from mm_assets.demo.pictures import draw_area
-from mm_assets_tests.project import QUICK, Project
+from mm_assets_tests.graph.conftest import WITHOUT_TRAINING
+from mm_assets_tests.project import Project
 
 pytestmark = pytest.mark.ray
 
-WITHOUT_TRAINING = (
-    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
-    "scores/near_duplicates", "base_model", "sft_dataset", "batch_predictions",
-)  # fmt: skip
 SCORERS = [name for name in WITHOUT_TRAINING if name.startswith("scores/") and "near" not in name]
 
 
 @pytest.fixture
-def project(tmp_path: Path, some_pictures: Path, cluster: object) -> Project:
-    """A few pictures of each label, in a folder that can be changed; nothing is materialized yet."""
-    for label in ("beach", "pool", "gym"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for path in sorted((some_pictures / label).iterdir())[:20]:
-            shutil.copy2(path, tmp_path / "photos" / label)
-    return Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", dict(QUICK))
+def project(sixty: Project) -> Project:
+    """See `sixty`."""
+    return sixty
 
 
 def computed(project: Project) -> dict[str, int]:

@@ -21,7 +21,8 @@ from mm_assets.evaluate.job import evaluate_checkpoint
 from mm_assets.lineage.refs import Record
 from mm_assets.predict import job
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings
-from mm_assets_tests.project import QUICK, Project, failure_of
+from mm_assets_tests.graph.conftest import WITHOUT_TRAINING
+from mm_assets_tests.project import Project, failure_of
 from mm_assets_tests.ray_nodes import below
 from mm_assets_tests.small_lake import InProcess, checkpoint, dataset, store
 from mm_assets_tests.steps import run_step
@@ -30,22 +31,14 @@ from mm_assets_tests.vllm_lab import HOW_TO_INSTALL
 pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
 pytestmark = [pytest.mark.vllm, pytest.mark.ray]
 
-WITHOUT_TRAINING = (
-    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
-    "scores/near_duplicates", "base_model", "sft_dataset", "batch_predictions",
-)  # fmt: skip
 PICTURES = 4000
 
 
 @pytest.fixture
-def project(tmp_path: Path, some_pictures: Path, cluster: Cluster) -> Project:
-    """20 pictures of three labels in a folder that can be changed; nothing is materialized yet."""
-    for label in ("beach", "gym", "pool"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for path in sorted((some_pictures / label).iterdir())[:20]:
-            shutil.copy2(path, tmp_path / "photos" / label)
-    env = {**QUICK, "MM_PREDICT__ENGINE": "vllm", "MM_PREDICT__PRICE_PER_HOUR": "3.6"}
-    return Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", env)
+def project(sixty: Project) -> Project:
+    """See `sixty`; answered by vLLM, at a price."""
+    sixty.env |= {"MM_PREDICT__ENGINE": "vllm", "MM_PREDICT__PRICE_PER_HOUR": "3.6"}
+    return sixty
 
 
 def computed(project: Project) -> int:
