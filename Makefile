@@ -32,14 +32,14 @@ serve: $(VLLM_STAMP)  ## Serve the promoted model on http://127.0.0.1:8000 (Open
 	$(BIN)/mm-assets serve
 
 check: $(STAMP)  ## Format, lint, types, definitions
-	$(BIN)/ruff format --check mm_assets mm_assets_tests
-	$(BIN)/ruff check mm_assets mm_assets_tests
+	$(BIN)/ruff format --check mm_assets mm_assets_tests bench
+	$(BIN)/ruff check mm_assets mm_assets_tests bench
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate
 
 format: $(STAMP)  ## Put the code into shape
-	$(BIN)/ruff format mm_assets mm_assets_tests
-	$(BIN)/ruff check --fix mm_assets mm_assets_tests
+	$(BIN)/ruff format mm_assets mm_assets_tests bench
+	$(BIN)/ruff check --fix mm_assets mm_assets_tests bench
 
 bench: $(BENCH_STAMP) $(VLLM_STAMP)  ## Measure, against what one would otherwise take: tables on the screen, JSON in bench/results
 	$(BIN)/python bench/columns.py

@@ -212,7 +212,9 @@ def _placed(cell: str, width: int) -> str:
 
 def save(path: Path, said: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Write the JSON of a measurement: the machine, how it was called, and what was found."""
-    called = {name: value for name, value in vars(options).items() if name not in {"json", "scratch"} and value is not None}
+    called = {
+        name: value for name, value in vars(options).items() if name not in {"json", "scratch"} and value is not None
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), "arguments": called, **said}, indent=1) + "\n")
     print(f"\nwritten: {path}")

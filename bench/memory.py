@@ -1,10 +1,10 @@
 """Peak memory of every process, stage by stage, by the number of images: `bench/memory.py --sizes 10000 100000`.
 
-Unlike pictures of 32 x 32 pixels in a folder, and eight of 60 megapixels; every stage runs in a process and a Ray cluster of its own, as a step of
-Dagster does, over all images: listing, ingest, the four scorers, near-duplicates, dataset; and the predictions of the
-last 10,000 with the tiny LLaVA (the checkpoint is made, not trained; the other predictions are made up before). All
-processes below are followed (VmHWM of /proc, every 50 ms). Listing, near-duplicates and dataset see every row, without
-image bytes, and are told apart. Linux only.
+Unlike pictures of 32 x 32 pixels in a folder, and eight of 60 megapixels; every stage runs in a process and a Ray
+cluster of its own, as a step of Dagster does, over all images: listing, ingest, the four scorers, near-duplicates,
+dataset; and the predictions of the last 10,000 with the tiny LLaVA (the checkpoint is made, not trained; the other
+predictions are made up before). All processes below are followed (VmHWM of /proc, every 50 ms). Listing,
+near-duplicates and dataset see every row, without image bytes, and are told apart. Linux only.
 """
 
 import argparse

@@ -39,12 +39,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_s3(log: Path) -> Iterator[S3Settings]:
-    """An empty S3 server (moto), from when it answers to the end of the block."""
+def running_s3(log: Path, *options: str) -> Iterator[S3Settings]:
+    """An empty S3 server (`s3_server`, with its options), from when it answers to the end of the block."""
     port = free_port()
-    program = str(Path(sys.executable).with_name("moto_server"))
+    command = [sys.executable, "-m", "mm_assets_tests.s3_server", "--port", str(port), *options]
     with log.open("wb") as output:
-        server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=output)
+        server = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         _await_port(server, port, log)
         yield S3Settings(endpoint=f"http://127.0.0.1:{port}", addressing="path")
