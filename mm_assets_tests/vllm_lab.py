@@ -1,16 +1,19 @@
 """vLLM in a process of its own, for tests: it changes torch for all of a process."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 from PIL import Image
 
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.prompts import Prompts
+from mm_assets.engines.quarantine import Asked, Known
 from mm_assets.engines.questions import Answer, Question
 from mm_assets.engines.vllm_answerer import Wanted
 from mm_assets.engines.vllm_engine import Engine, environment
@@ -49,7 +52,7 @@ class Lab:
     def __init__(self, folder: Path, how: PredictSettings, questions: int) -> None:
         self._folder, self._how = folder, how
         self._prompts = Prompts(load_processor(folder))
-        self._engine = Engine(folder, how, questions)
+        self._engine = Engine(folder, how, questions, Known(), raised=print)
 
     def ask(
         self, question: Question, photos: Sequence[Photo], how: PredictSettings | None = None, renderers: int = 1
@@ -83,7 +86,10 @@ class Lab:
     def _said(self, question: Question, ids: Sequence[str], inputs: Sequence[Any], how: PredictSettings) -> list[Said]:
         wanted = Wanted(question, self._prompts, how)
         outputs = self._engine.answer(
-            [(made, wanted.params(Rendered(0, 0, sha, sha, 0))) for sha, made in zip(ids, inputs, strict=True)]
+            [
+                Asked((0, 0), made, wanted.params(Rendered(0, 0, sha, sha, 0)))
+                for sha, made in zip(ids, inputs, strict=True)
+            ]
         )
         return [
             Said(None, refused=str(found))
@@ -104,6 +110,21 @@ def _count(owner: Any, name: str) -> list[None]:
 
     object.__setattr__(owner, name, counted)
     return calls
+
+
+def spoiled_block(
+    folder: Path, question: Question, photos: Sequence[Photo], how: PredictSettings, piece: int, spoiled: Sequence[int]
+) -> pa.Table:
+    """A piece of work as `Renderer` makes it, but some images are none: the engine raises when it computes them."""
+    maker = InputMaker(folder, [question], how)
+    items = []
+    for place, (sha, image) in enumerate(photos):
+        made = maker.of(image, sha, 0)
+        if place in spoiled:
+            (pixels,) = (item["pixel_values"] for item in made["mm_kwargs"]["image"])
+            pixels.data = pixels.data.flatten()[:7]
+        items.append(Rendered(piece, place, sha, sha, 0, made))
+    return pa.table({"rendered": pa.array([pickle.dumps(items)], pa.large_binary())})
 
 
 class Asking:

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import ray
+from ray.actor import ActorHandle
 
 from mm_assets.engines.answering import require_some
 from mm_assets.engines.lance_tables import LakeTables
 from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.prompts import Prompts
+from mm_assets.engines.quarantine import Asked
 from mm_assets.engines.questions import MEAN, PATH, Answer, Question
 from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.usage import Usage
@@ -37,6 +40,7 @@ class VllmAnswerer:
         questions: Sequence[Question],
         settings: PredictSettings,
         secrets: Secrets,
+        quarantine: ActorHandle,
     ) -> None:
         began = time.monotonic()
         secrets.restore()
@@ -44,7 +48,13 @@ class VllmAnswerer:
         folder = local_folder(tables, digest)
         prompts = Prompts(load_processor(folder))
         self._wanted = [Wanted(question, prompts, settings) for question in questions]
-        self._engine = Engine(folder, settings, len(questions))
+        self._engine = Engine(
+            folder,
+            settings,
+            len(questions),
+            known=ray.get(quarantine.known.remote()),
+            raised=lambda in_hand, error: ray.get(quarantine.raised.remote(in_hand, error)),
+        )
         self._worker, self._prompt_tokens, self._output_tokens = uuid.uuid4().hex, 0, 0
         self._counting = threading.Lock()
         self._ready = time.monotonic()
@@ -61,7 +71,7 @@ class VllmAnswerer:
         """
         rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
         ready = [item for item in rendered if item.error is None]
-        outputs = iter(self._engine.answer([(item.inputs, self._wanted[item.question].params(item)) for item in ready]))
+        outputs = iter(self._engine.answer([self._asked(item) for item in ready]))
         answers = [
             self._answer(item, next(outputs)) if item.error is None else Answer(item.image_id, error=item.error)
             for item in rendered
@@ -69,6 +79,9 @@ class VllmAnswerer:
         require_some(answers, [item.question for item in rendered])
         placed = [(item.piece, item.place, answer) for item, answer in zip(rendered, answers, strict=True)]
         return pa.table({"done": pa.array([pickle.dumps((placed, self._usage()))], pa.large_binary())})
+
+    def _asked(self, item: Rendered) -> Asked:
+        return Asked((item.piece, item.place), item.inputs, self._wanted[item.question].params(item))
 
     def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
         if isinstance(output, BaseException):

@@ -3,16 +3,14 @@
 import importlib.util
 import itertools
 import os
-import queue
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mm_assets.engines.quarantine import Asked, Key, Known, Line
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import PredictSettings
 
@@ -88,32 +86,42 @@ class Engine:
         folder: of merged weights and processor.
         settings: of the predictions.
         questions: about each image.
+        known: of the engines before this one.
+        raised: hears what was in hand when this one raised, before the process ends.
     """
 
-    def __init__(self, folder: Path, settings: PredictSettings, questions: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: PredictSettings,
+        questions: int,
+        known: Known,
+        raised: Callable[[list[Key], str], None],
+    ) -> None:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments(folder, settings, questions)))
-        self._new: queue.SimpleQueue[tuple[Any, Any, Future[Any]]] = queue.SimpleQueue()
-        self._asked: dict[str, Future[Any]] = {}
+        self._at_once, self._raised = settings.vllm.max_num_seqs, raised
+        self._line = Line(known)
+        self._asked: dict[str, Asked] = {}
         self._numbers = itertools.count()
-        self.waited_s = 0.0
         threading.Thread(target=self._run, daemon=True).start()
 
-    def answer(self, requests: Sequence[tuple[Any, Any]]) -> list[Any]:
+    @property
+    def waited_s(self) -> float:
+        """Seconds in which it had nothing to compute."""
+        return self._line.waited_s
+
+    def answer(self, requests: Sequence[Asked]) -> list[Any]:
         """Wait for the answers to some requests, in order.
 
-        Args:
-            requests: rendered inputs, and `SamplingParams`.
-
         Returns:
-            vLLM's `RequestOutput` of each, or the exception with which it refused the request.
+            vLLM's `RequestOutput` of each, or the exception with which it refused the request, or `EngineEndedError`.
         """
-        futures: list[Future[Any]] = [Future() for _ in requests]
-        for (inputs, params), future in zip(requests, futures, strict=True):
-            self._new.put((inputs, params, future))
-        return [future.exception() or future.result() for future in futures]
+        for asked in requests:
+            self._line.put(asked)
+        return [asked.answer.exception() or asked.answer.result() for asked in requests]
 
     def _run(self) -> None:
         try:
@@ -121,26 +129,30 @@ class Engine:
                 self._take()
                 for output in self._engine.step():
                     if output.finished:
-                        self._asked.pop(output.request_id).set_result(output)
-        except BaseException:  # noqa: BLE001  (an engine that failed once is not to be trusted)
-            traceback.print_exc()
+                        self._asked.pop(output.request_id).answer.set_result(output)
+        except BaseException as error:  # noqa: BLE001  (an engine that failed once is not to be trusted)
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        """End the process: Ray starts another one, and gives it what this one had in hand."""
+        try:
+            traceback.print_exception(error)
             sys.stderr.flush()
-            os._exit(1)  # Ray starts another one, and gives it what this one had in hand
+            # vLLM takes requests in their order: none but the first of them can have been computed.
+            in_hand = [asked.key for asked in itertools.islice(self._asked.values(), self._at_once)]
+            self._raised(in_hand, f"{type(error).__name__}: {error}")
+        finally:
+            os._exit(1)
 
     def _take(self) -> None:
         """Hand new requests to the engine; wait for one where it has nothing else to do."""
-        if not self._engine.has_unfinished_requests():
-            since = time.monotonic()
-            request = self._new.get()
-            self.waited_s += time.monotonic() - since
-            self._add(*request)
-        while not self._new.empty():
-            self._add(*self._new.get())
+        while asked := self._line.next(idle=not self._engine.has_unfinished_requests()):
+            self._add(asked)
 
-    def _add(self, inputs: Any, params: Any, future: Future[Any]) -> None:  # noqa: ANN401  (vLLM's)
+    def _add(self, asked: Asked) -> None:
         name = str(next(self._numbers))
-        self._asked[name] = future
+        self._asked[name] = asked
         try:
-            self._engine.add_request(name, inputs, params)
+            self._engine.add_request(name, asked.inputs, asked.params)
         except Exception as error:  # noqa: BLE001  (what is wrong with one request is that row's error)
-            self._asked.pop(name).set_exception(error)
+            self._asked.pop(name).answer.set_exception(error)

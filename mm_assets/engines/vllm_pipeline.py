@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import ray
 import ray.data
+from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.util.annotations import RayDeprecationWarning
 from ray.util.placement_group import PlacementGroup, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from mm_assets.engines.blocking_work import streamed
+from mm_assets.engines.quarantine import Quarantine
 from mm_assets.engines.questions import Answer, Part
 from mm_assets.engines.ray_tasks import Cluster, amounts, options
 from mm_assets.engines.s3 import Secrets
@@ -36,6 +38,8 @@ IN_HAND = 8
 MOST_PIECES, SHARES = 64, 8
 # Of a block, the prepared images that travel to an engine together: ten photos, or some hundred tiny pictures.
 BLOCK_BYTES = 32 * 2**20
+# How often a block may end its engine: once with images of other blocks, and once for each of its own at fault.
+ENGINE_RETRIES = 2 * RETRIES
 # How an exception begins in a trace.
 RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): ")
 
@@ -56,8 +60,9 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
         require_vllm()  # its workers would say so too, when they have started
     engines, renderers = _workers(job.cluster, job.settings)
     places = _reserved(engines, job.settings)
+    quarantine = _beside_the_driver(Quarantine)
     try:
-        pipeline = _pipeline(job, list(_blocks(pieces, renderers)), renderers, places)
+        pipeline = _pipeline(job, list(_blocks(pieces, renderers)), renderers, places, quarantine)
 
         def watch() -> None:
             job.cluster.require(engines, job.settings.resources)  # Ray would wait for an engine's lost node for ever
@@ -66,6 +71,7 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
     except RayActorError as error:
         raise _explained(error) from None
     finally:
+        ray.kill(quarantine)
         remove_placement_group(places)
 
 
@@ -99,11 +105,17 @@ def _reserved(engines: int, settings: PredictSettings) -> PlacementGroup:
     return places
 
 
+def _beside_the_driver(kind: type) -> ActorHandle:
+    """A small actor on the node without which the whole job ends anyway."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote()
+
+
 def _explained(error: RayActorError) -> Exception:
     """What ended a worker for good, as a sentence; Ray gives what its constructor raised as the last line of a text."""
     if not error.actor_init_failed:
         return RuntimeError(
-            f"a piece of work ended its worker more than {RETRIES} times (the worker's own words are in Ray's logs): "
+            f"a piece of work ended its worker again and again (the worker's own words are in Ray's logs): "
             f"{' '.join(str(error).split())}"
         )
     lines = str(error).strip().splitlines()
@@ -112,10 +124,12 @@ def _explained(error: RayActorError) -> Exception:
     return RefusalError(said) if kind.endswith(RefusalError.__name__) else RuntimeError(f"{kind}: {said}")
 
 
-def _pipeline(job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, places: PlacementGroup) -> ray.data.Dataset:
+def _pipeline(
+    job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, places: PlacementGroup, quarantine: ActorHandle
+) -> ray.data.Dataset:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
-    whole = {"batch_size": None, "batch_format": "pyarrow", "max_task_retries": RETRIES}
+    whole = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
         # Ray 2.60 has no named parameter for what bounds the retries: a piece that ends every worker would never end.
         warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -125,11 +139,12 @@ def _pipeline(job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, plac
             compute=ray.data.ActorPoolStrategy(size=min(renderers, len(blocks))),
             num_cpus=1,
             runtime_env={"env_vars": ENVIRONMENT | RENDERING},
+            max_task_retries=RETRIES,
             **whole,
         )
         pipeline = prepared.map_batches(
             VllmAnswerer,
-            fn_constructor_args=(job.tables, job.digest, questions, settings, secrets),
+            fn_constructor_args=(job.tables, job.digest, questions, settings, secrets, quarantine),
             compute=ray.data.ActorPoolStrategy(
                 size=places.bundle_count,
                 max_tasks_in_flight_per_actor=IN_HAND,
@@ -138,6 +153,7 @@ def _pipeline(job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, plac
             ),
             runtime_env={"env_vars": environment(settings)},
             scheduling_strategy=PlacementGroupSchedulingStrategy(places),
+            max_task_retries=ENGINE_RETRIES,
             **options(settings.resources),
             **whole,
         )

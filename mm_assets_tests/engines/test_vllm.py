@@ -1,10 +1,13 @@
 """vLLM's engine and what it is given: whose answer is whose, labels and captions, work that is shared, what fails."""
 
+import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from mm_assets.engines.generators import Picture, Writer
 from mm_assets.engines.lance_images import LanceImages
@@ -13,13 +16,17 @@ from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.prompts import Prompts
+from mm_assets.engines.quarantine import Quarantine
 from mm_assets.engines.questions import MEAN, PATH, Answer, Question
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.engines.vllm_answerer import Wanted
+from mm_assets.engines.s3 import Secrets
+from mm_assets.engines.vllm_answerer import VllmAnswerer, Wanted
+from mm_assets.engines.vllm_engine import ENVIRONMENT, RENDERING, environment
+from mm_assets.engines.vllm_pipeline import ENGINE_RETRIES
 from mm_assets.images import decode
 from mm_assets.settings import PredictSettings, Sampling, VllmSettings
 from mm_assets_tests.project import Project
-from mm_assets_tests.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab
+from mm_assets_tests.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab, spoiled_block
 
 pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
 pytestmark = [pytest.mark.vllm, pytest.mark.ray]
@@ -138,6 +145,46 @@ def test_a_request_that_vllm_refuses_costs_one_answer(started: Asking, label: Qu
     assert refused.refused
     assert good.answer.label
     assert again.answer.label == good.answer.label
+
+
+def test_an_image_on_which_the_engine_raises_is_one_error(
+    started: Asking,
+    finished: Project,
+    cluster: Cluster,
+    folder: Path,
+    model: Model,
+    label: Question,
+    photos: list[Photo],
+) -> None:
+    """Two such images among twelve, in two blocks that one engine has in hand: the others get their answers."""
+    prepare = ray.remote(spoiled_block).options(runtime_env={"env_vars": ENVIRONMENT | RENDERING})
+    blocks = [
+        prepare.remote(folder, label, photos[piece * 4 :][:4], HOW, piece, spoiled)
+        for piece, spoiled in enumerate(([], [2], [0]))
+    ]
+    quarantine = ray.remote(Quarantine).remote()
+    engine = (
+        ray.remote(VllmAnswerer)
+        .options(
+            max_restarts=-1,
+            max_task_retries=ENGINE_RETRIES,
+            max_concurrency=len(blocks),
+            runtime_env={"env_vars": environment(HOW)},
+        )
+        .remote(finished.tables, model.digest, [label], HOW, Secrets.of_environment(), quarantine)
+    )
+    tables = ray.get([engine.__call__.remote(block) for block in blocks])
+    ray.kill(engine)
+    done = [pickle.loads(data.as_py())[0] for table in tables for data in table["done"]]
+    found = [answer for placed in done for _, _, answer in placed]
+    undisturbed = answers(started.ask(label, photos[:12]))
+    wrong = [place for place, answer in enumerate(found) if answer.error]
+    assert wrong == [6, 8]
+    for place, (ours, expected) in enumerate(zip(found, undisturbed, strict=True)):
+        if place in wrong:
+            assert re.match(r"EngineEndedError: \w+Error: \w+", str(ours.error)), ours.error
+        else:
+            assert ours.label == expected.label
 
 
 def test_an_answer_cut_short_is_an_error(folder: Path, label: Question) -> None:
