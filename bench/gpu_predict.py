@@ -43,7 +43,8 @@ from mm_assets.settings import IngestSettings, PredictSettings, Resources, S3Set
 LABELS = ("bathroom", "beach", "bedroom", "garden", "gym", "lobby", "pool", "restaurant")
 ANSWERS = {label: f"this is a photo of a {label}, I think." for label in LABELS}
 QUESTION = Question("label", "Fill in the blank: this is a photo of a {}", ANSWERS)
-# The seconds that 1,000 images may take on one H200, and how many times faster than the loop the pipeline must be.
+# On one H200: the seconds that 1,000 images may take, and how many times faster than the loop that must be. On CPUs
+# both compute and prepare on the same cores.
 ASKED_S, ASKED_TIMES = 75.0, 1.6
 
 
@@ -99,10 +100,13 @@ def compared(scratch: Path, size: str, count: int, how: PredictSettings) -> tupl
     for row in rows:
         row["images_per_s"] = count / row["seconds"]
     ours_cold, loop_cold, ours_warm, loop_warm = (row["seconds"] for row in rows)
-    on_gpu = [measure.verdict("warm: seconds for 1,000 images", ours_warm / count * 1000, ASKED_S, at_least=False)]
-    targets = [
-        *(on_gpu if how.resources.gpus else []),
+    on_gpu = [
+        measure.verdict("warm: seconds for 1,000 images", ours_warm / count * 1000, ASKED_S, at_least=False),
         measure.verdict("warm: times faster than the loop", loop_warm / ours_warm, ASKED_TIMES, at_least=True),
+    ]
+    on_cpu = [measure.verdict("warm: times faster than the loop", loop_warm / ours_warm, 1, at_least=True)]
+    targets = [
+        *(on_gpu if how.resources.gpus else on_cpu),
         measure.verdict("cold: times faster than the loop", loop_cold / ours_cold, 1, at_least=True),
         measure.verdict("share of answers that both give", agree, 0.99, at_least=True),
     ]
