@@ -1,23 +1,22 @@
 """vLLM in a process of its own, for tests: it changes torch for all of a process."""
 
-import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 from PIL import Image
 
+from mm_assets.engines.generators import Picture
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.prompts import Prompts
 from mm_assets.engines.quarantine import Asked, Known
 from mm_assets.engines.questions import Answer, Question
 from mm_assets.engines.vllm_answerer import Wanted
 from mm_assets.engines.vllm_engine import Engine, environment
-from mm_assets.engines.vllm_renderer import InputMaker, Rendered
+from mm_assets.engines.vllm_renderer import InputMaker, Rendered, Renderer
 from mm_assets.settings import PredictSettings
 
 HOW_TO_INSTALL = "vLLM is not installed (`make vllm`; there are wheels for GPUs, and for CPUs on Linux x86_64)"
@@ -112,19 +111,18 @@ def _count(owner: Any, name: str) -> list[None]:
     return calls
 
 
-def spoiled_block(
-    folder: Path, question: Question, photos: Sequence[Photo], how: PredictSettings, piece: int, spoiled: Sequence[int]
-) -> pa.Table:
-    """A piece of work as `Renderer` makes it, but some images are none: the engine raises when it computes them."""
-    maker = InputMaker(folder, [question], how)
-    items = []
-    for place, (sha, image) in enumerate(photos):
-        made = maker.of(image, sha, 0)
-        if place in spoiled:
-            (pixels,) = (item["pixel_values"] for item in made["mm_kwargs"]["image"])
-            pixels.data = pixels.data.flatten()[:7]
-        items.append(Rendered(piece, place, sha, sha, 0, made))
-    return pa.table({"rendered": pa.array([pickle.dumps(items)], pa.large_binary())})
+def spoiling(shas: Collection[str]) -> type[Renderer]:
+    """A renderer of whose images some have hardly any pixels left: the engine raises when it computes them."""
+
+    class Spoiling(Renderer):
+        def _rendered(self, row: dict[str, Any], found: Picture | Answer) -> Rendered:
+            made = super()._rendered(row, found)
+            if row["sha256"] in shas:
+                (pixels,) = (item["pixel_values"] for item in made.inputs["mm_kwargs"]["image"])
+                pixels.data = pixels.data.flatten()[:7]
+            return made
+
+    return Spoiling
 
 
 class Asking:

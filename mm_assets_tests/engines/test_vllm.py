@@ -1,14 +1,14 @@
 """vLLM's engine and what it is given: whose answer is whose, labels and captions, work that is shared, what fails."""
 
-import pickle
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
 
+from mm_assets.engines import vllm_pipeline
+from mm_assets.engines.answering import AnswerJob, parts
 from mm_assets.engines.generators import Picture, Writer
 from mm_assets.engines.lance_images import LanceImages
 from mm_assets.engines.loaded_model import LoadedModel
@@ -16,17 +16,13 @@ from mm_assets.engines.model_files import local_folder
 from mm_assets.engines.model_store import Model, get
 from mm_assets.engines.processors import load_processor
 from mm_assets.engines.prompts import Prompts
-from mm_assets.engines.quarantine import Quarantine
 from mm_assets.engines.questions import MEAN, PATH, Answer, Question
 from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.engines.s3 import Secrets
-from mm_assets.engines.vllm_answerer import VllmAnswerer, Wanted
-from mm_assets.engines.vllm_engine import ENVIRONMENT, RENDERING, environment
-from mm_assets.engines.vllm_pipeline import ENGINE_RETRIES
+from mm_assets.engines.vllm_answerer import Wanted
 from mm_assets.images import decode
 from mm_assets.settings import PredictSettings, Sampling, VllmSettings
 from mm_assets_tests.project import Project
-from mm_assets_tests.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab, spoiled_block
+from mm_assets_tests.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab, spoiling
 
 pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
 pytestmark = [pytest.mark.vllm, pytest.mark.ray]
@@ -151,40 +147,27 @@ def test_an_image_on_which_the_engine_raises_is_one_error(
     started: Asking,
     finished: Project,
     cluster: Cluster,
-    folder: Path,
     model: Model,
     label: Question,
     photos: list[Photo],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two such images among twelve, in two blocks that one engine has in hand: the others get their answers."""
-    prepare = ray.remote(spoiled_block).options(runtime_env={"env_vars": ENVIRONMENT | RENDERING})
-    blocks = [
-        prepare.remote(folder, label, photos[piece * 4 :][:4], HOW, piece, spoiled)
-        for piece, spoiled in enumerate(([], [2], [0]))
-    ]
-    quarantine = ray.remote(Quarantine).remote()
-    engine = (
-        ray.remote(VllmAnswerer)
-        .options(
-            max_restarts=-1,
-            max_task_retries=ENGINE_RETRIES,
-            max_concurrency=len(blocks),
-            runtime_env={"env_vars": environment(HOW)},
-        )
-        .remote(finished.tables, model.digest, [label], HOW, Secrets.of_environment(), quarantine)
-    )
-    tables = ray.get([engine.__call__.remote(block) for block in blocks])
-    ray.kill(engine)
-    done = [pickle.loads(data.as_py())[0] for table in tables for data in table["done"]]
-    found = [answer for placed in done for _, _, answer in placed]
+    """Two such images among twelve that one engine has in hand: the others get their answers."""
+    wrong = {photos[6][0], photos[8][0]}
+    monkeypatch.setattr(vllm_pipeline, "Renderer", spoiling(wrong))
+    ref = finished.newest()["image_table"].ref
+    rows = finished.tables.open_at(ref).scanner(
+        columns=["image_id", "sha256", "width", "height"], filter="error is null", with_row_id=True
+    ).to_table()  # fmt: skip
+    rows = rows.sort_by("sha256").slice(0, 12).append_column("question", [[0] * 12])
+    job = AnswerJob(finished.tables, cluster, ref, model.digest, [label], HOW)
+    found = [answer for part in job.run(list(parts(rows, 4))) for answer in part.answers]
     undisturbed = answers(started.ask(label, photos[:12]))
-    wrong = [place for place, answer in enumerate(found) if answer.error]
-    assert wrong == [6, 8]
-    for place, (ours, expected) in enumerate(zip(found, undisturbed, strict=True)):
-        if place in wrong:
+    for (sha, _), ours, expected in zip(photos, found, undisturbed, strict=False):
+        if sha in wrong:
             assert re.match(r"EngineEndedError: \w+Error: \w+", str(ours.error)), ours.error
         else:
-            assert ours.label == expected.label
+            assert (ours.label, ours.error) == (expected.label, None)
 
 
 def test_an_answer_cut_short_is_an_error(folder: Path, label: Question) -> None:
