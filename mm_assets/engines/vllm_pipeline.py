@@ -115,7 +115,7 @@ def _explained(error: RayActorError) -> Exception:
     """What ended a worker for good, as a sentence; Ray gives what its constructor raised as the last line of a text."""
     if not error.actor_init_failed:
         return RuntimeError(
-            f"a piece of work ended its worker again and again (the worker's own words are in Ray's logs): "
+            "a piece of work ended its worker again and again (the worker's own words are in Ray's logs): "
             f"{' '.join(str(error).split())}"
         )
     lines = str(error).strip().splitlines()

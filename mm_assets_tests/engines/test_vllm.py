@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mm_assets.engines import vllm_pipeline
@@ -20,6 +21,7 @@ from mm_assets.engines.questions import MEAN, PATH, Answer, Question
 from mm_assets.engines.ray_tasks import Cluster
 from mm_assets.engines.vllm_answerer import Wanted
 from mm_assets.images import decode
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PredictSettings, Sampling, VllmSettings
 from mm_assets_tests.project import Project
 from mm_assets_tests.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab, spoiling
@@ -62,14 +64,23 @@ def started(folder: Path, cluster: Cluster) -> Iterator[Asking]:
 
 
 @pytest.fixture(scope="module")
-def photos(finished: Project) -> list[Photo]:
-    """Distinct images, of all labels, with their SHA-256."""
-    ref = finished.newest()["image_table"].ref
-    rows = finished.tables.open_at(ref).scanner(
-        columns=["sha256", "label"], filter="error is null", with_row_id=True
+def images(finished: Project) -> LanceRef:
+    return finished.newest()["image_table"].ref
+
+
+@pytest.fixture(scope="module")
+def rows(finished: Project, images: LanceRef) -> pa.Table:
+    """Of the images that are asked about."""
+    found = finished.tables.open_at(images).scanner(
+        columns=["image_id", "sha256", "width", "height"], filter="error is null", with_row_id=True
     ).to_table()  # fmt: skip
-    rows = rows.sort_by("sha256").slice(0, IMAGES)
-    stored = LanceImages(finished.tables, ref).stored(rows)
+    return found.sort_by("sha256").slice(0, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def photos(finished: Project, images: LanceRef, rows: pa.Table) -> list[Photo]:
+    """Distinct images, of all labels, with their SHA-256."""
+    stored = LanceImages(finished.tables, images).stored(rows)
     assert len(set(rows["sha256"].to_pylist())) == IMAGES
     return [(sha, decode(data, 10**8)[0]) for sha, data in zip(rows["sha256"].to_pylist(), stored, strict=True)]
 
@@ -149,21 +160,19 @@ def test_an_image_on_which_the_engine_raises_is_one_error(
     cluster: Cluster,
     model: Model,
     label: Question,
+    images: LanceRef,
+    rows: pa.Table,
     photos: list[Photo],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two such images among twelve that one engine has in hand: the others get their answers."""
     wrong = {photos[6][0], photos[8][0]}
     monkeypatch.setattr(vllm_pipeline, "Renderer", spoiling(wrong))
-    ref = finished.newest()["image_table"].ref
-    rows = finished.tables.open_at(ref).scanner(
-        columns=["image_id", "sha256", "width", "height"], filter="error is null", with_row_id=True
-    ).to_table()  # fmt: skip
-    rows = rows.sort_by("sha256").slice(0, 12).append_column("question", [[0] * 12])
-    job = AnswerJob(finished.tables, cluster, ref, model.digest, [label], HOW)
-    found = [answer for part in job.run(list(parts(rows, 4))) for answer in part.answers]
+    job = AnswerJob(finished.tables, cluster, images, model.digest, [label], HOW)
+    asked = rows.slice(0, 12).append_column("question", [[0] * 12])
+    found = [answer for part in job.run(list(parts(asked, 4))) for answer in part.answers]
     undisturbed = answers(started.ask(label, photos[:12]))
-    for (sha, _), ours, expected in zip(photos, found, undisturbed, strict=False):
+    for (sha, _), ours, expected in zip(photos[:12], found, undisturbed, strict=True):
         if sha in wrong:
             assert re.match(r"EngineEndedError: \w+Error: \w+", str(ours.error)), ours.error
         else:
