@@ -49,7 +49,7 @@ def running_s3(log: Path, *options: str) -> Iterator[S3Settings]:
         _await_port(server, port, log)
         yield S3Settings(endpoint=f"http://127.0.0.1:{port}", addressing="path")
     finally:
-        server.terminate()
+        server.kill()  # it has nothing to save, and may have inherited that SIGTERM is ignored
         server.wait()
 
 
