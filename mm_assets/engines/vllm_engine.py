@@ -102,8 +102,7 @@ class Engine:
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments(folder, settings, questions)))
-        self._at_once, self._raised = settings.vllm.max_num_seqs, raised
-        self._line = Line(known)
+        self._line, self._raised = Line(known), raised
         self._asked: dict[str, Asked] = {}
         self._numbers = itertools.count()
         threading.Thread(target=self._run, daemon=True).start()
@@ -138,9 +137,7 @@ class Engine:
         try:
             traceback.print_exception(error)
             sys.stderr.flush()
-            # vLLM takes requests in their order: none but the first of them can have been computed.
-            in_hand = [asked.key for asked in itertools.islice(self._asked.values(), self._at_once)]
-            self._raised(in_hand, f"{type(error).__name__}: {error}")
+            self._raised([asked.key for asked in self._asked.values()], f"{type(error).__name__}: {error}")
         finally:
             os._exit(1)
 
