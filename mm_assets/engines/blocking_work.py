@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mm_assets.engines.ray_tasks import beside_driver
 
 T = TypeVar("T")
 
@@ -47,9 +48,7 @@ class ProgressLine:
     """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
 
     def __init__(self) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        # On the driver's node: another one may be lost.
-        self._mailbox = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        self._mailbox = beside_driver(_Mailbox)
 
     def say(self, line: str) -> None:
         """Send a line to the driver, without waiting for it."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mm_assets.engines.s3 import Secrets, is_s3
 from mm_assets.engines.worker_pool import distribute
@@ -220,6 +222,12 @@ def amounts(needs: Resources) -> dict[str, float]:
     """What a worker takes, by Ray's names of resources; only what it takes any of."""
     named = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0, **needs.other}
     return {name: amount for name, amount in named.items() if amount}
+
+
+def beside_driver(kind: type) -> ActorHandle:
+    """A small actor on the driver's node, without which the whole job ends anyway; another one may be lost."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 def _places(node: dict[str, float], wanted: dict[str, float]) -> int:

@@ -14,12 +14,12 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.util.annotations import RayDeprecationWarning
 from ray.util.placement_group import PlacementGroup, remove_placement_group
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mm_assets.engines.blocking_work import streamed
 from mm_assets.engines.quarantine import Quarantine
 from mm_assets.engines.questions import Answer, Part
-from mm_assets.engines.ray_tasks import Cluster, amounts, options
+from mm_assets.engines.ray_tasks import Cluster, amounts, beside_driver, options
 from mm_assets.engines.s3 import Secrets
 from mm_assets.engines.usage import Usage
 from mm_assets.engines.vllm_answerer import VllmAnswerer
@@ -60,7 +60,7 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
         require_vllm()  # its workers would say so too, when they have started
     engines, renderers = _workers(job.cluster, job.settings)
     places = _reserved(engines, job.settings)
-    quarantine = _beside_the_driver(Quarantine)
+    quarantine = beside_driver(Quarantine)
     try:
         pipeline = _pipeline(job, list(_blocks(pieces, renderers)), renderers, places, quarantine)
 
@@ -103,12 +103,6 @@ def _reserved(engines: int, settings: PredictSettings) -> PlacementGroup:
     places = ray.util.placement_group([amounts(settings.resources)] * engines)
     places.ready().future().result()
     return places
-
-
-def _beside_the_driver(kind: type) -> ActorHandle:
-    """A small actor on the node without which the whole job ends anyway."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote()
 
 
 def _explained(error: RayActorError) -> Exception:

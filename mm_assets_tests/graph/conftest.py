@@ -13,10 +13,7 @@ UP_TO_DATASET = (
     "scores/near_duplicates", "base_model", "sft_dataset",
 )  # fmt: skip
 
-WITHOUT_TRAINING = (
-    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
-    "scores/near_duplicates", "base_model", "sft_dataset", "batch_predictions",
-)  # fmt: skip
+WITHOUT_TRAINING = (*UP_TO_DATASET, "batch_predictions")
 
 
 def copy_of(made: Project, folder: Path) -> Project:
