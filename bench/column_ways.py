@@ -21,12 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scores import FIELDS, Scorer
 
-from mm_assets.engines.batches import cut
-from mm_assets.engines.lance_commits import add_columns, commit, is_in, put_rows, write_cells
-from mm_assets.engines.lance_compaction import compact
-from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.engines.lake.commits import add_columns, commit, is_in, put_rows, write_cells
+from mm_assets.engines.lake.compaction import compact
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings
+from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 
 # The columns of `images.lance`, with the bytes as other formats hold them.
 PLAIN = pa.schema([pa.field(f.name, pa.large_binary() if f.name == "image" else f.type) for f in IMAGES_SCHEMA])

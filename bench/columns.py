@@ -26,11 +26,11 @@ from column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisPr
 from driver import local_ray, run_step
 from scores import FIELDS, REAL, Scorer, score_of
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Final, Step
-from mm_assets.score.job import compute_scores
 from mm_assets.settings import ScoreSettings
+from mm_assets.stages.score.job import compute_scores
 
 WARM_UP = 2000
 JOB = "this project (the job, on Ray)"

@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_table import last_records, own_commit, records
-from mm_assets.engines.publication import publish
-from mm_assets.lineage.owners import table_of
+from mm_assets.catalog import table_of
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.materializations import last_records, own_commit, records
+from mm_assets.history.publish import publish
 from mm_assets.lineage.refs import Final, Record, Step
 
 Job = Callable[[Step], Final | dict[str, Final]]

@@ -28,17 +28,17 @@ import plain_predict
 from driver import run_step
 from llava import build
 
-from mm_assets.engines.answering import AnswerJob, parts
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_files import keep, local_folder, staging
-from mm_assets.engines.object_store import open_source
-from mm_assets.engines.questions import Question
-from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.engines.usage import Spent
-from mm_assets.engines.vllm_engine import QUIET, environment
-from mm_assets.ingest.job import list_objects, store_images
+from mm_assets.engines.answering.job import AnswerJob, parts
+from mm_assets.engines.answering.questions import Question
+from mm_assets.engines.answering.usage import Spent
+from mm_assets.engines.answering.vllm.engine import QUIET, environment
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.sources.source import open_source
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import IngestSettings, PredictSettings, Resources, S3Settings
+from mm_assets.stages.ingest.job import list_objects, store_images
 
 LABELS = ("bathroom", "beach", "bedroom", "garden", "gym", "lobby", "pool", "restaurant")
 ANSWERS = {label: f"this is a photo of a {label}, I think." for label in LABELS}

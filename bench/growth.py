@@ -22,10 +22,10 @@ import measure
 import pictures
 from lakes import STAGES, Lake, Made, tiny
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.ingest.tables import IMAGES
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Record
+from mm_assets.stages.ingest.tables import IMAGES
 
 REFRESHES = 3
 # Stages that look only at what is new; the others see every row, without images.

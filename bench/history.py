@@ -19,8 +19,8 @@ import measure
 import pictures
 from lakes import STAGES, Lake, Made, MadeUp, tiny
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_table import last_records, records
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.materializations import last_records, records
 
 NEW, TIMES = 1_000, 3
 TRACE_S, VERIFY_S = 2.0, 60.0

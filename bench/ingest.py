@@ -30,13 +30,13 @@ import pyarrow.parquet as pq
 from driver import local_ray, run_step
 from PIL import Image
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.object_store import open_source
-from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.ingest.job import list_objects, store_images
-from mm_assets.ingest.tables import IMAGES
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.source import open_source
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Final, Step
 from mm_assets.settings import IngestSettings, S3Settings
+from mm_assets.stages.ingest.job import list_objects, store_images
+from mm_assets.stages.ingest.tables import IMAGES
 
 # Of the limit, before and after the others: the machine may not be equally fast all the time.
 ROUNDS = 2

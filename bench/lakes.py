@@ -17,14 +17,14 @@ import pyarrow as pa
 from driver import run_step
 from PIL import Image
 
-from mm_assets.engines.lance_commits import commit, put_rows
-from mm_assets.engines.lance_tables import LakeTables, write_fragments
-from mm_assets.engines.object_store import LISTING, Source
-from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.sources.source import LISTING, Source
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Final, Record, Step
-from mm_assets.score.grouping import NEAR_DUPLICATES
-from mm_assets.score.scorers import SCORERS, Scorer
 from mm_assets.settings import Resources, Settings, load_settings
+from mm_assets.stages.score.grouping import NEAR_DUPLICATES
+from mm_assets.stages.score.scorers import SCORERS, Scorer
 
 SCORES = list(SCORERS.values())
 SCORED = tuple(scorer.asset for scorer in SCORES)
@@ -116,12 +116,12 @@ class MadeUp(Cluster):
     ) -> Iterator[Any]:
         """See `Cluster`."""
         if worker.__name__ == "ImageWriter":
-            with mock.patch("mm_assets.ingest.worker.DecodeSandbox", NoSandbox):
+            with mock.patch("mm_assets.stages.ingest.worker.DecodeSandbox", NoSandbox):
                 return map(worker(*arguments), items)
         return map(MadeUpScorer(arguments[-1]) if worker.__name__ == "ImageScorer" else self._answers, items)
 
     def _answers(self, rows: pa.Table) -> list[Any]:
-        from mm_assets.engines.questions import Answer
+        from mm_assets.engines.answering.questions import Answer
 
         names = rows["image_id"].to_pylist()
         good = {"label": "pool", "text": "this is a photo of a pool.", "confidence": 0.5}
@@ -170,8 +170,8 @@ class MadeUpScorer:
 def untrained(*arguments: Any) -> Any:  # noqa: ANN401  (those of `fine_tune`, and a `Trained`)
     """In place of `fine_tune`: the tiny LLaVA with other random weights."""
     from mm_assets.demo.tiny_llava import build
-    from mm_assets.engines.model_files import keep, staging
-    from mm_assets.engines.trainer import Trained
+    from mm_assets.engines.models.files import keep, staging
+    from mm_assets.engines.training.run import Trained
 
     tables: LakeTables = arguments[1]
     with staging(tables) as folder:
@@ -206,7 +206,7 @@ class Lake:
 
     def maintain(self) -> None:
         """The maintenance job."""
-        from mm_assets.upkeep.job import maintain
+        from mm_assets.operations.upkeep.job import maintain
 
         maintain(self.tables, self.settings.upkeep, "bench", lambda _: None)
 
@@ -228,46 +228,46 @@ class Lake:
         return FILLING | ({"batch_size": batch_size} if batch_size else {})
 
     def _listing(self, step: Step) -> Final:
-        from mm_assets.ingest.job import list_objects
+        from mm_assets.stages.ingest.job import list_objects
 
         return list_objects(step, self.tables, self.source, "bench")
 
     def _ingest(self, step: Step) -> Final:
-        from mm_assets.ingest.job import store_images
+        from mm_assets.stages.ingest.job import store_images
 
         settings = self.settings.ingest.model_copy(update=self._filling())
         return store_images(step, self.tables, self.cluster, self.source, settings)
 
     def _scores(self, step: Step) -> dict[str, Final]:
-        from mm_assets.score.job import compute_scores
+        from mm_assets.stages.score.job import compute_scores
 
         settings = self.settings.score.model_copy(update=self._filling())
         return compute_scores(step, self.tables, self.cluster, SCORES, settings)
 
     def _near_duplicates(self, step: Step) -> Final:
-        from mm_assets.score.grouping import group_duplicates
+        from mm_assets.stages.score.grouping import group_duplicates
 
         return group_duplicates(step, self.tables, self.settings.duplicates.max_distance)
 
     def _base_model(self, step: Step) -> Final:
-        from mm_assets.finetune.job import provide_base
+        from mm_assets.stages.finetune.job import provide_base
 
         return provide_base(step, self.tables, self.settings.base)
 
     def _sft_dataset(self, step: Step) -> Final:
-        from mm_assets.curate.job import build_dataset
+        from mm_assets.stages.curate.job import build_dataset
 
         return build_dataset(step, self.tables, self.settings.curate, SCORES)
 
     def _llava_checkpoint(self, step: Step) -> Final:
-        from mm_assets.finetune.job import train_checkpoint
+        from mm_assets.stages.finetune.job import train_checkpoint
 
-        with mock.patch("mm_assets.finetune.job.fine_tune", untrained):
+        with mock.patch("mm_assets.stages.finetune.job.fine_tune", untrained):
             return train_checkpoint(step, self.tables, self.cluster, self.settings.train, force=False)
 
     def _evaluation(self, step: Step) -> Final:
         """In place of an evaluation of a model that was not trained: one row that names it."""
-        from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
+        from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 
         digest = step.inputs["llava_checkpoint"].metadata["digest"]
         final = Final({"rows": 1})
@@ -280,7 +280,7 @@ class Lake:
         return final
 
     def _predictions(self, step: Step) -> Final:
-        from mm_assets.predict.job import predict
+        from mm_assets.stages.predict.job import predict
 
         settings = self.settings.predict.model_copy(update=self._filling(batch_size=10_000))
         return predict(step, self.tables, self.cluster, settings, retry_errors=self.retry_errors)

@@ -33,7 +33,7 @@ def _build_7b(folder: Path) -> None:
         MistralConfig,
     )
 
-    from mm_assets.engines.weights import name_keys_for_vllm
+    from mm_assets.engines.models.weights import name_keys_for_vllm
 
     with tempfile.TemporaryDirectory() as tiny:
         build("tiny", Path(tiny))

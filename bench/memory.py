@@ -24,9 +24,9 @@ import pictures
 from lakes import STAGES, Lake, MadeUp, tiny
 from PIL import Image
 
-from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource
+from mm_assets.engines.workers.cluster import Cluster
 
 EVERY_S = 0.05
 # What is measured, and what comes before it without being measured.
@@ -137,7 +137,7 @@ def kind(title: str) -> str:
     """A short name of a process by its command line."""
     if title.startswith("ray::"):
         return "a worker" if "_Holder" in title else "Ray's own"
-    if "mm_assets.engines.sandbox" in title:
+    if "mm_assets.engines.workers.sandbox" in title:
         return "the decoder's sandbox"
     return "the step" if "--stage" in title else "Ray's own"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from mm_assets.engines.questions import Question
+from mm_assets.engines.answering.questions import Question
 from mm_assets.settings import PredictSettings
 
 
@@ -52,9 +52,9 @@ def _vllm(loop: Loop) -> Ask:
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    from mm_assets.engines.processors import load_processor
-    from mm_assets.engines.prompts import Prompts
-    from mm_assets.engines.vllm_engine import arguments
+    from mm_assets.engines.answering.vllm.engine import arguments
+    from mm_assets.engines.models.processors import load_processor
+    from mm_assets.engines.models.prompts import Prompts
 
     engine = LLM(**arguments(loop.model, loop.settings, 1))
     prompts = Prompts(load_processor(loop.model))
@@ -72,8 +72,8 @@ def _vllm(loop: Loop) -> Ask:
 
 def _transformers(loop: Loop) -> Ask:
     """`generate` in batches, each padded, held to the answers."""
-    from mm_assets.engines.generators import Picture, Writer
-    from mm_assets.engines.loaded_model import LoadedModel
+    from mm_assets.engines.answering.transformers.generators import Picture, Writer
+    from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 
     writer = Writer(LoadedModel.load(loop.model, loop.settings), loop.question, 64)
     size = loop.settings.batch_size

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 import webdataset  # type: ignore[import-untyped]
 from column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
 
-from mm_assets.engines.lance_compaction import compact
-from mm_assets.ingest.tables import IMAGES
+from mm_assets.engines.lake.compaction import compact
+from mm_assets.stages.ingest.tables import IMAGES
 
 TAKEN = (16, 100)
 GROUPS = (1, 2, 4, 16, 64, 1024)

@@ -9,7 +9,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 from unittest import mock
 
-from mm_assets.engines.sandbox import KEEP
+from mm_assets.engines.workers.sandbox import KEEP
 
 CORES = os.cpu_count() or 1
 _everybody: list[Barrier] = []

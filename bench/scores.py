@@ -10,7 +10,7 @@ import pyarrow as pa
 from pictures import number_of
 from PIL import Image
 
-from mm_assets.score.scorers import SCORERS
+from mm_assets.stages.score.scorers import SCORERS
 
 REAL = SCORERS["sharpness"]
 # As this project names them: the value, the revision that computed it, and what went wrong.

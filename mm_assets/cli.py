@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lance_tables import LakeTables
+    from mm_assets.engines.lake.tables import LakeTables
     from mm_assets.lineage.refs import Record
 
 
@@ -33,20 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "serve":
         return _serve(options)
     if options.command == "verify":
-        from mm_assets.verify.command import prove
+        from mm_assets.operations.verify.command import prove
 
         return read_lake(lambda tables: prove(tables, deep=options.deep, as_json=options.json))
     if options.command == "trace":
-        from mm_assets.trace.command import run
+        from mm_assets.operations.trace.command import run
 
         return read_lake(lambda tables: run(tables, options.what, as_json=options.json))
     return read_lake(lambda tables: _status(tables, as_json=options.json))
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from mm_assets.serve.command import serve
-    from mm_assets.serve.server import Place
     from mm_assets.settings import load_settings
+    from mm_assets.stages.serve.command import serve
+    from mm_assets.stages.serve.server import Place
 
     place = Place(options.host, options.port)
     bundle = Path(options.bundle) if options.bundle else None
@@ -63,7 +63,7 @@ def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
     Returns:
         The exit code; 2 with a line on stderr where the settings are wrong or the lake cannot be read.
     """
-    from mm_assets.engines.lance_tables import LakeTables
+    from mm_assets.engines.lake.tables import LakeTables
     from mm_assets.settings import SettingsError, load_settings
 
     try:
@@ -79,7 +79,7 @@ def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
 
 
 def _status(tables: "LakeTables", *, as_json: bool) -> Callable[[], int]:
-    from mm_assets.engines.lineage_table import last_records, records
+    from mm_assets.history.materializations import last_records, records
 
     newest = list(last_records(tables, list(records(tables).values())).values())
     return lambda: _show(newest, tables.root, as_json=as_json)
@@ -113,7 +113,7 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mm_assets.engines.s3 import is_s3
+    from mm_assets.engines.store.s3 import is_s3
 
     table = Table(title=f"lake {lake if is_s3(lake) else os.path.relpath(lake)}", title_justify="left")
     for name in ("asset", "data version", "rows", "reused", "at (UTC)", "run"):

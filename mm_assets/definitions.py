@@ -5,25 +5,25 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import BaseModel
 
-from mm_assets import automation
-from mm_assets.automation.conditions import condition_of
-from mm_assets.curate.assets import sft_dataset_asset
-from mm_assets.curate.checks import sft_dataset_checks
-from mm_assets.evaluate.assets import evaluation
-from mm_assets.finetune.assets import base_model, llava_checkpoint
-from mm_assets.ingest.assets import image_table, raw_images
-from mm_assets.ingest.checks import image_table_checks
 from mm_assets.jobs import JOBS, UPKEEP
+from mm_assets.operations import automation
+from mm_assets.operations.automation.conditions import condition_of
+from mm_assets.operations.verify.ops import lineage_checks
 from mm_assets.own_code import OwnCodeError, check, modules
-from mm_assets.predict.assets import batch_predictions
-from mm_assets.predict.checks import batch_predictions_checks
 from mm_assets.resources import ImageSource, Lake, RayCluster
-from mm_assets.score.assets import near_duplicates, scores_asset
-from mm_assets.score.checks import near_duplicates_checks, score_checks
-from mm_assets.score.own import all_scorers, limited
-from mm_assets.serve.assets import serving_bundle
 from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
-from mm_assets.verify.ops import lineage_checks
+from mm_assets.stages.curate.assets import sft_dataset_asset
+from mm_assets.stages.curate.checks import sft_dataset_checks
+from mm_assets.stages.evaluate.assets import evaluation
+from mm_assets.stages.finetune.assets import base_model, llava_checkpoint
+from mm_assets.stages.ingest.assets import image_table, raw_images
+from mm_assets.stages.ingest.checks import image_table_checks
+from mm_assets.stages.predict.assets import batch_predictions
+from mm_assets.stages.predict.checks import batch_predictions_checks
+from mm_assets.stages.score.assets import near_duplicates, scores_asset
+from mm_assets.stages.score.checks import near_duplicates_checks, score_checks
+from mm_assets.stages.score.own import all_scorers, limited
+from mm_assets.stages.serve.assets import serving_bundle
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
 READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {

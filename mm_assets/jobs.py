@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from mm_assets.upkeep.ops import maintenance
-from mm_assets.verify.ops import verify
+from mm_assets.operations.upkeep.ops import maintenance
+from mm_assets.operations.verify.ops import verify
 
 TRAINING = dg.AssetSelection.assets("llava_checkpoint", "evaluation")
 TRAIN_CONFIG = {"ops": {"llava_checkpoint": {"config": {"force": False}}}}

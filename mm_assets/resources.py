@@ -11,9 +11,9 @@ from pydantic import Field, PrivateAttr
 from mm_assets.settings import DRAWN, S3Settings
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lance_tables import LakeTables
-    from mm_assets.engines.object_store import Source
-    from mm_assets.engines.ray_tasks import Cluster
+    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.sources.source import Source
+    from mm_assets.engines.workers.cluster import Cluster
 
 # The project's own pictures are drawn once, here, where the project is run.
 DRAWN_FOLDER = "drawn_photos"
@@ -36,14 +36,14 @@ class Lake(dg.ConfigurableResource):
 
     def tables(self) -> "LakeTables":
         """The lake as jobs and workers see it."""
-        from mm_assets.engines.lance_tables import LakeTables
+        from mm_assets.engines.lake.tables import LakeTables
 
         return LakeTables(self.root, S3Settings(**self.s3))
 
     def check_writable(self) -> None:
         """Refuse a store on which two writers could lose each other's commits."""
-        from mm_assets.engines.s3 import is_s3
-        from mm_assets.engines.store_probe import require_atomic_puts
+        from mm_assets.engines.store.probe import require_atomic_puts
+        from mm_assets.engines.store.s3 import is_s3
 
         if is_s3(self.root) and not self.single_writer:
             require_atomic_puts(self.root, S3Settings(**self.s3))
@@ -60,11 +60,11 @@ class ImageSource(dg.ConfigurableResource):
     def open(self) -> "Source":
         """The source, ready to be listed and read; the drawn pictures are drawn where they are missing."""
         if self.source != DRAWN:
-            from mm_assets.engines.object_store import open_source
+            from mm_assets.engines.sources.source import open_source
 
             return open_source(self.source, S3Settings(**self.s3))
         from mm_assets.demo.pictures import draw_folder
-        from mm_assets.engines.folder_source import FolderSource
+        from mm_assets.engines.sources.folder import FolderSource
 
         return FolderSource(str(draw_folder(Path(DRAWN_FOLDER).resolve())), DRAWN)
 
@@ -89,7 +89,7 @@ class RayCluster(dg.ConfigurableResource):
 
     def cluster(self) -> "Cluster":
         """The cluster of this run."""
-        from mm_assets.engines.ray_tasks import Cluster, Place
+        from mm_assets.engines.workers.cluster import Cluster, Place
 
         if self._cluster is None:
             place = Place(self.address, tuple(self.modules), tuple(self.places), self.shared_folders)

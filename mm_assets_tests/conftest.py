@@ -12,12 +12,12 @@ import pytest
 from filelock import FileLock
 
 from mm_assets.demo.pictures import draw_area, draw_folder
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.ray_tasks import Cluster
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.previews import sheets
-from mm_assets_tests.lake_rows import calls_of
-from mm_assets_tests.project import QUICK, Project
-from mm_assets_tests.stores import Bucket, bucket, proxy, s3_server  # noqa: F401  (fixtures)
+from mm_assets_tests.kit.lake_rows import calls_of
+from mm_assets_tests.kit.project import QUICK, Project
+from mm_assets_tests.kit.stores import Bucket, bucket, proxy, s3_server  # noqa: F401  (fixtures)
 
 # Nothing here may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mm_assets.settings import known_variables
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 WORKFLOW = Path(__file__).parent.parent / "docs" / "examples" / "ci" / "mm_assets.yml"
 INSTALL = "Install"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 
 def test_an_empty_lake_is_said_to_be_empty(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from dagster._core.execution.api import create_execution_plan
 
+from mm_assets.catalog import table_of
 from mm_assets.definitions import build
-from mm_assets.lineage.owners import table_of
 from mm_assets.settings import load_settings
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 ROOT = Path(__file__).parent.parent
 GRAPH = {

@@ -14,7 +14,7 @@ from PIL import Image
 from mm_assets.previews import plots, rows, sheets
 from mm_assets.previews.markdown import MAX_CELL, escaped, one_line, table
 from mm_assets.previews.sheets import Section, Tile, draw, fitted, sheet, wrapped
-from mm_assets_tests.lake_rows import ODD_NAMES, noise
+from mm_assets_tests.kit.lake_rows import ODD_NAMES, noise
 
 BUDGET = 12_000
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 
 def test_a_copy_has_what_an_open_history_holds_and_none_of_its_journals(tmp_path: Path) -> None:

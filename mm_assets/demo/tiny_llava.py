@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from mm_assets.chat import IMAGE_TOKEN, MISTRAL_TEMPLATE
-from mm_assets.engines.weights import name_keys_for_vllm
+from mm_assets.engines.models.weights import name_keys_for_vllm
 
 PICTURE = 48  # pixels a side, of one tile
 PATCH = 16

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mm_assets.lineage.verdicts import Verdict, at_most, failed_sentences, of
+from mm_assets.judging.verdicts import Verdict, at_most, failed_sentences, of
 
 # Keys of the transaction properties that every commit of rows carries.
 ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mm_assets_tests.browser.server import Server, dagster_dev
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

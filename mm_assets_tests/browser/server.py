@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm_assets_tests.project import Project
-from mm_assets_tests.stores import free_port
+from mm_assets_tests.kit.project import Project
+from mm_assets_tests.kit.stores import free_port
 
 LOADED = """{ workspaceOrError { ... on Workspace { locationEntries {
   loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets_tests.browser.server import Server, dagster_dev, wait_for
 from mm_assets_tests.browser.test_ui import SHOW
-from mm_assets_tests.project import QUICK, Project
+from mm_assets_tests.kit.project import QUICK, Project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -11,7 +11,7 @@ import pytest
 
 from mm_assets_tests.browser.conftest import SIZE
 from mm_assets_tests.browser.server import Process, Server, dagster_dev, wait_for
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

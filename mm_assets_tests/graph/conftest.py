@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mm_assets_tests.conftest import draw_few
-from mm_assets_tests.project import QUICK, Project
+from mm_assets_tests.kit.project import QUICK, Project
 
 UP_TO_DATASET = (
     "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",

@@ -10,11 +10,11 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from mm_assets.curate.splits import split_of
-from mm_assets.engines.lance_tables import table_id
-from mm_assets.engines.lineage_table import records
-from mm_assets.engines.trainer import Trained, fine_tune
-from mm_assets_tests.project import Project
+from mm_assets.engines.lake.tables import table_id
+from mm_assets.engines.training.run import Trained, fine_tune
+from mm_assets.history.materializations import records
+from mm_assets.splits import split_of
+from mm_assets_tests.kit.project import Project
 
 pytestmark = pytest.mark.ray
 
@@ -214,7 +214,7 @@ def test_the_same_recipe_is_trained_again_only_by_force(modest: Project, monkeyp
         trainings.append(1)
         return fine_tune(*arguments)
 
-    monkeypatch.setattr("mm_assets.finetune.job.fine_tune", counted)
+    monkeypatch.setattr("mm_assets.stages.finetune.job.fine_tune", counted)
     modest.env["MM_TRAIN__SEED"] = "1"
     modest.materialize("llava_checkpoint")
     first = modest.newest()["llava_checkpoint"]

@@ -9,19 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mm_assets.curate.tables import SFT_SCHEMA
 from mm_assets.demo.pictures import draw_area
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_store import get
-from mm_assets.finetune.job import provide_base
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.registry import get
 from mm_assets.lineage.refs import Record
-from mm_assets.score.scorers import entropy, phash, sharpness
 from mm_assets.settings import BaseModelSettings, CurateSettings
-from mm_assets_tests.predict.test_job import predicted, trained
-from mm_assets_tests.score.test_grouping import group
-from mm_assets_tests.score.test_job import score
-from mm_assets_tests.small_lake import LABEL, InProcess, dataset, photos, store
-from mm_assets_tests.steps import ingest, run_step
+from mm_assets.stages.curate.tables import SFT_SCHEMA
+from mm_assets.stages.finetune.job import provide_base
+from mm_assets.stages.score.scorers import entropy, phash, sharpness
+from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
+from mm_assets_tests.kit.steps import ingest, run_step
+from mm_assets_tests.stages.predict.test_job import predicted, trained
+from mm_assets_tests.stages.score.test_grouping import group
+from mm_assets_tests.stages.score.test_job import score
 
 Write = Callable[[lance.LanceDataset], object]
 Rows = dict[str, dict[str, Any]]

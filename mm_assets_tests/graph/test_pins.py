@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mm_assets.engines.lance_changes import Synced, sync_rows
-from mm_assets.lineage import pins
+from mm_assets.engines.lake.changes import Synced, sync_rows
+from mm_assets.steps import materialize as pins
 from mm_assets_tests.graph.conftest import UP_TO_DATASET
-from mm_assets_tests.project import Project, failure_of
+from mm_assets_tests.kit.project import Project, failure_of
 
 pytestmark = pytest.mark.ray
 
@@ -136,7 +136,7 @@ def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
         raise SystemError("the process dies between commit and lineage row")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mm_assets.engines.publication.publish", crash)
+        patch.setattr("mm_assets.history.publish.publish", crash)
         project.materialize("raw_images", fails=True)
     version = project.tables.open("objects").version
     assert project.newest()["raw_images"].ref.version < version
@@ -160,7 +160,7 @@ def test_a_run_does_not_take_what_another_run_wrote_for_its_own(
         project.materialize("raw_images")
         return Synced()
 
-    monkeypatch.setattr("mm_assets.ingest.job.sync_rows", racing)
+    monkeypatch.setattr("mm_assets.stages.ingest.job.sync_rows", racing)
     project.materialize("raw_images")
     outer, inner = project.events("raw_images", limit=2)
     assert (outer.tags or {})["dagster/data_version"] == before

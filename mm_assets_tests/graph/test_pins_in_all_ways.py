@@ -12,19 +12,19 @@ import lance
 import pytest
 from PIL import Image
 
-from mm_assets.curate import job as curate
 from mm_assets.definitions import build
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.lineage import pins
+from mm_assets.engines.lake.tables import LakeTables
 from mm_assets.lineage.refs import LanceRef, Step
-from mm_assets.score import grouping
+from mm_assets.operations.upkeep.job import maintain
+from mm_assets.operations.verify.dagster_log import DagsterLog
+from mm_assets.operations.verify.job import verify
+from mm_assets.operations.verify.report import Report
 from mm_assets.settings import UpkeepSettings, load_settings
-from mm_assets.upkeep.job import maintain
-from mm_assets.verify.dagster_log import DagsterLog
-from mm_assets.verify.job import verify
-from mm_assets.verify.report import Report
+from mm_assets.stages.curate import job as curate
+from mm_assets.stages.score import grouping
+from mm_assets.steps import materialize as pins
 from mm_assets_tests.graph.conftest import UP_TO_DATASET as ALL
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 pytestmark = pytest.mark.ray
 
@@ -155,7 +155,7 @@ def test_two_runs_interleaved(project: Project, reads: Reads, monkeypatch: pytes
 def test_an_upstream_moves_in_the_middle_of_a_step(
     project: Project, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mm_assets.curate.reads import joined
+    from mm_assets.stages.curate.inputs import joined
 
     moved: list[str] = []
 

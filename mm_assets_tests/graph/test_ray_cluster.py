@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.ray_tasks import Cluster, Place
+from mm_assets.engines.workers.cluster import Cluster, Place
 from mm_assets.lineage.refs import RefusalError
-from mm_assets_tests.project import QUICK, Project
-from mm_assets_tests.ray_nodes import RayNodes, ray_nodes
+from mm_assets_tests.kit.project import QUICK, Project
+from mm_assets_tests.kit.ray_nodes import RayNodes, ray_nodes
 
 pytestmark = pytest.mark.ray
 
@@ -19,7 +19,7 @@ MODULE = ("-m", "mm_assets.definitions")
 STOPPING = '''
 import os, time
 import pyarrow as pa
-from mm_assets.score.scorers import scorer
+from mm_assets.stages.score.scorers import scorer
 
 @scorer("1", number=pa.float32())
 def stopping(image):

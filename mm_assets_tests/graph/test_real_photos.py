@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets_tests.browser.server import Server, dagster_dev, wait_for
 from mm_assets_tests.graph.conftest import copy_of
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 pytestmark = pytest.mark.ray
 

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets_tests.graph.conftest import WITHOUT_TRAINING
-from mm_assets_tests.project import Project
+from mm_assets_tests.kit.project import Project
 
 pytestmark = pytest.mark.ray
 

@@ -11,9 +11,9 @@ import pyarrow.parquet
 import pytest
 
 from mm_assets.demo.pictures import draw_area
-from mm_assets.engines.s3 import client
-from mm_assets_tests.project import QUICK, TABLES, Project, failure_of
-from mm_assets_tests.stores import CREDENTIALS, Bucket, Proxy
+from mm_assets.engines.store.s3 import client
+from mm_assets_tests.kit.project import QUICK, TABLES, Project, failure_of
+from mm_assets_tests.kit.stores import CREDENTIALS, Bucket, Proxy
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 

@@ -12,21 +12,21 @@ import pytest
 from PIL import Image
 
 from mm_assets.demo.pictures import AREAS, draw_area
-from mm_assets.engines import vllm_pipeline
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_files import keep, local_folder, staging
-from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.engines.trainer import Trained
-from mm_assets.evaluate.job import evaluate_checkpoint
+from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.training.run import Trained
+from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Record
-from mm_assets.predict import job
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings
+from mm_assets.stages.evaluate.job import evaluate_checkpoint
+from mm_assets.stages.predict import job
 from mm_assets_tests.graph.conftest import WITHOUT_TRAINING
-from mm_assets_tests.project import Project, failure_of
-from mm_assets_tests.ray_nodes import below
-from mm_assets_tests.small_lake import InProcess, checkpoint, dataset, store
-from mm_assets_tests.steps import run_step
-from mm_assets_tests.vllm_lab import HOW_TO_INSTALL
+from mm_assets_tests.kit.project import Project, failure_of
+from mm_assets_tests.kit.ray_nodes import below
+from mm_assets_tests.kit.small_lake import InProcess, checkpoint, dataset, store
+from mm_assets_tests.kit.steps import run_step
+from mm_assets_tests.kit.vllm_lab import HOW_TO_INSTALL
 
 pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
 pytestmark = [pytest.mark.vllm, pytest.mark.ray]

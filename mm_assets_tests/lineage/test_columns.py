@@ -3,17 +3,17 @@
 import pyarrow as pa
 import pytest
 
-from mm_assets.curate.tables import SFT_SCHEMA
 from mm_assets.definitions import build
-from mm_assets.engines.model_store import SCHEMA as MODELS_SCHEMA
-from mm_assets.evaluate.tables import EVALUATIONS_SCHEMA
-from mm_assets.ingest.tables import IMAGES_SCHEMA, OBJECTS_SCHEMA
+from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.lineage.columns import SOURCES, column_sources
-from mm_assets.predict.tables import PREDICTIONS_SCHEMA
-from mm_assets.score.grouping import GROUP_FIELDS
-from mm_assets.score.scorers import SCORERS
-from mm_assets.serve.tables import BUNDLES_SCHEMA
 from mm_assets.settings import load_settings
+from mm_assets.stages.curate.tables import SFT_SCHEMA
+from mm_assets.stages.evaluate.tables import EVALUATIONS_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES_SCHEMA, OBJECTS_SCHEMA
+from mm_assets.stages.predict.tables import PREDICTIONS_SCHEMA
+from mm_assets.stages.score.grouping import GROUP_FIELDS
+from mm_assets.stages.score.scorers import SCORERS
+from mm_assets.stages.serve.tables import BUNDLES_SCHEMA
 
 SCHEMAS = {
     "raw_images": OBJECTS_SCHEMA,

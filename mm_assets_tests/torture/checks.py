@@ -14,11 +14,11 @@ from typing import Any, Self
 import lance
 from PIL import Image
 
-from mm_assets.engines.lance_commits import carries, commits_after
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_table import records
+from mm_assets.engines.lake.commits import carries, commits_after
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.materializations import records
 from mm_assets.lineage.refs import ASSETS, BATCH, MARK, RUN, Record, tag_name
-from mm_assets.verify.job import verify
+from mm_assets.operations.verify.job import verify
 from mm_assets_tests.torture.workers import NAMES, scorer
 
 # The tables of the stages, with their keys.

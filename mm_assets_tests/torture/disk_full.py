@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, keyed, recorded, versions
 from mm_assets_tests.torture.races import quietly
 from mm_assets_tests.torture.scene import Scene, furnish

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, readable, recorded, versions
 from mm_assets_tests.torture.processes import DEADLINE_S, Child, Nodes, ray_cluster, start, step
 from mm_assets_tests.torture.scene import Scene, furnish

@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image as Picture
 
-from mm_assets.engines.folder_source import FolderSource, stat_file
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_table import last_records, records
-from mm_assets.engines.questions import Answer, Part
-from mm_assets.engines.sandbox import DecodeLimits
+from mm_assets.engines.answering.questions import Answer, Part
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource, stat_file
+from mm_assets.engines.workers.sandbox import DecodeLimits
+from mm_assets.history.materializations import last_records, records
 from mm_assets.images import ImageInfo, decode
-from mm_assets.ingest import worker
 from mm_assets.lineage.refs import Record
+from mm_assets.operations.upkeep.job import maintain
 from mm_assets.reasons import reasons
-from mm_assets.score.scorers import Scorer, Values
-from mm_assets.upkeep.job import maintain
+from mm_assets.stages.ingest import worker
+from mm_assets.stages.score.scorers import Scorer, Values
 from mm_assets_tests.torture import stages
 from mm_assets_tests.torture.checks import consistent, recorded
 from mm_assets_tests.torture.oracle import Cell, File, Image, Oracle, settle

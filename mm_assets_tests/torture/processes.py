@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 import pytest
 
-from mm_assets.engines.ray_tasks import Cluster, Place
-from mm_assets_tests.ray_nodes import TOKEN, below
-from mm_assets_tests.stores import free_port
+from mm_assets.engines.workers.cluster import Cluster, Place
+from mm_assets_tests.kit.ray_nodes import TOKEN, below
+from mm_assets_tests.kit.stores import free_port
 from mm_assets_tests.torture.stages import Work, run
 
 # A step that takes longer hangs.

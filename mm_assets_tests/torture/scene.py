@@ -5,13 +5,13 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.model_files import keep, staging
-from mm_assets.engines.model_store import SCHEMA, TABLE, Model, register
-from mm_assets.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, register
 from mm_assets.lineage.refs import Final, Step
-from mm_assets_tests.lake_rows import noise, png
-from mm_assets_tests.steps import run_step
+from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
+from mm_assets_tests.kit.lake_rows import noise, png
+from mm_assets_tests.kit.steps import run_step
 
 # Pixels of a side: what is tortured are commits, not decoders.
 SIDE = 8

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mm_assets.engines import answering
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.lineage_table import last_records, own_commit, records
-from mm_assets.engines.object_store import Source
-from mm_assets.engines.publication import publish
-from mm_assets.engines.ray_tasks import Cluster
-from mm_assets.ingest.job import list_objects, store_images
-from mm_assets.lineage.owners import table_of
+from mm_assets.catalog import table_of
+from mm_assets.engines.answering import job as answering
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.source import Source
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.materializations import last_records, own_commit, records
+from mm_assets.history.publish import publish
 from mm_assets.lineage.refs import Final, Record, Step
-from mm_assets.predict.job import predict
-from mm_assets.score.job import compute_scores
-from mm_assets.score.scorers import Scorer
 from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
+from mm_assets.stages.ingest.job import list_objects, store_images
+from mm_assets.stages.predict.job import predict
+from mm_assets.stages.score.job import compute_scores
+from mm_assets.stages.score.scorers import Scorer
 from mm_assets_tests.torture.workers import NAMES, Checksums, scorer
 
 # Rows between two commits: a few, so that there are many.

@@ -13,7 +13,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from mm_assets.settings import S3Settings
-from mm_assets_tests.stores import POLL_S, Bucket, Fault, Proxy, _Handler
+from mm_assets_tests.kit.stores import POLL_S, Bucket, Fault, Proxy, _Handler
 
 # Before the store is asked: answers 503, closes the connection. After it has done what was asked: the same two.
 BUSY, RESET, DENIED, LOST = "busy", "reset", "denied", "lost"

@@ -6,11 +6,11 @@ from typing import Any
 import lance
 import pytest
 
-from mm_assets.engines import lance_commits
-from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.ingest import job
-from mm_assets.ingest.tables import IMAGES
+from mm_assets.engines.lake import commits as lance_commits
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource
+from mm_assets.stages.ingest import job
+from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets_tests.torture.checks import consistent, done_once, versions
 from mm_assets_tests.torture.races import quietly
 from mm_assets_tests.torture.scene import Scene, furnish

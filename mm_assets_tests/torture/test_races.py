@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.folder_source import FolderSource
-from mm_assets.engines.lance_tables import LakeTables
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, recorded
 from mm_assets_tests.torture.processes import DEADLINE_S
 from mm_assets_tests.torture.races import DONE, REFUSED, Race, Racer, quietly, race

@@ -7,9 +7,9 @@ from typing import Self
 
 import pytest
 
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.s3_source import S3Source
-from mm_assets_tests.stores import Bucket
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.bucket import S3Source
+from mm_assets_tests.kit.stores import Bucket
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, recorded, versions
 from mm_assets_tests.torture.races import quietly
 from mm_assets_tests.torture.scene import Scene, furnish

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from PIL import Image
 
-from mm_assets.engines.lance_images import LanceImages
-from mm_assets.engines.lance_tables import LakeTables
-from mm_assets.engines.questions import Answer, Part
-from mm_assets.engines.usage import Usage
+from mm_assets.engines.answering.questions import Answer, Part
+from mm_assets.engines.answering.usage import Usage
+from mm_assets.engines.lake.images import LanceImages
+from mm_assets.engines.lake.tables import LakeTables
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.score.scorers import Scorer, Values
+from mm_assets.stages.score.scorers import Scorer, Values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mm_assets.engines.questions import Question
+    from mm_assets.engines.answering.questions import Question
     from mm_assets.settings import PredictSettings
 
 NAMES = ("crc", "luck")

@@ -1,0 +1,202 @@
+"""Answers by transformers: one small interface, and an engine for each kind of question."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+
+from mm_assets.engines.answering.questions import MEAN, PATH, SHARE, Answer, Question
+from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
+from mm_assets.settings import PredictSettings
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that a question is asked about, and the id that its answer is known by."""
+
+    image_id: str
+    image: Image.Image
+
+
+class Generator(Protocol):
+    """An engine that answers a question about images."""
+
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The answers, in order."""
+        ...
+
+
+def generator_for(question: Question, loaded: LoadedModel, settings: PredictSettings) -> Generator:
+    """The engine that a question needs."""
+    if question.references:
+        return CaptionScorer(loaded, question)
+    if question.answers and settings.label_method == "likelihood":
+        return LabelScorer(loaded, question, settings.answers_at_once)
+    return Writer(loaded, question, settings.max_new_tokens)
+
+
+class LabelScorer:
+    """Scores every allowed answer by its log-likelihood; the prompt and the image are computed once for all answers.
+
+    Args:
+        loaded: the model.
+        question: with answers.
+        answers_at_once: answers per image in one forward pass.
+    """
+
+    def __init__(self, loaded: LoadedModel, question: Question, answers_at_once: int) -> None:
+        self._loaded, self._question, self._answers_at_once = loaded, question, answers_at_once
+        self._labels = list(question.answers)
+        self._prompt = loaded.prompts.asked(question.prompt)
+        rows = [loaded.prompts.answer_tokens(question.prompt, text) for text in question.answers.values()]
+        length = max(map(len, rows))
+        padded = [row + [0] * (length - len(row)) for row in rows]
+        known = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
+        # Of shape (labels, length): the answers' tokens, and which are no padding.
+        self._tokens, self._known = (torch.tensor(values, device=loaded.device) for values in (padded, known))
+
+    @torch.inference_mode()
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The likeliest of the allowed answers; the confidence is its share of all answers' likelihood."""
+        shares = self.log_likelihoods([picture.image for picture in pictures]).softmax(dim=-1)
+        best = shares.max(dim=-1)
+        labels = [self._labels[index] for index in best.indices.tolist()]
+        return [
+            Answer(picture.image_id, label, self._question.answers[label], confidence, SHARE)
+            for picture, label, confidence in zip(pictures, labels, best.values.tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def log_likelihoods(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Shape (images, labels): natural log of each answer's likelihood."""
+        inputs = self._loaded.inputs([self._prompt] * len(images), images)
+        prompt = self._loaded.model(**inputs, use_cache=True, logits_to_keep=1)
+        chunks = range(0, len(self._labels), self._answers_at_once)
+        found = [
+            self._score(prompt, inputs["attention_mask"], slice(start, start + self._answers_at_once))
+            for start in chunks
+        ]
+        return torch.cat(found, dim=1)
+
+    def _score(self, prompt: Any, seen: torch.Tensor, chosen: slice) -> torch.Tensor:  # noqa: ANN401  (a model output)
+        """Log-likelihoods of some answers after a prompt that is computed; every answer gets a copy of its cache."""
+        count, labels = len(seen), len(self._tokens[chosen])
+        cache = copy.deepcopy(prompt.past_key_values)
+        cache.batch_repeat_interleave(labels)
+        tokens, known = self._tokens[chosen].repeat(count, 1), self._known[chosen].repeat(count, 1)
+        seen = seen.repeat_interleave(labels, dim=0)
+        logits = self._loaded.model(
+            input_ids=tokens,
+            attention_mask=torch.cat([seen, known], dim=1),
+            position_ids=seen.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        self._loaded.counted.output_tokens += int(known.sum())
+        first = prompt.logits[:, -1:].repeat_interleave(labels, dim=0)
+        logits = torch.cat([first, logits[:, :-1]], dim=1).float()
+        picked = logits.log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        return (picked * known).sum(dim=1).view(count, labels)
+
+
+class Writer:
+    """Writes an answer token by token, always the likeliest; the same image gets the same words.
+
+    Args:
+        loaded: the model.
+        question: its prompt; where it has answers, the model is held to them.
+        max_new_tokens: longest answer, in tokens, where the model may write what it likes.
+    """
+
+    def __init__(self, loaded: LoadedModel, question: Question, max_new_tokens: int) -> None:
+        self._loaded, self._question = loaded, question
+        prompts = loaded.prompts
+        self._prompt = prompts.asked(question.prompt)
+        self._ends = prompts.ends(loaded.model.generation_config)
+        self._paths = {label: prompts.answer_tokens(question.prompt, text) for label, text in question.answers.items()}
+        self._max_new_tokens = max(map(len, self._paths.values()), default=max_new_tokens)
+
+    @torch.inference_mode()
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The likeliest words; the confidence is made of the probabilities of their tokens, the end included.
+
+        Of free text it is their geometric mean. Of an answer of the given ones it is their product, each the
+        probability among the tokens with which one of the answers goes on: that of the path that was chosen.
+        """
+        tokens, known, picked = self._written(pictures)
+        sums = (picked * known).sum(dim=1)
+        confidences = (sums if self._paths else sums / known.sum(dim=1)).exp().tolist()
+        rows = [row[mask].tolist() for row, mask in zip(tokens, known.bool(), strict=True)]
+        say = self._chosen if self._paths else self._text
+        return [
+            say(picture.image_id, row, confidence)
+            for picture, row, confidence in zip(pictures, rows, confidences, strict=True)
+        ]
+
+    def _written(self, pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of shape (images, tokens): the tokens, whether they belong to the answer, their log-probabilities."""
+        inputs = self._loaded.inputs([self._prompt] * len(pictures), [picture.image for picture in pictures])
+        start = inputs["input_ids"].shape[1]
+        made = self._loaded.model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self._max_new_tokens,
+            eos_token_id=self._ends,
+            pad_token_id=self._loaded.processor.tokenizer.pad_token_id,
+            prefix_allowed_tokens_fn=(lambda _, row: self._allowed(row[start:].tolist())) if self._paths else None,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        tokens = made.sequences[:, start:]
+        ends = torch.isin(tokens, torch.tensor(self._ends, device=tokens.device)).int()
+        known = ends.cumsum(dim=1) - ends == 0  # up to the first end; what follows it is padding
+        self._loaded.counted.output_tokens += int(known.sum())
+        steps = [scores.float().log_softmax(dim=-1) for scores in made.scores]
+        picked = torch.stack([step.gather(-1, tokens[:, [i]])[:, 0] for i, step in enumerate(steps)], dim=1)
+        return tokens, known, picked.masked_fill(~known, 0.0)
+
+    def _allowed(self, said: list[int]) -> list[int]:
+        """The tokens with which an answer goes on; the end, where a shorter answer than others is over."""
+        after = {path[len(said)] for path in self._paths.values() if path[: len(said)] == said and path[len(said) :]}
+        return sorted(after) or self._ends
+
+    def _chosen(self, image_id: str, tokens: list[int], confidence: float) -> Answer:
+        """The answer whose tokens these are (what a template writes after the end of a turn was not asked for)."""
+        label = next(label for label, path in self._paths.items() if path[: len(tokens)] == tokens)
+        return Answer(image_id, label, self._question.answers[label], confidence, PATH)
+
+    def _text(self, image_id: str, tokens: list[int], confidence: float) -> Answer:
+        text = self._loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        return Answer(image_id, text=text, confidence=confidence, confidence_kind=MEAN)
+
+
+class CaptionScorer:
+    """Measures how well a model foretells the right answers: TRL's `mean_token_accuracy`, example by example.
+
+    Args:
+        loaded: the model.
+        question: with references.
+    """
+
+    def __init__(self, loaded: LoadedModel, question: Question) -> None:
+        self._loaded, self._question = loaded, question
+
+    @torch.inference_mode()
+    def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
+        """The references, each with the share of its tokens that are the model's likeliest after those before them."""
+        prompt = self._question.prompt
+        references = [self._question.references[picture.image_id] for picture in pictures]
+        lengths = [len(self._loaded.prompts.answer_tokens(prompt, text)) for text in references]
+        told = [self._loaded.prompts.told(prompt, text) for text in references]
+        inputs = self._loaded.inputs(told, [picture.image for picture in pictures])
+        longest = max(lengths)
+        logits = self._loaded.model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
+        right = (logits.argmax(dim=-1) == inputs["input_ids"][:, -longest:]).float()
+        return [
+            Answer(picture.image_id, text=text, score=float(row[-length:].mean()))
+            for picture, text, row, length in zip(pictures, references, right, lengths, strict=True)
+        ]

@@ -1,0 +1,147 @@
+"""Answers by vLLM to what a renderer has prepared: labels to which it is held, or captions."""
+
+import hashlib
+import math
+import pickle
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.actor import ActorHandle
+
+from mm_assets.engines.answering.job import require_some
+from mm_assets.engines.answering.questions import MEAN, PATH, Answer, Question
+from mm_assets.engines.answering.usage import Usage
+from mm_assets.engines.answering.vllm.engine import Engine, require_vllm
+from mm_assets.engines.answering.vllm.renderer import Rendered
+from mm_assets.engines.answering.vllm.suspects import Asked
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.files import local_folder
+from mm_assets.engines.models.processors import load_processor
+from mm_assets.engines.models.prompts import Prompts
+from mm_assets.engines.store.s3 import Secrets
+from mm_assets.settings import PredictSettings, Sampling
+
+# Tokens beyond those of the longest answer: held to an answer's letters, a model may spell them in shorter tokens.
+SPELLED = 16
+
+
+class VllmAnswerer:
+    """A Ray Data worker with an engine; several threads call it, so that the engine has always something to do."""
+
+    def __init__(
+        self,
+        tables: LakeTables,
+        digest: str,
+        questions: Sequence[Question],
+        settings: PredictSettings,
+        secrets: Secrets,
+        quarantine: ActorHandle,
+    ) -> None:
+        began = time.monotonic()
+        secrets.restore()
+        require_vllm()
+        folder = local_folder(tables, digest)
+        prompts = Prompts(load_processor(folder))
+        self._wanted = [Wanted(question, prompts, settings) for question in questions]
+        self._engine = Engine(
+            folder,
+            settings,
+            len(questions),
+            known=ray.get(quarantine.known.remote()),
+            raised=lambda in_hand, error: ray.get(quarantine.raised.remote(in_hand, error)),
+        )
+        self._worker, self._prompt_tokens, self._output_tokens = uuid.uuid4().hex, 0, 0
+        self._counting = threading.Lock()
+        self._ready = time.monotonic()
+        self._start_s = self._ready - began
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """One row: `done`, a pickled pair of a list of (piece, place in it, `Answer`) and `Usage`.
+
+        Args:
+            rows: as `Renderer` makes them.
+
+        Raises:
+            RuntimeError: none of at least four rows could be answered, so it is not the images' fault.
+        """
+        rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
+        ready = [item for item in rendered if item.error is None]
+        outputs = iter(self._engine.answer([self._asked(item) for item in ready]))
+        answers = [
+            self._answer(item, next(outputs)) if item.error is None else Answer(item.image_id, error=item.error)
+            for item in rendered
+        ]
+        require_some(answers, [item.question for item in rendered])
+        placed = [(item.piece, item.place, answer) for item, answer in zip(rendered, answers, strict=True)]
+        return pa.table({"done": pa.array([pickle.dumps((placed, self._usage()))], pa.large_binary())})
+
+    def _asked(self, item: Rendered) -> Asked:
+        return Asked((item.piece, item.place), item.inputs, self._wanted[item.question].params(item))
+
+    def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
+        if isinstance(output, BaseException):
+            return Answer(item.image_id, error=f"{type(output).__name__}: {output}")
+        with self._counting:
+            self._prompt_tokens += len(output.prompt_token_ids)
+            self._output_tokens += len(output.outputs[0].token_ids)
+        return self._wanted[item.question].answer(item.image_id, output.outputs[0])
+
+    def _usage(self) -> Usage:
+        run_s = time.monotonic() - self._ready
+        waited_s = min(self._engine.waited_s, run_s)
+        return Usage(self._worker, self._start_s, run_s, waited_s, self._prompt_tokens, self._output_tokens)
+
+
+class Wanted:
+    """What an answer to a question must be, as vLLM's sampling parameters, and what came of it.
+
+    Args:
+        question: with answers, or without.
+        prompts: of the model.
+        settings: of the predictions.
+    """
+
+    def __init__(self, question: Question, prompts: Prompts, settings: PredictSettings) -> None:
+        self._answers = question.answers
+        self._choices = {prompts.answer_text(question.prompt, text): label for label, text in self._answers.items()}
+        paths = [prompts.answer_tokens(question.prompt, text) for text in self._answers.values()]
+        self._max_tokens = max(map(len, paths)) + SPELLED if paths else settings.max_new_tokens
+        self._sampling = settings.sampling
+
+    def params(self, item: Rendered) -> Any:  # noqa: ANN401  (SamplingParams)
+        """Labels: the likeliest token, held to the answers. Captions: as the settings say, alike for the same bytes."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        wanted = {"max_tokens": self._max_tokens, "logprobs": 0, "output_kind": RequestOutputKind.FINAL_ONLY}
+        if self._choices:
+            held = StructuredOutputsParams(choice=list(self._choices))
+            return SamplingParams(temperature=0, structured_outputs=held, **wanted)
+        how = self._sampling
+        return SamplingParams(
+            temperature=how.temperature,
+            top_p=how.top_p,
+            top_k=how.top_k,
+            repetition_penalty=how.repetition_penalty,
+            seed=_seed(how, item.sha256) if how.temperature else None,
+            **wanted,
+        )
+
+    def answer(self, image_id: str, output: Any) -> Answer:  # noqa: ANN401  (a CompletionOutput)
+        """The label of what was said, with the probability of its tokens among those allowed; or a caption."""
+        if not self._choices:
+            mean = math.exp(output.cumulative_logprob / max(len(output.token_ids), 1))
+            return Answer(image_id, text=output.text.strip(), confidence=mean, confidence_kind=MEAN)
+        label = self._choices.get(output.text)
+        if label is None:
+            return Answer(image_id, error=f"ValueError: the answer {output.text!r} is none of the labels' answers")
+        return Answer(image_id, label, self._answers[label], math.exp(output.cumulative_logprob), PATH)
+
+
+def _seed(how: Sampling, sha256: str) -> int:
+    return int(hashlib.sha256(f"{how.seed} {sha256}".encode()).hexdigest()[:8], 16)

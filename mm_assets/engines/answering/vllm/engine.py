@@ -1,0 +1,155 @@
+"""vLLM's engine in one process: what it is told, and a loop that keeps it busy while several threads ask it."""
+
+import importlib.util
+import itertools
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mm_assets.engines.answering.vllm.suspects import Asked, Key, Known, Line
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.settings import PredictSettings
+
+# vLLM reads these when it is imported: nothing is fetched, and nothing is told to anybody.
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+# GiB for the keys and values of requests, of the machine's memory; vLLM would take half of it.
+CACHE_ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+# The engine computes in its worker's own process, so that it dies and is replaced whole.
+ENVIRONMENT = {**QUIET, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
+# Without a GPU: as many threads as Ray gives, and nothing is compiled (that takes 20 s).
+ON_CPU = {**CACHE_ON_CPU, "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
+# Preparing images takes no GPU, also where the machine has one: `vllm launch render` does the same.
+RENDERING = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "0", "TORCHDYNAMO_DISABLE": "1"}
+# For images that are asked several questions: their pixels stay for the next one.
+PROCESSOR_CACHE_GB = 0.25
+
+
+def environment(settings: PredictSettings) -> dict[str, str]:
+    """Of a process with an engine; what the user's own environment says of vLLM counts more."""
+    wanted = ENVIRONMENT | ({} if settings.resources.gpus else ON_CPU)
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
+def require_vllm() -> None:
+    """Refuse a machine without vLLM.
+
+    Raises:
+        RefusalError: it is not installed.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise RefusalError(
+            "predict.engine (MM_PREDICT__ENGINE) is vllm, and vLLM is not installed here: run `make vllm` (or, with a "
+            "GPU, `pip install 'mm-assets[vllm]'`), or set it to transformers"
+        )
+
+
+def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[str, Any]:
+    """What vLLM is told, by the names of its `EngineArgs`.
+
+    Args:
+        folder: of merged weights and processor.
+        settings: of the predictions.
+        questions: about each image; of several, those after the first find the image's part of the prompt computed.
+    """
+    told = settings.vllm
+    gpus = max(1, int(settings.resources.gpus))
+    on_gpu = {
+        "tensor_parallel_size": gpus,
+        "distributed_executor_backend": "mp" if gpus > 1 else None,
+        "gpu_memory_utilization": told.gpu_memory_utilization,
+    }
+    return {
+        "model": str(folder),
+        "dtype": "bfloat16" if settings.precision == "bf16" else "float32",
+        "max_model_len": told.max_model_len,
+        "max_num_seqs": told.max_num_seqs,
+        "max_num_batched_tokens": told.max_num_batched_tokens,
+        "enforce_eager": told.enforce_eager or not settings.resources.gpus,
+        "limit_mm_per_prompt": {"image": 1},
+        "enable_prefix_caching": questions > 1,
+        "mm_processor_cache_gb": 0,
+        # vLLM's own models of images need torchvision, which does not import beside a CPU build of torch.
+        "model_impl": "auto" if importlib.util.find_spec("torchvision") else "transformers",
+        "disable_log_stats": True,
+        **(on_gpu if settings.resources.gpus else {}),
+    }
+
+
+class Engine:
+    """One engine, asked by several threads at once: it takes up the next images before it is through with the last.
+
+    Args:
+        folder: of merged weights and processor.
+        settings: of the predictions.
+        questions: about each image.
+        known: of the engines before this one.
+        raised: hears what was in hand when this one raised, before the process ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: PredictSettings,
+        questions: int,
+        known: Known,
+        raised: Callable[[list[Key], str], None],
+    ) -> None:
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments(folder, settings, questions)))
+        self._line, self._raised = Line(known), raised
+        self._asked: dict[str, Asked] = {}
+        self._numbers = itertools.count()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds in which it had nothing to compute."""
+        return self._line.waited_s
+
+    def answer(self, requests: Sequence[Asked]) -> list[Any]:
+        """Wait for the answers to some requests, in order.
+
+        Returns:
+            vLLM's `RequestOutput` of each, or the exception with which it refused the request, or `EngineEndedError`.
+        """
+        for asked in requests:
+            self._line.put(asked)
+        return [asked.answer.exception() or asked.answer.result() for asked in requests]
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._take()
+                for output in self._engine.step():
+                    if output.finished:
+                        self._asked.pop(output.request_id).answer.set_result(output)
+        except BaseException as error:  # noqa: BLE001  (an engine that failed once is not to be trusted)
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        """End the process: Ray starts another one, and gives it what this one had in hand."""
+        try:
+            traceback.print_exception(error)
+            sys.stderr.flush()
+            self._raised([asked.key for asked in self._asked.values()], f"{type(error).__name__}: {error}")
+        finally:
+            os._exit(1)
+
+    def _take(self) -> None:
+        """Hand new requests to the engine; wait for one where it has nothing else to do."""
+        while asked := self._line.next(idle=not self._engine.has_unfinished_requests()):
+            self._add(asked)
+
+    def _add(self, asked: Asked) -> None:
+        name = str(next(self._numbers))
+        self._asked[name] = asked
+        try:
+            self._engine.add_request(name, asked.inputs, asked.params)
+        except Exception as error:  # noqa: BLE001  (what is wrong with one request is that row's error)
+            self._asked.pop(name).answer.set_exception(error)

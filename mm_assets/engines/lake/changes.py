@@ -1,0 +1,160 @@
+"""What changed in a table: between two of its versions, and between its rows and those that it should have."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.commits import commit, put_rows, rows_by_id
+from mm_assets.engines.lake.tables import GoneError, LakeTables, write_fragments
+from mm_assets.lineage.refs import LanceRef
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Rows that are new or changed, as they are now, and rows that are gone, as they were; both with `_rowid`.
+
+    A replaced row is in both: its old row under its old row id is gone.
+    """
+
+    rows: pa.Table
+    gone: pa.Table
+
+
+def changes_since(
+    tables: LakeTables,
+    ref: LanceRef,
+    since: int | None,
+    columns: Iterable[str],
+    gone: Iterable[str] = (),
+    *,
+    created: bool = False,
+) -> Changes | None:
+    """What became of a table between version `since` and a pinned version, in proportion to what changed.
+
+    Args:
+        tables: the lake.
+        ref: the pinned version.
+        since: an older version of the same table, or None.
+        columns: to read of the rows that are new or changed.
+        gone: columns to read of the rows that are gone.
+        created: leave out rows of which only cells changed.
+
+    Returns:
+        None where that is not known: without `since`, or where that version was removed by maintenance.
+    """
+    before = older(tables, ref, since)
+    if before is None:
+        return None
+    now = tables.open_at(ref)
+    condition = f"_row_{'created' if created else 'last_updated'}_at_version > {before.version}"
+    rows = now.scanner(columns=list(columns), filter=condition, with_row_id=True).to_table()
+    deleted = now.delta(begin_version=before.version, end_version=now.version).get_deleted_row_ids().read_all()
+    ids = deleted.column(0).combine_chunks()
+    names = list(gone)
+    return Changes(rows, _rows_of(before, ids, names))
+
+
+def older(tables: LakeTables, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
+    """An older version of a pinned table; None where there is none, or where maintenance has removed it."""
+    if since is None or since > ref.version:
+        return None
+    try:
+        return tables.open_at(LanceRef(ref.table, ref.table_id, since))
+    except GoneError:
+        return None
+
+
+def _rows_of(before: lance.LanceDataset, ids: pa.Array, columns: list[str]) -> pa.Table:
+    rows = rows_by_id(before, pa.chunked_array([ids.cast(pa.uint64())]), columns) if len(ids) else None
+    if rows is None:
+        schema = pa.schema([*(before.schema.field(name) for name in columns), pa.field("_rowid", pa.uint64())])
+        return schema.empty_table()
+    return rows.select([*columns, "_rowid"])
+
+
+def difference(current: pa.Table, desired: pa.Table, key: str) -> tuple[list[str], list[str]]:
+    """Keys that `desired` adds or changes, and keys that it no longer has.
+
+    A key that `current` has twice (somebody outside appended it) counts as changed: one row of it is to stay.
+    """
+    positions = pc.index_in(desired[key], current[key])
+    known = desired.filter(positions.is_valid())
+    before = current.take(positions.drop_null())
+    changed = pc.is_in(known[key], _repeated(current[key])).to_numpy()
+    for name in desired.schema.names:
+        changed |= _differs(known[name], before[name])
+    new = desired.filter(positions.is_null())[key].to_pylist()
+    gone = current.filter(pc.invert(pc.is_in(current[key], desired[key])))[key].to_pylist()
+    return new + known.filter(pa.array(changed))[key].to_pylist(), gone
+
+
+def _repeated(keys: pa.ChunkedArray) -> pa.Array:
+    counts = keys.value_counts()
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
+def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
+    return _unlike(left.combine_chunks(), right.combine_chunks())
+
+
+def _unlike(left: pa.Array, right: pa.Array) -> np.ndarray:
+    """Which rows differ, shape (n,); of lists and structs too, which have no comparison of their own."""
+    if pa.types.is_list(left.type):
+        return _unlike_lists(left, right)
+    one_null = pc.xor(pc.is_null(left), pc.is_null(right)).to_numpy(zero_copy_only=False)
+    if pa.types.is_struct(left.type):
+        fields = zip(left.flatten(), right.flatten(), strict=True)
+        return np.logical_or.reduce([one_null, *(_unlike(*pair) for pair in fields)])
+    return one_null | pc.fill_null(pc.not_equal(left, right), False).to_numpy(zero_copy_only=False)
+
+
+def _unlike_lists(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
+    lengths = [pc.fill_null(pc.list_value_length(array), -1).to_numpy() for array in (left, right)]
+    found = lengths[0] != lengths[1]
+    same = np.flatnonzero(~found)
+    items = _unlike(left.take(pa.array(same)).flatten(), right.take(pa.array(same)).flatten())
+    found[np.repeat(same, lengths[0][same].clip(0))[items]] = True
+    return found
+
+
+@dataclass
+class Synced:
+    """How many rows a table was given (new and changed ones), how many were taken out, and at which version."""
+
+    written: int = 0
+    gone: int = 0
+    looked_at: int = field(default=0, compare=False)
+
+
+def sync_rows(
+    tables: LakeTables, table: str, key: str, desired: pa.Table, properties: Callable[[Synced], Mapping[str, str]]
+) -> Synced:
+    """Make a table's rows equal to `desired` by one commit that writes only the difference; none where nothing differs.
+
+    Args:
+        tables: the lake.
+        table: its name.
+        key: the primary key's column.
+        desired: the rows.
+        properties: gives those of the commit, when it is known what it does.
+    """
+    done = Synced()
+
+    def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        current = ds.to_table(columns=desired.schema.names)
+        written, gone = difference(current, desired, key)
+        done.written, done.gone, done.looked_at = len(written), len(gone), ds.version
+        if not written and not gone:
+            return None
+        keys = pa.array(written, pa.string())
+        rows = desired.filter(pc.is_in(desired[key], keys))
+        fragments = write_fragments(tables, table, rows.cast(pa.schema(list(ds.schema)))) if written else []
+        changed = current[key].filter(pc.is_in(current[key], keys)).to_pylist()
+        return put_rows(ds, key, gone + changed, fragments)
+
+    commit(tables, table, put, lambda: properties(done))
+    return done

@@ -1,0 +1,115 @@
+"""Removal of what a table no longer needs: versions, and files that no version refers to (a crash leaves them).
+
+A file without a version may also belong to a writer that has not committed yet. So before such files are removed the
+table is fenced: every write begun before the fence is refused from then on, and only files that were there before it
+are removed. docs/decisions/0017 says what goes wrong otherwise.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import lance
+
+from mm_assets.engines.lake.commits import fence, properties_of, transactions
+from mm_assets.engines.lake.files import files_of, remove
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.lineage.refs import UPKEEP
+
+# Older than any version: what Lance's clean-up then names is without a version, nothing else.
+NEVER = timedelta(days=36_500)
+MOST_FILES = 10**9
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Files that no version referred to, and that were removed."""
+
+    files: int = 0
+    num_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a table and when another one took its place (seconds since 1970; None: it is the newest)."""
+
+    number: int
+    superseded: float | None
+
+    def superseded_before(self, moment: float) -> bool:
+        """Whether it was not the newest any more at that moment."""
+        return self.superseded is not None and self.superseded < moment
+
+
+def versions_of(ds: lance.LanceDataset) -> list[Version]:
+    """All versions that are still there, oldest first."""
+    found = sorted(ds.versions(), key=lambda item: item["version"])
+    times: list[float | None] = [item["timestamp"].timestamp() for item in found[1:]]
+    return [Version(item["version"], time) for item, time in zip(found, [*times, None], strict=True)]
+
+
+def commits_of(ds: lance.LanceDataset) -> Iterator[tuple[int, dict[str, str]]]:
+    """Versions that are still there, oldest first, with the properties of their commits."""
+    for number, transaction in transactions(ds, [version.number for version in versions_of(ds)]):
+        yield number, properties_of(transaction)
+
+
+def remove_versions(ds: lance.LanceDataset, versions: Collection[int]) -> int:
+    """Remove versions and the files that only they refer to; tagged ones and the newest stay whatever is asked.
+
+    Returns:
+        How many versions are gone.
+    """
+    if not versions:
+        return 0
+    stats = ds.cleanup_old_versions(versions=sorted(versions), error_if_tagged_old_versions=False)
+    return int(stats.old_versions)
+
+
+def remove_orphans(tables: LakeTables, table: str, run_id: str, older_than: float) -> Orphans:
+    """Remove files that no version refers to, behind a fence; without such files nothing is fenced.
+
+    Args:
+        tables: the lake.
+        table: its name.
+        run_id: of the run that does it; the fence names it.
+        older_than: files written later (seconds since 1970) are left alone, and their writers undisturbed.
+
+    Raises:
+        OSError: other writers kept coming before the fence.
+    """
+    files = files_of(tables, table)
+    before = {path for path in _unreferenced(tables.open(table), files) if files[path].written < older_than}
+    if not before:
+        return Orphans()
+    ds = fence(tables, table, {UPKEEP: run_id})
+    gone = sorted(before & _unreferenced(ds, files))
+    remove(tables, tables.uri(table), gone)
+    return Orphans(len(gone), sum(files[path].num_bytes for path in gone))
+
+
+def _unreferenced(ds: lance.LanceDataset, files: Collection[str]) -> set[str]:
+    """Those of the files that no version refers to.
+
+    Of data and indexes that is Lance's own judgement. It overlooks young lists of removed rows, transactions and
+    unfinished files, which are compared with what each version names.
+    """
+    found = ds.explain_cleanup_old_versions(
+        older_than=NEVER, delete_unverified=True, include_files=True, max_files=MOST_FILES
+    )
+    beginning = f"{ds.uri.rstrip('/').rsplit('/', 1)[-1]}/"
+    named = {file.path.rpartition(beginning)[2] for file in found.candidate_files if file.kind in ("data", "index")}
+    small = {path for path in files if path.startswith(("_deletions/", "_transactions/")) or "/.tmp" in path}
+    return (named & set(files)) | (small - set(_named_by_versions(ds)) if small else set())
+
+
+def _named_by_versions(ds: lance.LanceDataset) -> Iterator[str]:
+    """Lists of removed rows and transactions that a version names."""
+    for number in (item["version"] for item in ds.versions()):
+        version = ds.checkout_version(number)
+        for fragment in version.get_fragments():
+            removed = fragment.metadata.deletion_file
+            if removed is not None:
+                yield removed.path(fragment.fragment_id)
+        transaction = version.read_transaction(number)
+        yield f"_transactions/{transaction.read_version}-{transaction.uuid}.txn"

@@ -1,0 +1,58 @@
+"""Indexes on keys: made where they are asked for, and kept up to date wherever there is one."""
+
+from collections.abc import Callable, Iterator
+
+import lance
+
+from mm_assets.engines.lake.commits import is_conflict
+from mm_assets.engines.lake.tables import KEY, LakeTables
+
+# Below so many rows a pass over the key is as fast as an index (docs/decisions/0017).
+LEAST_ROWS = 100_000
+# New rows are added to an index as a segment of their own; so many of them are put together.
+MOST_SEGMENTS = 8
+
+
+def key_of(ds: lance.LanceDataset) -> str:
+    """The name of a table's primary key."""
+    marks = {name.encode(): value.encode() for name, value in KEY.items()}
+    keys = [field.name for field in ds.schema if marks.items() <= (field.metadata or {}).items()]
+    if len(keys) != 1:
+        raise ValueError(f"{ds.uri} has {len(keys)} keys")
+    return keys[0]
+
+
+def keep_indexes(
+    tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None] = lambda: None
+) -> list[str]:
+    """Make the index on a table's key if it is wanted and missing, and add new rows to every index that there is.
+
+    `begin` is called before anything is committed.
+
+    Returns:
+        What was done, a sentence each; also where a running writer came first, which leaves it for the next time.
+    """
+    try:
+        return list(_kept(tables, table, wanted=wanted, begin=begin))
+    except OSError as error:
+        if not is_conflict(error):
+            raise
+        return [f"{table}: indexes skipped, the table is being written"]
+
+
+def _kept(tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
+    ds = tables.open(table)
+    key = key_of(ds)
+    found = {index.name: list(index.field_names) for index in ds.describe_indices()}
+    if wanted and [key] not in found.values() and ds.count_rows() >= LEAST_ROWS:
+        begin()
+        ds.create_scalar_index(key, "BTREE")
+        yield f"{table}: index on {key} made"
+    for name in found:
+        said = ds.stats.index_stats(name)
+        new = said["num_unindexed_rows"]
+        if new:
+            merge = said["num_indices"] if said["num_indices"] >= MOST_SEGMENTS else 0
+            begin()
+            ds.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[name])
+            yield f"{table}: {new:,} rows added to the index {name}"

@@ -1,0 +1,49 @@
+"""How many bytes the commits of a run wrote into a table's data files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lance
+
+from mm_assets.engines.lake.commits import carries, commits_after
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.store.s3 import is_s3, listed, split
+from mm_assets.lineage.refs import RUN
+
+
+def bytes_written(tables: LakeTables, table: str, asset: str, run_id: str, after: int) -> int:
+    """Bytes of the data files that the commits of a run, for an asset, above a version, brought into a table.
+
+    Images above some size lie in files of their own beside a fragment's file; they are counted.
+    """
+    ds = tables.open(table)
+    mine = [
+        version for version, found in commits_after(ds, after) if found.get(RUN) == run_id and carries(found, asset)
+    ]
+    return sum(
+        _size(tables, table, file) for version in mine for file in _new_files(ds.read_transaction(version).operation)
+    )
+
+
+def _new_files(operation: lance.LanceOperation.BaseOperation) -> Iterator[lance.fragment.DataFile]:
+    if isinstance(operation, lance.LanceOperation.Update):
+        for fragment in operation.new_fragments:
+            yield from fragment.files
+        if operation.fields_modified:  # the cells of a fragment are its newest file
+            yield from (fragment.files[-1] for fragment in operation.updated_fragments)
+    elif isinstance(operation, lance.LanceOperation.Merge):
+        for fragment in operation.fragments:
+            if fragment.row_id_meta is None:  # rows that were not there before
+                yield from fragment.files
+
+
+def _size(tables: LakeTables, table: str, file: lance.fragment.DataFile) -> int:
+    beside = f"{tables.uri(table)}/data/{Path(file.path).stem}/"
+    return (file.file_size_bytes or 0) + sum(_sizes_below(tables, beside))
+
+
+def _sizes_below(tables: LakeTables, folder: str) -> Iterator[int]:
+    if is_s3(folder):
+        yield from (item["Size"] for item in listed(tables.s3, *split(folder)))
+    else:
+        yield from (path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

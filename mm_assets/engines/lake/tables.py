@@ -1,0 +1,176 @@
+"""The seam to Lance: a lake of tables, each found, opened and created by name; commits are in `lance_commits`."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+
+from mm_assets.engines.store.s3 import is_s3, split, storage_options
+from mm_assets.lineage.refs import LanceRef, RefusalError
+from mm_assets.settings import S3Settings
+
+TABLE_ID = b"mm.table_id"
+AWS = S3Settings()
+# Blob v2 needs file version 2.2; stable row ids cannot be switched on later.
+STORAGE_VERSION = "2.2"
+KEY = {"lance-schema:unenforced-primary-key": "true"}
+
+
+def key_field(name: str) -> pa.Field:
+    """A string primary key, as Lance wants it declared at creation."""
+    return pa.field(name, pa.string(), nullable=False, metadata=KEY)
+
+
+class GoneError(RefusalError):
+    """A version was removed."""
+
+
+@dataclass(frozen=True)
+class LakeTables:
+    """The tables and models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
+
+    root: str
+    s3: S3Settings = AWS
+
+    def uri(self, table: str) -> str:
+        """Where a table lies."""
+        return f"{self.root}/{table}.lance"
+
+    @cached_property
+    def options(self) -> dict[str, str] | None:
+        """What Lance is told about the store; None for a folder."""
+        return storage_options(self.s3, split(self.root)[0]) if is_s3(self.root) else None
+
+    def exists(self, table: str) -> bool:
+        """Whether the table was ever created here."""
+        return self._find(table, None) is not None
+
+    def _find(self, table: str, version: int | None) -> lance.LanceDataset | None:
+        if self.options is None and not Path(self.uri(table), "_versions").is_dir():
+            return None
+        try:
+            return lance.dataset(self.uri(table), version=version, storage_options=self.options)
+        except ValueError as error:
+            if version is None and "not found" in str(error).lower():
+                return None
+            raise
+
+    def open(self, table: str, version: int | None = None) -> lance.LanceDataset:
+        """A table at a version (its newest where none is given).
+
+        Raises:
+            RefusalError: the lake has no such table.
+        """
+        ds = self._find(table, version)
+        if ds is None:
+            raise RefusalError(f"the lake {self.root} has no table {table}")
+        return ds
+
+    def open_at(self, ref: LanceRef) -> lance.LanceDataset:
+        """A pinned version.
+
+        Raises:
+            GoneError: maintenance has let it go.
+            RefusalError: the table was created anew since, and its versions are others.
+        """
+        try:
+            ds = self.open(ref.table, ref.version)
+        except (OSError, ValueError) as error:
+            if "not found" not in str(error).lower():
+                raise
+            raise GoneError(
+                f"{ref} is gone: maintenance let it go (upkeep.keep_last); materialize what is made from it again"
+            ) from None
+        if table_id(ds) != ref.table_id:
+            raise RefusalError(
+                f"{ref} is gone: {ref.table}.lance was created anew since; materialize what was made from it again"
+            )
+        return ds
+
+    def open_or_create(
+        self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str] | None = None
+    ) -> lance.LanceDataset:
+        """The newest version of a table, created empty (with a random id in its schema) where it is missing.
+
+        Raises:
+            RefusalError: the table lacks a column that the schema has.
+        """
+        known = self._find(table, None)
+        if known is not None:
+            if not table_id(known):
+                raise RefusalError(
+                    f"{table}.lance of the lake {self.root} was written over outside (it has no id any more): restore "
+                    f'an earlier version (`lance.dataset("{self.uri(table)}", version=...).restore()`), or move it away'
+                )
+            missing = sorted(set(schema.names) - set(known.schema.names))
+            if missing:
+                raise RefusalError(
+                    f"{table}.lance of the lake {self.root} has no column {missing[0]}: an earlier version "
+                    "made it; set MM_LAKE to a new place"
+                )
+            return known
+        if self.options is None:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        try:
+            return self._create(table, schema, properties, extra or {})
+        except OSError:  # another process created it meanwhile
+            if self._find(table, None) is None:
+                raise
+            return self.open_or_create(table, schema, properties, extra)
+
+    def _create(
+        self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str]
+    ) -> lance.LanceDataset:
+        """Create a table where there is none.
+
+        By a transaction that is not tried again: `lance.write_dataset` lets the second of two that create a table at
+        once write over the first, which somebody may have filled by then.
+
+        Raises:
+            OSError: somebody else was first.
+        """
+        metadata = {TABLE_ID.decode(): uuid.uuid4().hex, **extra}
+        operation = lance.LanceOperation.Overwrite(schema.with_metadata(metadata), [])
+        transaction = lance.Transaction(0, operation, str(uuid.uuid4()), transaction_properties=dict(properties))
+        return lance.LanceDataset.commit(
+            self.uri(table),
+            transaction,
+            storage_options=self.options,
+            enable_v2_manifest_paths=True,
+            enable_stable_row_ids=True,
+            max_retries=0,
+        )
+
+    def ref(self, table: str, version: int) -> LanceRef:
+        """The reference that names a version of a table of this lake."""
+        return LanceRef(table, table_id(self.open(table)), version)
+
+
+def name_of(ds: lance.LanceDataset) -> str:
+    """The name of an opened table."""
+    return str(ds.uri).rstrip("/").rpartition("/")[2].removesuffix(".lance")
+
+
+def table_id(ds: lance.LanceDataset) -> str:
+    """The random id that a table got at its creation; a dropped and recreated table has another one.
+
+    A table that somebody wrote over has none (""): nothing in the lake's history is of it.
+    """
+    return (ds.schema.metadata or {}).get(TABLE_ID, b"").decode()
+
+
+def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:
+    """Write rows as new, uncommitted fragments (on a Ray worker); the driver commits them."""
+    return lance.fragment.write_fragments(
+        rows,
+        tables.uri(table),
+        schema=rows.schema,
+        mode="append",
+        enable_stable_row_ids=True,
+        data_storage_version=STORAGE_VERSION,
+        storage_options=tables.options,
+    )

@@ -1,0 +1,100 @@
+"""`models.lance`: a row for every model that was made, and where its files are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.models.files import is_there
+from mm_assets.lineage.refs import RefusalError
+
+TABLE = "models"
+
+SCHEMA = pa.schema(
+    [
+        key_field("digest"),  # of the files: see `files_digest`
+        pa.field("kind", pa.string()),  # base | checkpoint
+        pa.field("name", pa.string()),
+        pa.field("num_bytes", pa.int64()),
+        pa.field("inputs", pa.string()),  # JSON: data version by asset, of everything that was read
+        pa.field("recipe_digest", pa.string()),
+        pa.field("recipe", pa.string()),  # JSON: what the files were made from; the same recipe is not made twice
+        pa.field("metrics", pa.string()),  # JSON
+        pa.field("run_id", pa.string()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of the registry."""
+
+    digest: str
+    kind: str
+    name: str
+    num_bytes: int
+    inputs: dict[str, str]
+    recipe: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def recipe_digest(recipe: Mapping[str, Any]) -> str:
+    """Digest of a recipe's canonical JSON."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | None:
+    """The newest model whose columns equal `wanted` and whose files are there."""
+    condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
+    rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
+    there = (row for row in reversed(rows) if is_there(tables, row["digest"], row["num_bytes"]))
+    newest = next(there, None)
+    return _model(newest) if newest else None
+
+
+def get(tables: LakeTables, digest: str) -> Model:
+    """A registered model by its digest.
+
+    Raises:
+        RefusalError: it is not in the registry, or its files are gone.
+    """
+    model = find(tables, tables.open(TABLE), digest=digest)
+    if model is None:
+        raise RefusalError(f"the files of model {digest} are not in the lake {tables.root}: materialize it again")
+    return model
+
+
+def _model(row: dict[str, Any]) -> Model:
+    names = ("digest", "kind", "name", "num_bytes")
+    parsed = {name: json.loads(row[name]) for name in ("inputs", "recipe", "metrics")}
+    return Model(**{name: row[name] for name in names}, **parsed)
+
+
+def register(tables: LakeTables, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
+    """Add a model's row (put it anew where its digest is known) in one commit."""
+    row = {
+        "digest": model.digest,
+        "kind": model.kind,
+        "name": model.name,
+        "num_bytes": model.num_bytes,
+        "inputs": json.dumps(model.inputs, sort_keys=True),
+        "recipe_digest": recipe_digest(model.recipe),
+        "recipe": json.dumps(model.recipe, sort_keys=True),
+        "metrics": json.dumps(model.metrics),
+        "run_id": run_id,
+        "created_at": datetime.now(UTC),
+    }
+
+    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
+        return put_rows(head, "digest", [model.digest], write_fragments(tables, TABLE, rows))
+
+    commit(tables, TABLE, put, properties)

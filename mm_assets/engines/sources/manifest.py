@@ -1,0 +1,192 @@
+"""Images that a file lists: uris of files and of objects, with ids, labels and captions of the user's own."""
+
+import io
+import os
+import posixpath
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mm_assets.engines.sources.folder import read_file, stat_file
+from mm_assets.engines.sources.manifest_rows import LINES, ManifestError, rows_of
+from mm_assets.engines.sources.s3_objects import code_of, described, read_object, refusal, stat_object
+from mm_assets.engines.sources.source import LISTING, REPEATED, UNSUPPORTED, Row, Stat, table_of
+from mm_assets.engines.store.s3 import CONNECTIONS, is_s3, split
+from mm_assets.images import ImageError
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.pace import Progress
+from mm_assets.settings import S3Settings
+from mm_assets.settings.section import BUCKET
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+# Objects that are looked up between two lines of progress, at least.
+LOOKED_UP_ROWS = 1000
+
+# A file's path, or bucket and key.
+Location = bytes | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ManifestSource:
+    """The objects that `place` lists (a path or an s3 uri that ends in .csv, .jsonl, .ndjson or .parquet).
+
+    Relative uris are paths from the manifest's own folder or prefix.
+    """
+
+    place: str
+    s3: S3Settings
+
+    def list(self, say: Callable[[str], None]) -> pa.Table:
+        """See `Source`; in the order of the manifest. A line that cannot be used is an entry with an error.
+
+        Raises:
+            RefusalError: the file cannot be read at all, or a store of its objects cannot.
+        """
+        lines = self._lines()
+        ids = _Ids.of(lines)
+        return self._looked_up(table_of(self._entry(line, ids) for line in _each(lines)), say)
+
+    def _lines(self) -> pa.Table:
+        try:
+            with self._open() as stream:
+                return table_of(rows_of(stream, posixpath.splitext(self.place)[1].lower()), LINES)
+        except (ClientError, BotoCoreError) as error:
+            raise refusal(self.place, self.s3, error) from None
+        except (OSError, ImageError, ManifestError) as error:
+            raise RefusalError(f"source (MM_SOURCE): the manifest {self.place} cannot be read: {error}") from None
+
+    def _open(self) -> BinaryIO:
+        if is_s3(self.place):
+            return io.BytesIO(read_object(self.s3, *split(self.place), sys.maxsize))
+        return Path(self.place).open("rb")
+
+    def _entry(self, line: Row, ids: "_Ids") -> Row:
+        number, uri, error = line["line"], line["uri"], line["error"]
+        wanted = f"line {number}" if error else line["image_id"] or uri
+        image_id = ids.claim(wanted, number)
+        if not error and image_id != wanted:
+            error = f"{REPEATED}: {wanted} is also line {ids.lines[wanted]}"
+        said = {"label": line["label"], "caption": line["caption"], "error": error or self._unsupported(uri)}
+        return {"image_id": image_id, "source_uri": uri, **said}
+
+    def _unsupported(self, uri: str) -> str | None:
+        try:
+            self._locate(uri)
+        except ImageError as error:
+            return str(error)
+        return None
+
+    def _looked_up(self, listing: pa.Table, say: Callable[[str], None]) -> pa.Table:
+        """The listing with etags and sizes."""
+        progress = Progress("objects looked up", listing.num_rows, say)
+        batches = []
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for batch in listing.to_batches(max_chunksize=LOOKED_UP_ROWS):
+                batches.append(self._with_stats(batch, pool))
+                progress.add(batch.num_rows)
+        return pa.Table.from_batches(batches, LISTING)
+
+    def _with_stats(self, batch: pa.RecordBatch, pool: Executor) -> pa.RecordBatch:
+        pairs = zip(batch["source_uri"].to_pylist(), batch["error"].to_pylist(), strict=True)
+        stats = list(pool.map(self._stat, [uri if error is None else None for uri, error in pairs]))
+        found = {"etag": pa.array([etag for etag, _ in stats], pa.string())}
+        found["size"] = pa.array([size for _, size in stats], pa.int64())
+        return pa.RecordBatch.from_arrays([found.get(name, batch[name]) for name in LISTING.names], schema=LISTING)
+
+    def _stat(self, uri: str | None) -> Stat:
+        if uri is None:
+            return None, None
+        location = self._locate(uri)
+        if isinstance(location, bytes):
+            return stat_file(location)
+        try:
+            return stat_object(self.s3, *location)
+        except (ClientError, BotoCoreError) as error:
+            raise refusal(f"s3://{'/'.join(location)}, an object of the manifest,", self.s3, error) from None
+
+    def read(self, source_uri: str, max_bytes: int) -> bytes:
+        """See `Source`."""
+        location = self._locate(source_uri)
+        if isinstance(location, bytes):
+            return read_file(location, max_bytes)
+        try:
+            return read_object(self.s3, *location, max_bytes)
+        except ClientError as error:
+            if code_of(error) != "NoSuchBucket":  # here a bucket is what one line says, and no other may
+                raise
+            raise ImageError(f"unreadable: {described(error)}") from error
+
+    def _locate(self, uri: str) -> Location:
+        """Where the object of a uri is.
+
+        Raises:
+            ImageError: it is in no place that is read.
+        """
+        match = SCHEME.fullmatch(uri)
+        location = _absolute(match[1].lower(), match[2]) if match else self._beside(uri)
+        if isinstance(location, bytes) and b"\0" in location:
+            raise ImageError(f"{UNSUPPORTED}: no path has a null character")
+        return location
+
+    def _beside(self, path: str) -> Location:
+        """A path from the manifest's folder, or from its prefix; an absolute one is a file in any case."""
+        if not is_s3(self.place) or path.startswith("/"):
+            return os.fsencode(Path(self.place).parent / path)
+        bucket, manifest = split(self.place)
+        key = posixpath.join(posixpath.dirname(manifest), path)
+        # A store knows no `.` and `..`: a manifest that was copied there with its folder may still say them.
+        dotted = {".", ".."} & set(key.split("/"))
+        return bucket, posixpath.normpath(f"/{key}")[1:] if dotted else key
+
+
+def _absolute(scheme: str, rest: str) -> Location:
+    host, slash, path = rest.partition("/")
+    if scheme == "s3":
+        if not BUCKET.fullmatch(host) or not path:
+            raise ImageError(f"{UNSUPPORTED}: an s3 uri is s3://bucket/key")
+        return host, path
+    if scheme == "file":
+        if host not in ("", "localhost"):
+            raise ImageError(f"{UNSUPPORTED}: the file is on another machine ({host}): file:///path is read")
+        return unquote_to_bytes(slash + path)
+    kind = "http(s)" if scheme in ("http", "https") else scheme
+    raise ImageError(f"{UNSUPPORTED}: {kind} uris are not read yet: copy the objects into a folder or bucket")
+
+
+@dataclass
+class _Ids:
+    """The line that has each id: the first one that gives it keeps it."""
+
+    lines: dict[str, int]
+    suffixes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, lines: pa.Table) -> "_Ids":
+        found: dict[str, int] = {}
+        for line in _each(lines.filter(pc.is_null(lines["error"]))):
+            found.setdefault(line["image_id"] or line["uri"], line["line"])
+        return cls(found)
+
+    def claim(self, wanted: str, line: int) -> str:
+        """The id that a line gets: `wanted`, or where another line has it, the next free of wanted~2, wanted~3, ..."""
+        if self.lines.setdefault(wanted, line) == line:
+            return wanted
+        numbers = count(self.suffixes.get(wanted, 2))
+        number = next(number for number in numbers if f"{wanted}~{number}" not in self.lines)
+        self.suffixes[wanted] = number + 1
+        self.lines[f"{wanted}~{number}"] = line
+        return f"{wanted}~{number}"
+
+
+def _each(table: pa.Table) -> Iterator[Row]:
+    return (row for batch in table.to_batches() for row in batch.to_pylist())

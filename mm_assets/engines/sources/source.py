@@ -1,0 +1,116 @@
+"""The one seam to the places where images come from: list everything, read one object under a limit."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from mm_assets.engines.store.s3 import is_s3, split
+from mm_assets.images import ImageError
+from mm_assets.pace import Progress
+from mm_assets.settings import S3Settings
+from mm_assets.settings.root import MANIFESTS
+
+LISTING = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("source_uri", pa.string()),
+        pa.field("etag", pa.string()),
+        pa.field("size", pa.int64()),  # bytes
+        pa.field("label", pa.string()),
+        pa.field("caption", pa.string()),
+        pa.field("error", pa.string()),  # `<reason>: <detail>` of an entry that the listing itself refuses
+    ]
+)
+# Reasons that only a listing gives (a line's number may follow): reading the object again would not change them.
+BAD_LINE, REPEATED, UNSUPPORTED = "bad manifest line", "repeated id", "unsupported uri"
+REFUSALS = (BAD_LINE, REPEATED, UNSUPPORTED)
+# Rows that are Python objects at once, while a listing of any length becomes a table.
+BATCH_ROWS = 10_000
+
+Row = dict[str, Any]
+# What tells a new version of an object (None: it cannot be found), and its size in bytes.
+Stat = tuple[str | None, int | None]
+
+
+class Source(Protocol):
+    """A place of images; small, and travels to every worker."""
+
+    @property
+    def place(self) -> str:
+        """The place as its user wrote it."""
+
+    def list(self, say: Callable[[str], None]) -> pa.Table:
+        """All entries in a stable order, with the schema LISTING, those that are no images too.
+
+        Args:
+            say: where progress goes.
+
+        Raises:
+            RefusalError, OSError: a part cannot be listed (what is not seen would look like removed images).
+        """
+
+    def read(self, source_uri: str, max_bytes: int) -> bytes:
+        """The bytes of one listed object.
+
+        Raises:
+            ImageError: something is wrong with this object alone.
+            Exception: something is wrong with the place as a whole.
+        """
+
+
+def open_source(source: str, s3: S3Settings) -> Source:
+    """The source that a setting names: a manifest by its ending, a bucket by `s3://`, or a folder."""
+    # Only here, for each kind builds on this module.
+    from mm_assets.engines.sources.bucket import S3Source
+    from mm_assets.engines.sources.folder import FolderSource
+    from mm_assets.engines.sources.manifest import ManifestSource
+
+    if _is_manifest(source):
+        return ManifestSource(source, s3)
+    return S3Source(source, s3) if is_s3(source) else FolderSource(source)
+
+
+def _is_manifest(source: str) -> bool:
+    if is_s3(source):
+        return split(source)[1].lower().endswith(MANIFESTS)
+    return source.lower().endswith(MANIFESTS) and not Path(source).is_dir()
+
+
+def row_of(path: bytes, stat: Stat) -> Row:
+    """The row of an object below a folder or a prefix: its label is the first folder.
+
+    `source_uri` is relative and percent-encoded, so that any name survives and no absolute path is stored.
+    """
+    etag, size = stat
+    folder, below, _ = path.partition(b"/")
+    label = _text(folder) if below and folder else None
+    return {"image_id": _text(path), "source_uri": quote(path), "etag": etag, "size": size, "label": label}
+
+
+def _text(name: bytes) -> str:
+    # A byte that is not UTF-8 becomes \xNN, and a backslash two, so that no two names meet.
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def too_large(size: int, max_bytes: int) -> ImageError:
+    """What is wrong with an object of so many bytes."""
+    return ImageError(f"too many bytes: {size}, the limit is {max_bytes}")
+
+
+def table_of(rows: Iterable[Row], schema: pa.Schema = LISTING) -> pa.Table:
+    """Rows as a table; ten million dictionaries at once would not fit into the memory that their table takes."""
+    remaining = iter(rows)
+    batches = iter(lambda: list(islice(remaining, BATCH_ROWS)), [])
+    return pa.Table.from_batches([pa.RecordBatch.from_pylist(batch, schema) for batch in batches], schema)
+
+
+def counted(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
+    """The same rows; every few seconds it says how many came by, and how fast."""
+    progress = Progress("objects listed", None, say)
+    for row in rows:
+        progress.add(1)
+        yield row

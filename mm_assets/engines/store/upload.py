@@ -1,0 +1,275 @@
+"""One large file into a bucket: in parts with checksums, several at once, and on from where a killed upload ended.
+
+Amazon S3 User Guide, "Uploading and copying objects using multipart upload" and "Checking object integrity".
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mm_assets.engines.sources.s3_objects import code_of, described
+from mm_assets.engines.store.s3 import client, split
+from mm_assets.lineage.refs import RefusalError
+from mm_assets.pace import BytesProgress
+from mm_assets.settings import S3Settings
+
+MiB = 2**20
+# Bytes of a part, each in memory while it is sent; S3 takes 10,000 parts of at least 5 MiB (the last may be smaller).
+PART_BYTES, MOST_PARTS = 64 * MiB, 10_000
+PARTS_AT_ONCE = 4
+# In the object's metadata: SHA-256 of the whole file, in hex; S3's own checksum of an upload in parts is one of parts.
+WHOLE = "sha256"
+
+Checksum = Literal["sha256", "md5"]
+
+# What a store answers that knows no SHA-256 checksums of parts.
+UNKNOWN_CHECKSUM = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest"}
+SENDING = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
+# What it answers where an unfinished upload was begun in another way, or is gone.
+ANOTHERS = {"InvalidRequest", "InvalidArgument", "InvalidPart", "NoSuchUpload", "BadDigest"}
+GONE = {"404", "NoSuchKey", "NotFound"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the file: its number (from 1), where it begins, its bytes and their digests."""
+
+    number: int
+    offset: int
+    size: int
+    sha256: bytes
+    md5: bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What shall lie where.
+
+    Args:
+        uri: `s3://bucket/key`.
+        num_bytes: of the file.
+        sha256: of the file, in hex.
+        setting: that names the place, for what is said when it fails.
+        checksum: by which the store checks each part, beside Content-MD5, which every store knows: `md5` sends that
+            alone.
+        part_bytes: of a part; larger where the file would have more parts than S3 takes.
+    """
+
+    uri: str
+    num_bytes: int
+    sha256: str
+    setting: str
+    checksum: Checksum = "sha256"
+    part_bytes: int = PART_BYTES
+
+
+def upload(s3: S3Settings, asked: Upload, path: Path, log: Callable[[str], None]) -> None:
+    """Bring a file into a bucket, unless the same content is there; parts that a killed upload has sent are kept.
+
+    Raises:
+        RefusalError: the store refuses it or does not answer, or what it holds afterwards is not what was sent.
+    """
+    if is_uploaded(s3, asked):
+        log(f"{asked.uri} is there already")
+        return
+    with _refusing(s3, asked):
+        _Sending(s3, asked, path, log).run()
+
+
+def is_uploaded(s3: S3Settings, asked: Upload) -> bool:
+    """Whether an object of this size is there, that was uploaded here as the file with this SHA-256.
+
+    Raises:
+        RefusalError: the store does not tell.
+    """
+    with _refusing(s3, asked):
+        return _is_there(_head(s3, asked.uri), asked)
+
+
+def _is_there(found: Mapping[str, Any] | None, asked: Upload) -> bool:
+    if found is None or found["ContentLength"] != asked.num_bytes:
+        return False
+    return bool(found["Metadata"].get(WHOLE) == asked.sha256)
+
+
+def _head(s3: S3Settings, uri: str) -> Mapping[str, Any] | None:
+    bucket, key = split(uri)
+    try:
+        found: Mapping[str, Any] = client(s3).head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if code_of(error) in GONE:
+            return None
+        raise
+    return found
+
+
+class _Sending:
+    """One upload."""
+
+    def __init__(self, s3: S3Settings, asked: Upload, path: Path, log: Callable[[str], None]) -> None:
+        self._s3, self._store, self._asked, self._path, self._log = s3, client(s3), asked, path, log
+        self._bucket, self._key = split(asked.uri)
+        self._parts, whole = parts_of(path, max(asked.part_bytes, -(-asked.num_bytes // MOST_PARTS)))
+        if whole != asked.sha256:
+            raise RefusalError(
+                f"{asked.setting}: {path} was changed since it was packed (its SHA-256 is {whole}): delete it and run "
+                "this again"
+            )
+
+    def run(self) -> None:
+        unfinished = self._unfinished()
+        try:
+            self._finish(*(unfinished or (self._begin(), {})))
+        except ClientError as error:
+            # Another process went on with the same upload and was first, or the answer to an earlier try was lost.
+            if not _is_there(_head(self._s3, self._asked.uri), self._asked):
+                if unfinished is None or code_of(error) not in ANOTHERS:
+                    raise
+                self._log(f"{self._asked.uri}: an unfinished upload is another's ({described(error)}): beginning anew")
+                self._finish(self._begin(), {})
+        self._verify()
+
+    def _finish(self, upload_id: str, sent: dict[int, str]) -> None:
+        sent = sent | self._send(upload_id, [part for part in self._parts if part.number not in sent])
+        self._complete(upload_id, sent)
+
+    def _begin(self) -> str:
+        checked = {"ChecksumAlgorithm": "SHA256"} if self._asked.checksum == "sha256" else {}
+        begun = self._store.create_multipart_upload(
+            Bucket=self._bucket, Key=self._key, Metadata={WHOLE: self._asked.sha256}, **checked
+        )
+        return str(begun["UploadId"])
+
+    def _unfinished(self) -> tuple[str, dict[int, str]] | None:
+        """The upload of this key that has most of these parts, with their ETags by number."""
+        best: tuple[str, dict[int, str]] | None = None
+        for upload_id in self._begun():
+            sent = self._sent(upload_id)
+            if sent and (best is None or len(sent) > len(best[1])):
+                best = upload_id, sent
+        if best is not None:
+            self._log(f"{self._asked.uri}: {len(best[1])} of {len(self._parts)} parts are there already")
+        return best
+
+    def _begun(self) -> list[str]:
+        try:
+            pages = list(
+                self._store.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._key)
+            )
+        except ClientError as error:  # not every store has it, or lets everyone do it
+            self._log(f"{self._asked.uri}: unfinished uploads cannot be listed ({code_of(error)}): beginning anew")
+            return []
+        return [item["UploadId"] for page in pages for item in page.get("Uploads", ()) if item["Key"] == self._key]
+
+    def _sent(self, upload_id: str) -> dict[int, str]:
+        """ETags by number of the parts of this file that an unfinished upload has.
+
+        A part whose sender was killed may be there all the same, cut off or filled up: it is sent again.
+        """
+        ours = {part.number: part for part in self._parts}
+        pages = self._store.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=self._key, UploadId=upload_id)
+        listed = [item for page in pages for item in page.get("Parts", ()) if item["PartNumber"] in ours]
+        return {item["PartNumber"]: item["ETag"] for item in listed if _is_same(item, ours[item["PartNumber"]])}
+
+    def _send(self, upload_id: str, missing: list[Part]) -> dict[int, str]:
+        """Send parts, several at once; the ETag of each by its number."""
+        progress = BytesProgress("uploaded", sum(part.size for part in missing), self._log)
+        sent: dict[int, str] = {}
+        with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
+            futures = {part: pool.submit(self._send_one, upload_id, part) for part in missing}
+            try:
+                for part, future in futures.items():
+                    sent[part.number] = future.result()
+                    progress.add(part.size)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)  # what nobody will complete need not be sent
+                raise
+        return sent
+
+    def _send_one(self, upload_id: str, part: Part) -> str:
+        with self._path.open("rb") as file:
+            file.seek(part.offset)
+            data = file.read(part.size)
+        sent = self._store.upload_part(
+            Bucket=self._bucket,
+            Key=self._key,
+            UploadId=upload_id,
+            PartNumber=part.number,
+            Body=data,
+            ContentMD5=_base64(part.md5),  # also beside a SHA-256, of which not every store takes notice
+            **self._checked(part),
+        )
+        return str(sent["ETag"])
+
+    def _checked(self, part: Part) -> dict[str, str]:
+        return {"ChecksumSHA256": _base64(part.sha256)} if self._asked.checksum == "sha256" else {}
+
+    def _complete(self, upload_id: str, sent: Mapping[int, str]) -> None:
+        listed = [{"PartNumber": part.number, "ETag": sent[part.number], **self._checked(part)} for part in self._parts]
+        self._store.complete_multipart_upload(
+            Bucket=self._bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": listed}
+        )
+
+    def _verify(self) -> None:
+        """Compare what the store says of the object with the file: size, and the digest of the parts' digests."""
+        found = _head(self._s3, self._asked.uri)
+        said = "" if found is None else found.get("ChecksumSHA256", "").partition("-")[0]
+        wanted = _base64(hashlib.sha256(b"".join(part.sha256 for part in self._parts)).digest())
+        if not _is_there(found, self._asked) or (said and said != wanted):
+            raise RefusalError(
+                f"{self._asked.setting}: what {self._asked.uri} holds after the upload is not what was sent: delete it "
+                "and run this again"
+            )
+
+
+def parts_of(path: Path, part_bytes: int) -> tuple[list[Part], str]:
+    """The parts of a file (at least one) with their digests, and its SHA-256: it is read once, a part at a time."""
+    size, parts, whole = path.stat().st_size, list[Part](), hashlib.sha256()
+    with path.open("rb") as file:
+        while not parts or parts[-1].offset + parts[-1].size < size:
+            data = file.read(part_bytes)
+            whole.update(data)
+            offset = parts[-1].offset + parts[-1].size if parts else 0
+            md5 = hashlib.md5(data, usedforsecurity=False).digest()
+            parts.append(Part(len(parts) + 1, offset, len(data), hashlib.sha256(data).digest(), md5))
+    return parts, whole.hexdigest()
+
+
+def _is_same(there: Mapping[str, Any], part: Part) -> bool:
+    """Whether a part in the store is one of the file: by its SHA-256, where the store tells, else by its ETag (MD5)."""
+    if there["Size"] != part.size:
+        return False
+    said = there.get("ChecksumSHA256")
+    return bool(said == _base64(part.sha256)) if said else there["ETag"].strip('"').lower() == part.md5.hex()
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+@contextmanager
+def _refusing(s3: S3Settings, asked: Upload) -> Iterator[None]:
+    """What the store answers instead of doing it, as a sentence that says what to do."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        advice = (
+            "check the bucket, MM_S3__ENDPOINT, MM_S3__REGION and the credentials (AWS_ACCESS_KEY_ID); run it again, "
+            "and parts that are there are not sent again"
+        )
+        sending = getattr(error, "operation_name", None) in SENDING
+        if asked.checksum == "sha256" and sending and code_of(error) in UNKNOWN_CHECKSUM:
+            advice = (
+                "where the store knows no SHA-256 checksums, set serve.upload_checksum (MM_SERVE__UPLOAD_CHECKSUM) to "
+                "md5"
+            )
+        raise RefusalError(
+            f"{asked.setting}: {asked.uri} cannot be written to {s3.endpoint or 'AWS'} ({described(error)}): {advice}"
+        ) from error

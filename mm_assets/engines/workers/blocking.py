@@ -1,0 +1,141 @@
+"""Work that blocks inside (Ray Train, Ray Data): what its workers say meanwhile, its results, how to end it."""
+
+import concurrent.futures
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import ray
+
+from mm_assets.engines.workers.cluster import beside_driver
+
+T = TypeVar("T")
+
+FETCH_EVERY_S = 2.0
+# Seconds between two looks at whether results can still come.
+WATCH_EVERY_S = 10.0
+# Results of an iterator that wait for whoever reads them.
+WAITING = 4
+
+
+class _Mailbox:
+    """A Ray actor that keeps lines, and a result, until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._result: Any = None
+
+    def put(self, line: str) -> None:
+        """Keep a line."""
+        self._lines.append(line)
+
+    def drain(self) -> list[str]:
+        """Hand over all lines."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Keep the result."""
+        self._result = result
+
+    def result(self) -> Any:  # noqa: ANN401
+        """The result; None where nothing was handed over."""
+        return self._result
+
+
+class ProgressLine:
+    """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
+
+    def __init__(self) -> None:
+        self._mailbox = beside_driver(_Mailbox)
+
+    def say(self, line: str) -> None:
+        """Send a line to the driver, without waiting for it."""
+        self._mailbox.put.remote(line)
+
+    def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
+        """Give the driver the result, and wait until it has it."""
+        ray.get(self._mailbox.hand_over.remote(result))
+
+    def result(self) -> Any:  # noqa: ANN401
+        """What was handed over."""
+        return self._mailbox.result.remote().future().result()
+
+    def fetch(self) -> list[str]:
+        """Lines that came since the last call."""
+        return self._mailbox.drain.remote().future().result()
+
+
+def interruptible(
+    work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None], abandon: Callable[[], None]
+) -> T:
+    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
+
+    Args:
+        work: what blocks.
+        lines: what workers say meanwhile,
+        log: and where it goes.
+        abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def target() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  (handed on to the waiting thread, whatever it is)
+            future.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    try:
+        while not future.done():
+            concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
+            for line in lines.fetch():
+                log(line)
+    except BaseException:
+        if not future.done():
+            abandon()
+        raise
+    return future.result()
+
+
+def streamed(work: Callable[[], Iterator[T]], watch: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """What an iterator gives that blocks inside (Ray Data), so that the thread which reads it can be interrupted.
+
+    A few results wait for the reader. Where it stops reading, the iterator is closed at its next result.
+
+    Args:
+        work: makes the iterator.
+        watch: called now and then while nothing comes; it raises where nothing will.
+    """
+    results: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=WAITING)
+    stopped = threading.Event()
+
+    def target() -> None:
+        try:
+            for result in work():
+                results.put((True, result))
+                if stopped.is_set():
+                    return
+            results.put((False, None))
+        except BaseException as error:  # noqa: BLE001  (handed on to the reading thread, whatever it is)
+            results.put((False, error))
+
+    threading.Thread(target=target, daemon=True).start()
+    try:
+        while (item := _next(results, watch))[0]:
+            yield item[1]
+        if item[1] is not None:
+            raise item[1]
+    finally:
+        stopped.set()
+        while not results.empty():  # the thread may wait for a place
+            results.get()
+
+
+def _next(results: queue.Queue[tuple[bool, Any]], watch: Callable[[], None]) -> tuple[bool, Any]:
+    while True:
+        try:
+            return results.get(timeout=WATCH_EVERY_S)
+        except queue.Empty:
+            watch()

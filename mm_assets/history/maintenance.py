@@ -1,0 +1,89 @@
+"""What upkeep writes into `lineage.lance`: the versions that it lets go, and the tables that it works on."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows
+from mm_assets.lineage.refs import LanceRef, Maintenance, Withdrawal
+
+
+def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
+    """Add withdrawals to the lake's history, in one commit; what was withdrawn before is not added again."""
+    append_rows(tables, [_row(WITHDRAWAL, item, item.asset, item.reason) for item in withdrawals])
+
+
+def withdrawals_in(rows: Iterable[Row]) -> list[Withdrawal]:
+    """What the lake has let go, among the rows of its history, oldest first."""
+    return [withdrawal_of(row) for row in rows if row.get("kind") == WITHDRAWAL]
+
+
+def withdrawal_of(row: Row) -> Withdrawal:
+    """The withdrawal that a row of the history is."""
+    return Withdrawal(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
+
+
+@contextmanager
+def maintaining(tables: LakeTables, table: str, run_id: str, step: str) -> Iterator[Callable[[], None]]:
+    """Tell the history of commits that change no row and can carry no properties of their own.
+
+    Yields:
+        To be called before the first such commit: it writes that the work begins. Where it was called, the version
+        that the table has at the end is written too; a run that is killed leaves the beginning alone.
+    """
+    begun: list[Maintenance] = []
+
+    def begin() -> None:
+        if not begun:
+            ref = tables.ref(table, tables.open(table).version)
+            begun.append(Maintenance(ref, run_id, step, None, datetime.now(UTC)))
+            _note(tables, begun[0])
+
+    yield begin
+    # The history's own table gets a version by every row that is added to it: its commits tell who made them.
+    if begun and table != TABLE:
+        _note(tables, replace(begun[0], ended=tables.open(table).version, at=datetime.now(UTC)))
+
+
+def _note(tables: LakeTables, item: Maintenance) -> None:
+    append_rows(tables, [_row(MAINTENANCE, item, None, {"ended": item.ended})])
+
+
+def maintenance_in(rows: Iterable[Row]) -> list[Maintenance]:
+    """The work of maintenance on tables, among the rows of the history; what ended is there once, with its end."""
+    return each_once([maintenance_of(row) for row in rows if row.get("kind") == MAINTENANCE])
+
+
+def maintenance_of(row: Row) -> Maintenance:
+    """The beginning or the end of such work that a row of the history is."""
+    return Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row))
+
+
+def each_once(found: list[Maintenance]) -> list[Maintenance]:
+    """Without the beginnings of what has ended."""
+    ended = {item.begun for item in found if item.ended is not None}
+    return [item for item in found if item.ended is not None or item.begun not in ended]
+
+
+def _common(row: Row) -> dict[str, Any]:
+    ref = LanceRef(row["table"], row["table_id"], row["version"])
+    return {"ref": ref, **{name: row[name] for name in ("run_id", "step", "at")}}
+
+
+def _row(kind: str, item: Withdrawal | Maintenance, asset: str | None, metadata: dict[str, Any]) -> Row:
+    return {
+        **{name: getattr(item, name) for name in ("id", "run_id", "step", "at")},
+        **asdict(item.ref),
+        "asset": asset,
+        "kind": kind,
+        "data_version": str(item.ref),
+        "uri": f"{item.ref.table}.lance",
+        "inputs": [],
+        "metadata": json.dumps(metadata),
+        "watermarks": "{}",
+        "reused": False,
+    }

@@ -1,0 +1,138 @@
+"""Who made a commit: a step of an asset, upkeep, the lake's history itself, or somebody outside."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import lance
+
+from mm_assets.catalog import owned_table
+from mm_assets.engines.lake.commits import properties_of, transactions
+from mm_assets.engines.lake.tables import name_of
+from mm_assets.history.rows import TABLE as LINEAGE
+from mm_assets.lineage.refs import ASSETS, FENCE, RUN, UPKEEP, Maintenance
+
+# What maintenance does by commits that can carry no properties; none of them changes a row. The last one sets the
+# numbers of new fragments aside, and is the only one for which pylance has no class.
+REWRITE, INDEX, RESERVE = "Rewrite", "CreateIndex", "BaseOperation"
+CHANGE_NO_ROW = {REWRITE, INDEX, RESERVE}
+# What `lance_commits` makes of rows and cells; and what makes a table, which has no version before.
+WRITES, CREATES = {"Update", "Merge"}, "Overwrite"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A version of a table: what Lance calls its operation, and the properties that it carries.
+
+    Args:
+        table: its name.
+        version: of the table.
+        operation: as Lance calls it.
+        properties: what the commit says of itself, which anybody can write.
+        removes: whether it took rows out.
+        keeps: whether it is a fence, which leaves everything as it was at the version before.
+    """
+
+    table: str
+    version: int
+    operation: str
+    properties: dict[str, str]
+    removes: bool = False
+    keeps: bool = False
+
+    @property
+    def assets(self) -> list[str]:
+        """The assets whose rows or cells it holds."""
+        return [name for name in self.properties.get(ASSETS, "").split(",") if name]
+
+
+def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Commit]:
+    """The commits of versions, as far as they are still there."""
+    table = name_of(ds)
+    for number, transaction in transactions(ds, versions):
+        name, said = type(transaction.operation).__name__, properties_of(transaction)
+        keeps = {UPKEEP, FENCE} <= said.keys() and _keeps(ds, number, transaction.operation)
+        yield Commit(table, number, name, said, _removes(transaction), keeps)
+
+
+def _removes(transaction: lance.Transaction) -> bool:
+    """Whether an update takes rows out; the fragments that it names may have lists of rows that went before."""
+    operation = transaction.operation
+    if not isinstance(operation, lance.LanceOperation.Update):
+        return False
+    lists = [fragment.deletion_file for fragment in operation.updated_fragments]
+    own = any(item is not None and item.read_version == transaction.read_version for item in lists)
+    return own or bool(operation.removed_fragment_ids)
+
+
+def _keeps(ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation) -> bool:
+    """Whether a version is the one before it, put in its own place (earlier versions of the project restored it)."""
+    if isinstance(operation, lance.LanceOperation.Restore):
+        return bool(operation.version == number - 1)
+    if not isinstance(operation, lance.LanceOperation.Merge):
+        return False
+    try:
+        before = ds.checkout_version(number - 1)
+    except OSError as error:
+        if "not found" not in str(error).lower():
+            raise
+        return True  # maintenance removes what its fence has replaced
+    fragments = [fragment.metadata for fragment in before.get_fragments()]
+    return bool(operation.fragments == fragments and operation.schema == before.lance_schema)
+
+
+def from_outside(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:
+    """Those commits for which no step, no maintenance run and not the history itself accounts.
+
+    Args:
+        commits: of one table.
+        identity: its id.
+        maintained: all work of maintenance on the lake.
+    """
+    spans = _spans(item for item in maintained if item.ref.table_id == identity)
+    for commit in commits:
+        upkeep = any(begun < commit.version <= ended for begun, ended in spans)
+        if not (_is_told(commit) or (upkeep and commit.operation in CHANGE_NO_ROW)):
+            yield commit
+
+
+def _spans(maintained: Iterable[Maintenance]) -> list[tuple[int, float]]:
+    """Between which versions maintenance worked; where it was killed, up to where the next one began."""
+    ordered = sorted(maintained, key=lambda item: item.ref.version)
+    following = [*(item.ref.version for item in ordered[1:]), math.inf]
+    return [
+        (item.ref.version, after if item.ended is None else item.ended)
+        for item, after in zip(ordered, following, strict=False)
+    ]
+
+
+def changes_outside(ds: lance.LanceDataset, after: int) -> list[Commit]:
+    """The commits above a version of an asset's table that were made outside and may have changed its rows."""
+    return changing(commits_in(ds, range(after + 1, ds.version + 1)))
+
+
+def changing(commits: Iterable[Commit]) -> list[Commit]:
+    """Those among the commits of an asset's table; maintenance makes none such, so the lake's history is not asked."""
+    return [commit for commit in commits if not _is_told(commit) and commit.operation not in CHANGE_NO_ROW]
+
+
+def _is_told(commit: Commit) -> bool:
+    """Whether a commit says itself who of us has made it, and does what that one does."""
+    return commit.keeps or (_is_of_history(commit) if commit.table == LINEAGE else _is_of_step(commit))
+
+
+def _is_of_history(commit: Commit) -> bool:
+    """The history's own commits add rows, or columns that an earlier version of the project did not have."""
+    return bool(commit.properties.get(RUN)) and _writes(commit) and not commit.removes
+
+
+def _is_of_step(commit: Commit) -> bool:
+    """A step writes assets of this table; one that creates the table may not have any rows to write yet."""
+    if not commit.properties.get(RUN) or ASSETS not in commit.properties or not _writes(commit):
+        return False
+    own = all(owned_table(asset) == commit.table for asset in commit.assets)
+    return own and (bool(commit.assets) or commit.version == 1)
+
+
+def _writes(commit: Commit) -> bool:
+    return commit.operation in WRITES or (commit.operation == CREATES and commit.version == 1)

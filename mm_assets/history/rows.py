@@ -1,0 +1,71 @@
+"""The rows of `lineage.lance`: append only, one for every materialization, withdrawal or piece of maintenance."""
+
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from mm_assets.engines.lake.commits import add_columns, commit, put_rows, rows_by_key
+from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.lineage.refs import RUN, STEP
+
+TABLE = "lineage"
+# Kinds of rows.
+MATERIALIZATION, WITHDRAWAL, MAINTENANCE = "materialization", "withdrawal", "maintenance"
+
+SCHEMA = pa.schema(
+    [
+        key_field("id"),
+        pa.field("asset", pa.string()),  # null for maintenance, which belongs to a table
+        pa.field("data_version", pa.string()),
+        pa.field("uri", pa.string()),  # relative to the lake, which can be moved
+        pa.field("table", pa.string()),
+        pa.field("table_id", pa.string()),
+        pa.field("version", pa.int64()),
+        pa.field("run_id", pa.string()),
+        pa.field("step", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field(
+            "inputs",
+            pa.list_(pa.struct([(name, pa.string()) for name in ("asset", "data_version", "record_id")])),
+        ),
+        pa.field("metadata", pa.string()),
+        pa.field("watermarks", pa.string()),
+        pa.field("at", pa.timestamp("us", tz="UTC")),
+        pa.field("reused", pa.bool_()),
+        pa.field("kind", pa.string()),  # null: a materialization
+    ]
+)
+
+Row = dict[str, Any]
+
+
+def append_rows(tables: LakeTables, rows: list[Row]) -> None:
+    """Add rows of one run in one commit; what is there already (another process may have added it) is left out."""
+    if not rows:
+        return
+    properties = {RUN: rows[0]["run_id"], STEP: rows[0]["step"]}
+    if tables.exists(TABLE):  # one that an earlier version made has no kinds
+        commit(tables, TABLE, lambda head: add_columns(head, SCHEMA), properties)
+    else:
+        tables.open_or_create(TABLE, SCHEMA, properties)
+
+    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        there = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
+        new = [row for row in rows if row["id"] not in there]
+        if not new:
+            return None
+        added = pa.Table.from_pylist(new, schema=pa.schema(list(head.schema)))
+        return put_rows(head, "id", [], write_fragments(tables, TABLE, added))
+
+    commit(tables, TABLE, put, properties)
+
+
+def read_rows(tables: LakeTables) -> list[Row]:
+    """All rows in the order in which they were added: row ids keep it, a compaction may not."""
+    return rows_of(tables.open(TABLE)) if tables.exists(TABLE) else []
+
+
+def rows_of(ds: lance.LanceDataset) -> list[Row]:
+    """The same, of the history as it was opened."""
+    return ds.scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()

@@ -1,0 +1,129 @@
+"""How far a distribution has moved: the population stability index (PSI).
+
+PSI = sum over bins of (now - then) * ln(now / then), of the shares of rows in each bin; Siddiqi, "Credit Risk
+Scorecards", 2006, chapter 10: under 0.1 is no shift, 0.1 to 0.25 a moderate one, above it a large one. Half a row is
+added to each bin, so that an empty one has a logarithm. Of so many rows then (n) and now (m) drawn from one
+distribution, PSI / (1/n + 1/m) is chi-square with bins - 1 degrees of freedom; Yurdakul and Naranjo, "Statistical
+properties of the population stability index", Journal of Risk Model Validation, 2020.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm_assets.judging.verdicts import Verdict, limit, not_known
+
+SETTING = "checks.max_drift"
+BINS = 10
+# The bin of what is null or NaN.
+NO_VALUE = "no value"
+# The 95th percentile of the normal distribution.
+Z = 1.6449
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A distribution then and now.
+
+    Args:
+        bins: their names.
+        then: rows in each bin.
+        now: rows in each bin.
+    """
+
+    bins: Sequence[str]
+    then: np.ndarray
+    now: np.ndarray
+
+    @property
+    def index(self) -> float:
+        """The population stability index."""
+        then, now = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (self.then, self.now))
+        return float(((now - then) * np.log(now / then)).sum())
+
+    @property
+    def by_chance(self) -> float:
+        """The index that 1 of 20 pairs of samples of this size exceed though nothing moved.
+
+        Wilson and Hilferty's approximation of the quantile of chi-square, 1931.
+        """
+        free = len(self.bins) - 1
+        if free < 1 or not self.known:
+            return 0.0
+        quantile = free * (1 - 2 / (9 * free) + Z * np.sqrt(2 / (9 * free))) ** 3
+        return float(quantile * (1 / self.then.sum() + 1 / self.now.sum()))
+
+    @property
+    def known(self) -> bool:
+        """Whether there are rows on both sides, and any that has a value."""
+        return bool(self.then.sum() and self.now.sum()) and list(self.bins) != [NO_VALUE]
+
+    def rows(self) -> list[dict[str, object]]:
+        """The bins as a table."""
+        return [
+            {"bin": name, "then": int(then), "now": int(now)}
+            for name, then, now in zip(self.bins, self.then, self.now, strict=True)
+        ]
+
+
+def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
+    """Numbers in bins that hold a tenth of `then` each; a value that fills several has its own, as NaN (none) has."""
+    known = then[np.isfinite(then)]
+    edges = _edges(known if len(known) else now[np.isfinite(now)])
+    names = [f"from {edge:.4g}" for edge in edges]
+    counts = [np.append(_binned(values, edges), (~np.isfinite(values)).sum()) for values in (then, now)]
+    return _without_empty([*([f"below {edges[0]:.4g}"] if len(edges) else ["all"]), *names, NO_VALUE], *counts)
+
+
+def of_labels(then: Mapping[str, int], now: Mapping[str, int]) -> Shift:
+    """Counts by label."""
+    labels = sorted({*then, *now})
+    return Shift(labels, *(np.array([counts.get(label, 0) for label in labels]) for counts in (then, now)))
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Inner edges of the bins, rising: a bin reaches from its edge to below the next."""
+    if not len(values):
+        return np.array([])
+    edges, times = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
+    return np.union1d(edges, np.nextafter(edges[times > 1], np.inf))
+
+
+def _binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    finite = values[np.isfinite(values)]
+    return np.bincount(np.searchsorted(edges, finite, side="right"), minlength=len(edges) + 1)
+
+
+def _without_empty(names: Sequence[str], then: np.ndarray, now: np.ndarray) -> Shift:
+    """Bins that hold nothing on either side say nothing."""
+    held = (then + now) > 0
+    return Shift([name for name, keep in zip(names, held, strict=True) if keep], then[held], now[held])
+
+
+def verdict(shifts: Mapping[str, Shift], most: float, reference: str) -> Verdict:
+    """Whether no distribution has moved further than is allowed, nor than samples of its size do by chance.
+
+    Args:
+        shifts: by the name of what is distributed.
+        most: greatest index.
+        reference: what they are compared with, in words.
+    """
+    known = {name: shift for name, shift in shifts.items() if shift.known}
+    if not known:
+        return not_known("drift", f"there are no values to compare with {reference}")
+    moved = [name for name, shift in known.items() if shift.index > max(most, shift.by_chance)]
+    indexes = ", ".join(f"{name} {shift.index:.3f}" for name, shift in known.items())
+    do = f": look at what has come in since; {', '.join(moved)} moved, and a model may need training" if moved else ""
+    figures = {f"bins_{name}": shift.rows() for name, shift in known.items()}
+    return Verdict(
+        "drift",
+        not moved,
+        f"population stability index against {reference}: {indexes}; {limit(SETTING, most)}{do}",
+        {
+            "index": {name: round(shift.index, 4) for name, shift in known.items()},
+            "by_chance": {name: round(shift.by_chance, 4) for name, shift in known.items()},
+            **figures,
+        },
+        "WARN",
+    )

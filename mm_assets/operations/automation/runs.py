@@ -1,0 +1,61 @@
+"""What Dagster is doing to an asset at the moment, and what its checks have said."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster import AssetKey
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from mm_assets.steps.events import DATA_VERSION, newest_event, tags_of
+from mm_assets.steps.gates import failed_check
+
+if TYPE_CHECKING:
+    from mm_assets.operations.automation.freshness import Graph
+
+PLANNED, DONE = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION
+
+
+def unfinished_run(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
+    """The id of the oldest queued or running run that is to materialize an asset, and has not done so yet."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), ascending=True)
+    return next((run.run_id for run in runs if _is_to_make(instance, run.run_id, key)), None)
+
+
+def _is_to_make(instance: dg.DagsterInstance, run_id: str, key: AssetKey) -> bool:
+    events = [entry.get_dagster_event() for entry in instance.all_logs(run_id, of_type={PLANNED, DONE})]
+    of_asset = {event.event_type for event in events if event.asset_key == key}
+    return of_asset == {PLANNED}
+
+
+def newest_id(instance: dg.DagsterInstance, key: AssetKey) -> int:
+    """The storage id of an asset's newest materialization; 0 without one."""
+    done = newest_event(instance, key)
+    return done.storage_id if done else 0
+
+
+def failed_checks(instance: dg.DagsterInstance, keys: Iterable[AssetKey]) -> list[str]:
+    """`asset: check` for every asset whose newest version failed a blocking check, so that no step may read it."""
+    return [f"{key.to_user_string()}: {name}" for key in sorted(keys) if (name := _failed(instance, key))]
+
+
+def _failed(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
+    made = newest_event(instance, key)
+    failed = failed_check(instance, key.to_user_string(), tags_of(made).get(DATA_VERSION, "")) if made else None
+    return failed[0] if failed else None
+
+
+def unfinished_checks(instance: dg.DagsterInstance, graph: "Graph", keys: Iterable[AssetKey]) -> list[str]:
+    """`asset: check` for the blocking checks of some assets that a run is making, or is to make.
+
+    A check whose run has ended without it holds nothing up.
+    """
+    blocking = [key for key in graph.get_check_keys_for_assets(set(keys)) if graph.get(key).blocking]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(blocking)
+    waiting = {
+        key: instance.get_run_by_id(record.run_id) for key, record in latest.items() if record.status == Status.PLANNED
+    }
+    return sorted(
+        f"{key.asset_key.to_user_string()}: {key.name}" for key, run in waiting.items() if run and not run.is_finished
+    )

@@ -1,0 +1,120 @@
+"""The sensor that decides on a training, and says why or why not."""
+
+import hashlib
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mm_assets.lineage.refs import Record
+from mm_assets.operations.automation.freshness import TRAINED, Freshness
+from mm_assets.operations.automation.runs import failed_checks, newest_id, unfinished_checks, unfinished_run
+from mm_assets.operations.automation.training import CHECKPOINT, Verdict, worth_training
+from mm_assets.resources import Lake
+from mm_assets.settings import AutomationSettings
+from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
+from mm_assets.steps.materialize import RECORD
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.operations.automation.freshness import Graph
+
+
+def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """Build `training`."""
+
+    @dg.sensor(
+        target=dg.AssetSelection.assets(TRAINED),
+        minimum_interval_seconds=settings.conditions_seconds,
+        default_status=status,
+    )
+    def training(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult | dg.SkipReason:
+        """Trains when there is enough to learn; every tick says how much there is.
+
+        That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
+        held-out images (`automation.max_accuracy_drop`), another recipe or base model, or no checkpoint yet.
+        """
+        from mm_assets.history.materializations import records
+
+        assert context.repository_def is not None
+        graph = context.repository_def.asset_graph
+        tables = lake.tables()
+        freshness = Freshness(context.instance, graph)
+        known = _newest(tables) if freshness.missing(TRAINED) else None
+        if known is not None:
+            # Before anything else is waited for: what follows the checkpoint works with the one that there is.
+            return dg.SensorResult(
+                skip_reason=dg.SkipReason(
+                    f"the lake has a checkpoint, {known.data_version}: adopted, nothing is trained"
+                ),
+                asset_events=[_adopted(tables, known)],
+            )
+        held_by = _held_by(context.instance, graph, freshness)
+        if held_by:
+            return dg.SkipReason(held_by)
+        verdict = worth_training(tables, records(tables), settings, graph.get(TRAINED).code_version or "")
+        return _asked(context, freshness.state(TRAINED), verdict)
+
+    return training
+
+
+def _newest(tables: "LakeTables") -> Record | None:
+    from mm_assets.history.materializations import last_records, records
+
+    return last_records(tables, records(tables).values()).get(CHECKPOINT)
+
+
+def _held_by(instance: dg.DagsterInstance, graph: "Graph", freshness: Freshness) -> str:
+    """Why nothing could be trained now, in words; empty where nothing keeps it."""
+    running = unfinished_run(instance, TRAINED)
+    if running is not None:
+        return f"run {running[:8]} is training, or is to do so"
+    inputs = graph.get(TRAINED).parent_keys
+    waits_for = freshness.outdated_before(TRAINED) or unfinished_checks(instance, graph, inputs)
+    if waits_for:
+        return f"waiting for {', '.join(waits_for)}"
+    failed = failed_checks(instance, inputs)
+    return f"a blocking check of what it is trained on failed: {', '.join(failed)}" if failed else ""
+
+
+def _asked(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
+    """A request where a training is worth its while, and was not asked for at this state before.
+
+    The state alone counts: a run that trained nothing (it found the checkpoint that it was to make) leaves it as it is.
+    """
+    if not verdict.train:
+        return dg.SkipReason(verdict.sentence)
+    cursor = _digest(state)
+    if cursor == context.cursor:
+        return dg.SkipReason(
+            f"{verdict.sentence}: asked for before, and the run failed or trained nothing; "
+            "materialize llava_checkpoint by hand"
+        )
+    # A state that comes back, after another one was trained on, is another request.
+    run_key = _digest(f"{state} {newest_id(context.instance, TRAINED)}")
+    request = dg.RunRequest(run_key=run_key, asset_selection=[TRAINED], tags={"training/because": verdict.sentence})
+    return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+def _digest(state: str) -> str:
+    return hashlib.sha256(state.encode()).hexdigest()[:16]
+
+
+def _adopted(tables: "LakeTables", known: Record) -> dg.AssetMaterialization:
+    """The lake's own checkpoint, for an instance that does not know it: what follows waits for it.
+
+    As every materialization it gets a row of the lake's history, without a run.
+    """
+    from mm_assets.history.materializations import append
+
+    record = replace(known, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True)
+    append(tables, record)
+    inputs = {f"{INPUT_VERSION}{asset}": version for asset, version in record.read.items()}
+    return dg.AssetMaterialization(
+        TRAINED,
+        description="Found in the lake; nothing was trained.",
+        metadata={RECORD: record.id, "reused": True},
+        tags={DATA_VERSION: record.data_version, CODE_VERSION: record.code_version, **inputs},
+    )

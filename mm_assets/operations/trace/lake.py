@@ -1,0 +1,192 @@
+"""What a trace reads of a lake: the history, the registry and each table version once, and never an image's bytes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mm_assets.engines.lake.commits import properties_of, transactions
+from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.models.registry import TABLE as MODELS
+from mm_assets.history.maintenance import withdrawals_in
+from mm_assets.history.materializations import last_records, materializations
+from mm_assets.history.rows import read_rows
+from mm_assets.lineage.refs import (
+    ASSETS,
+    BATCH,
+    RUN,
+    InputRef,
+    LanceRef,
+    Record,
+    RefusalError,
+    Withdrawal,
+    inputs_of,
+    version_of,
+)
+from mm_assets.operations.trace.registry import models_of
+from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
+
+if TYPE_CHECKING:
+    import lance
+
+Row = dict[str, Any]
+
+
+class Lake:
+    """A lake, read for one trace.
+
+    What the lake was asked last stands in the newest materialized version of a table; models, evaluations and
+    predictions are read at the newest version there is, for a row of a run that was cut off was used all the same.
+    """
+
+    def __init__(self, tables: LakeTables) -> None:
+        self.tables = tables
+        self._versions: dict[LanceRef, lance.LanceDataset | None] = {}
+        self._heads: dict[str, lance.LanceDataset | None] = {}
+        self._properties: dict[tuple[str, int], dict[str, str]] = {}
+
+    @cached_property
+    def _history(self) -> tuple[dict[str, Record], list[Withdrawal]]:
+        rows = read_rows(self.tables)
+        return materializations(rows), withdrawals_in(rows)
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """All materializations by id, oldest first."""
+        return self._history[0]
+
+    @cached_property
+    def withdrawn(self) -> dict[tuple[str, str], Withdrawal]:
+        """What maintenance has let go, by asset and data version."""
+        return {(item.asset, str(item.ref)): item for item in self._history[1]}
+
+    @cached_property
+    def newest(self) -> dict[str, Record]:
+        """The newest materialization of each asset."""
+        return last_records(self.tables, self.records.values())
+
+    @cached_property
+    def alike(self) -> dict[tuple[str, str], list[Record]]:
+        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.records.values():
+            found.setdefault((record.asset, record.data_version), []).append(record)
+        return found
+
+    @cached_property
+    def by_version(self) -> dict[tuple[str, str], Record]:
+        """Of each asset and data version the first materialization."""
+        return {key: records[0] for key, records in self.alike.items()}
+
+    @cached_property
+    def reused(self) -> Counter[tuple[str, str]]:
+        """How often an asset was materialized without a change, by asset and data version."""
+        return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
+
+    def source(self, item: InputRef) -> Record | None:
+        """The materialization that an input names; the first of its data version where the history has lost it."""
+        return self.records.get(item.record_id) or self.by_version.get((item.asset, item.data_version))
+
+    @cached_property
+    def readers(self) -> dict[str, list[Record]]:
+        """The materializations that read one, by its id, oldest first."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records.values():
+            for source in filter(None, map(self.source, record.inputs)):
+                found.setdefault(source.id, []).append(record)
+        return found
+
+    def materialized(self, asset: str) -> list[Record]:
+        """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
+        return self._by_asset.get(asset, [])
+
+    def readable(self, asset: str) -> list[Record]:
+        """Those of them whose version is still there."""
+        return [record for record in self.materialized(asset) if self.at(record.ref) is not None]
+
+    @cached_property
+    def _by_asset(self) -> dict[str, list[Record]]:
+        by_ref = {(record.asset, record.ref): record for record in self.records.values()}
+        found: dict[str, list[Record]] = {}
+        for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
+            last = self.newest.get(asset)
+            if last is not None and ref.table_id == last.ref.table_id:
+                found.setdefault(asset, []).append(record)
+        return found
+
+    @cached_property
+    def models(self) -> dict[str, Row]:
+        """Rows of the registry by digest, oldest first; of each, `wrong` names what cannot be read."""
+        return models_of(self.head(MODELS))
+
+    @cached_property
+    def production(self) -> str | None:
+        """Digest of the model in production."""
+        ds = self.head(EVALUATIONS)
+        return current_production(ds) if ds is not None else None
+
+    def head(self, table: str) -> "lance.LanceDataset | None":
+        """A table at its newest version; None where the lake has none."""
+        if table not in self._heads:
+            self._heads[table] = self.tables.open(table) if self.tables.exists(table) else None
+        return self._heads[table]
+
+    def at(self, ref: LanceRef | None) -> "lance.LanceDataset | None":
+        """A version of a table; None where it can be read no more (`trace.versions.let_go` says why)."""
+        if ref is None:
+            return None
+        if ref not in self._versions:
+            try:
+                self._versions[ref] = self.tables.open_at(ref)
+            except RefusalError:
+                self._versions[ref] = None
+        return self._versions[ref]
+
+    def ref(self, asset: str, data_version: str) -> LanceRef | None:
+        """What a data version names; None where that table is not here any more."""
+        record = self.by_version.get((asset, data_version))
+        if record is not None:
+            return record.ref
+        table, _, rest = data_version.partition(":")
+        head = self.head(table)
+        whole = table_id(head) if head is not None else ""
+        known = head is not None and whole.startswith(rest.partition("@")[0])
+        return LanceRef(table, whole, version_of(data_version)) if known else None
+
+    def commit(self, table: str, version: int, asset: str | None = None) -> Row:
+        """What is known of the commit that made a version.
+
+        Returns:
+            `data_version`, `run_id`, `assets`, `batch` and `inputs` (data version by asset). Where that commit is gone,
+            or carries no run, the first materialization of `asset` (of any in that table, where none is named) at or
+            after it stands in (`exact` is false); where there is none either, `run_id` is null.
+        """
+        head = self.head(table)
+        assert head is not None  # a row of it was read
+        said = {"data_version": str(LanceRef(table, table_id(head), version)), "exact": True}
+        found = self._properties_of(table, version)
+        if found.get(RUN):
+            batch = {"assets": found.get(ASSETS, "").split(","), "batch": found.get(BATCH)}
+            return {**said, "run_id": found[RUN], **batch, "inputs": inputs_of(found)}
+        own = self.materialized(asset) if asset else self._in_table(table)
+        record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
+        if record is None:
+            return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+        record = self.by_version[record.asset, record.data_version]  # later ones wrote nothing
+        first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
+        return {**said, "exact": False, **first, "materialized": record.data_version}
+
+    def _in_table(self, table: str) -> list[Record]:
+        return [record for records in self._by_asset.values() for record in records if record.ref.table == table]
+
+    def _properties_of(self, table: str, version: int) -> dict[str, str]:
+        key = (table, version)
+        if key not in self._properties:
+            found = dict(transactions(self.head(table), [version]))
+            self._properties[key] = properties_of(found[version]) if found else {}
+        return self._properties[key]
+
+
+def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:
+    """The rows that a filter finds, some of their columns; [] of a table that is not there."""
+    return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds is not None else []

@@ -1,0 +1,116 @@
+"""Models: what each was made from, how it was judged, and what it answered."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.commits import is_in
+from mm_assets.lineage.refs import InputRef
+from mm_assets.operations.trace.bundles import bundles_called, bundles_of, found_bundle
+from mm_assets.operations.trace.lake import Lake, Row
+from mm_assets.operations.trace.nodes import Found, Node
+from mm_assets.operations.trace.versions import inputs_of
+from mm_assets.stages.predict.tables import PREDICTIONS
+
+# Of a digest's 16 digits.
+FEWEST_DIGITS = 6
+EVALUATION = ("task", "measure", "rows", "accuracy", "champion_accuracy", "interval", "promoted", "decision")
+
+
+def find_model(lake: Lake, what: str) -> list[Found]:
+    """The models whose digest is, or begins with, these digits."""
+    if not re.fullmatch(f"[0-9a-f]{{{FEWEST_DIGITS},16}}", what):
+        return []
+    rows = [row for digest, row in lake.models.items() if digest.startswith(what)]
+    return [Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows]
+
+
+def find_bundle(lake: Lake, what: str) -> list[Found]:
+    """The bundles with this id, its first digits, or this SHA-256, each with the model in it."""
+    rows = bundles_called(lake, what, FEWEST_DIGITS)
+    return [found_bundle(row, model_node(lake, row["model_digest"])) for row in rows]
+
+
+def kind(row: Row) -> str:
+    """What a row of the registry is, in words."""
+    return "base model" if row["kind"] == "base" else "checkpoint"
+
+
+def said(lake: Lake, row: Row) -> dict[str, object]:
+    """Facts of a model."""
+    return {
+        "name": row["name"],
+        "in_production": row["digest"] == lake.production,
+        "num_bytes": row["num_bytes"],
+        "created_at": row["created_at"].isoformat() if row["created_at"] is not None else None,
+        "run_id": row["run_id"],
+        "metrics": row["metrics"],
+        "wrong": row["wrong"],
+    }
+
+
+def model_node(lake: Lake, digest: str) -> Node:
+    """A model as another thing's origin, with its own way up; also one that the registry does not know."""
+    row = lake.models.get(digest)
+    if row is None:
+        return Node("model", digest, {"lost": True})
+    return Node(kind(row), digest, said(lake, row), model_origin(lake, row))
+
+
+def model_origin(lake: Lake, row: Row) -> tuple[Node, ...]:
+    """The versions that a model was made from, and its recipe."""
+    order = ("sft_dataset", "base_model")  # the images are told where the dataset names them
+    names = sorted(row["inputs"], key=lambda name: (order.index(name) if name in order else len(order), name))
+    items = [InputRef(name, row["inputs"][name], _record_id(lake, name, row["inputs"])) for name in names]
+    recipe = [Node("recipe", row["recipe_digest"], row["recipe"])] if row["recipe_digest"] is not None else []
+    return (*inputs_of(lake, items, set()), *recipe)
+
+
+def _record_id(lake: Lake, asset: str, inputs: Mapping[str, str]) -> str:
+    """The materialization of an input that was made from the same as the model; the registry names its version only."""
+    same = lake.alike.get((asset, inputs[asset]), ())
+    agree = (record for record in same if all(inputs.get(name, read) == read for name, read in record.read.items()))
+    return next((record.id for record in agree), "")
+
+
+def _down(lake: Lake, row: Row) -> tuple[Node, ...]:
+    return (
+        *_made_from(lake, row),
+        *_evaluations(lake, row["digest"]),
+        *_predictions(lake, row["digest"]),
+        *bundles_of(lake, row["digest"]),
+    )
+
+
+def _made_from(lake: Lake, base: Row) -> Iterator[Node]:
+    for row in lake.models.values():
+        if row["recipe"].get("base_model") == base["digest"]:
+            yield Node(kind(row), row["digest"], said(lake, row))
+
+
+def _evaluations(lake: Lake, digest: str) -> Iterator[Node]:
+    for (asset, data_version), record in sorted(lake.by_version.items(), key=lambda item: item[1].at):
+        sides = {record.metadata.get("challenger"): "challenger", record.metadata.get("champion"): "champion"}
+        if asset == "evaluation" and digest in sides:
+            other = next((model for model in sides if model != digest), None)
+            facts = {name: record.metadata.get(name) for name in EVALUATION}
+            run = {"run_id": record.run_id, "at": record.at.isoformat()}
+            yield Node("evaluation", data_version, {"as": sides[digest], "other": other, **facts, **run})
+
+
+def _predictions(lake: Lake, digest: str) -> Iterator[Node]:
+    """How many answers of a model there are, by prompt."""
+    ds = lake.head(PREDICTIONS)
+    if ds is None:
+        return
+    prompts = ds.scanner(columns=["prompt_digest"], filter=is_in("model_digest", [digest])).to_table()["prompt_digest"]
+    for item in pc.value_counts(prompts).to_pylist():
+        asked = (digest, item["values"])
+        records = [r for r in lake.materialized("batch_predictions") if _asked(r.metadata) == asked]
+        last = {"data_version": records[0].data_version, "run_id": records[0].run_id} if records else {}
+        yield Node("predictions", item["values"], {"count": item["counts"], **last})
+
+
+def _asked(metadata: Row) -> tuple[object, object]:
+    return metadata.get("digest"), metadata.get("prompt_digest")

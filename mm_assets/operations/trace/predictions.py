@@ -1,0 +1,69 @@
+"""Predictions: what models said of an image, and where one prediction comes from."""
+
+import re
+from collections.abc import Sequence
+
+from mm_assets.engines.lake.commits import is_in
+from mm_assets.operations.trace.images import CREATED, Past, pasts, pinned_node
+from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.models import model_node
+from mm_assets.operations.trace.nodes import Found, Node
+from mm_assets.stages.predict.tables import PREDICTIONS
+
+ASSET = "batch_predictions"
+COLUMNS = [
+    *("id", "image_id", "sha256", "model_digest", "prompt_digest"),
+    *("answer", "label", "confidence", "confidence_kind", "error", CREATED),
+]
+
+
+def predictions_of(lake: Lake, image_ids: Sequence[str]) -> dict[str, list[Row]]:
+    """The predictions of images, by image id, in the order in which they were made."""
+    found: dict[str, list[Row]] = {}
+    rows = rows_where(lake.head(PREDICTIONS), is_in("image_id", image_ids), COLUMNS)
+    for row in sorted(rows, key=lambda row: (row[CREATED], row["id"])):
+        found.setdefault(row["image_id"], []).append(row)
+    return found
+
+
+def prediction_node(lake: Lake, row: Row, past: Past) -> Node:
+    """What one model said of an image."""
+    return Node("prediction", row["id"], {**_said(lake, row, past), **_written(lake, row)})
+
+
+def _said(lake: Lake, row: Row, past: Past) -> dict[str, object]:
+    """Facts of a prediction; `right` is null where the bytes' label is not known."""
+    seen = past.holding(row["sha256"])
+    label = seen.row["label"] if seen else None
+    names = ("model_digest", "prompt_digest", "answer", "label", "confidence", "confidence_kind", "error", "sha256")
+    return {
+        "image_id": row["image_id"],
+        **{name: row[name] for name in names},
+        "right": row["label"] == label if row["label"] is not None and label is not None else None,
+        "same_bytes": row["sha256"] == past.sha256 if past.seen else None,
+        "in_production": row["model_digest"] == lake.production,
+    }
+
+
+def _written(lake: Lake, row: Row) -> dict[str, object]:
+    commit = lake.commit(PREDICTIONS, row[CREATED], ASSET)
+    return {name: commit[name] for name in ("data_version", "run_id", "exact")}
+
+
+def find_prediction(lake: Lake, what: str) -> list[Found]:
+    """The prediction with this id: the bytes, the model and the run that it comes from."""
+    if not re.fullmatch("[0-9a-f]{32}", what):
+        return []
+    return [_found(lake, row) for row in rows_where(lake.head(PREDICTIONS), is_in("id", [what]), COLUMNS)]
+
+
+def _found(lake: Lake, row: Row) -> Found:
+    past = pasts(lake, [row["image_id"]])[row["image_id"]]
+    commit = lake.commit(PREDICTIONS, row[CREATED], ASSET)
+    written = Node("commit", commit["data_version"], {"did": "wrote the row", **commit})
+    up = (
+        written,
+        pinned_node(past, row["sha256"], commit["inputs"].get("image_table")),
+        model_node(lake, row["model_digest"]),
+    )
+    return Found("prediction", row["id"], {**_said(lake, row, past), **_written(lake, row)}, up)

@@ -1,0 +1,79 @@
+"""Dagster's event log, as `events` wants it; the one module of this folder that knows Dagster."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mm_assets.catalog import TABLES, table_of
+from mm_assets.operations.verify.events import Event
+from mm_assets.steps.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
+from mm_assets.steps.materialize import RECORD
+
+# Events that are in memory at once, each with its pictures; runs that are asked for at once.
+PAGE, RUNS = 50, 500
+# Dagster's own name for where an asset lies.
+URI = "dagster/uri"
+
+
+class DagsterLog:
+    """The materializations that an instance knows of this project's assets."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+
+    def events(self) -> Iterator[Event]:
+        """See `EventLog`."""
+        for key in sorted(self._instance.get_asset_keys()):
+            if key.to_user_string() in TABLES or key.path[0] == "scores":
+                yield from self._of(key)
+
+    def _of(self, key: dg.AssetKey) -> Iterator[Event]:
+        cursor: str | None = None
+        while True:
+            page = self._instance.fetch_materializations(key, limit=PAGE, cursor=cursor, ascending=True)
+            yield from (_event(key, record) for record in page.records)
+            if not page.has_more:
+                return
+            cursor = page.cursor
+
+    def succeeded(self, run_ids: Iterable[str]) -> Mapping[str, bool]:
+        """See `EventLog`."""
+        wanted = sorted(run_ids)
+        found: dict[str, bool] = {}
+        for start in range(0, len(wanted), RUNS):
+            runs = self._instance.get_runs(filters=dg.RunsFilter(run_ids=wanted[start : start + RUNS]))
+            found |= {run.run_id: run.status == dg.DagsterRunStatus.SUCCESS for run in runs}
+        return found
+
+    def wiped(self, asset: str) -> datetime | None:
+        """See `EventLog`; an asset that is wiped and was not materialized since is none that the instance has."""
+        found = self._instance.get_asset_records([dg.AssetKey(asset.split("/"))])
+        if not found:
+            return datetime.max.replace(tzinfo=UTC)
+        details = found[0].asset_entry.asset_details
+        moment = details.last_wipe_timestamp if details else None
+        return datetime.fromtimestamp(moment, UTC) if moment else None
+
+
+def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:
+    """The newest materialization of an asset."""
+    found = newest_event(instance, key)
+    return _event(key, found) if found else None
+
+
+def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:
+    made = record.asset_materialization
+    assert made is not None
+    tags = tags_of(record)
+    said, uri = made.metadata.get(RECORD), made.metadata.get(URI)
+    return Event(
+        asset=key.to_user_string(),
+        number=record.storage_id,
+        run_id=record.run_id,
+        record_id=None if said is None else str(said.value),
+        data_version=tags.get(DATA_VERSION),
+        table=table_of(key.to_user_string()),
+        uri=None if uri is None else str(uri.value),
+        inputs={name.removeprefix(INPUT_VERSION): tags[name] for name in tags if name.startswith(INPUT_VERSION)},
+    )

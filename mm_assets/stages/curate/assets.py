@@ -1,0 +1,53 @@
+"""From scored images to chat examples."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import dagster as dg
+
+from mm_assets.lineage.refs import Final, Step
+from mm_assets.resources import Lake
+from mm_assets.settings import Settings
+from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
+from mm_assets.stages.finetune.assets import base_model
+from mm_assets.stages.ingest.assets import image_table
+from mm_assets.stages.score.assets import near_duplicates
+from mm_assets.stages.score.scorers import Scorer
+from mm_assets.steps.materialize import materialize_each
+
+# What the named limits of the settings (curate.min_sharpness, ...) read.
+ALWAYS = ("sharpness", "exposure", "entropy")
+
+
+def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
+    """The dataset, made from the built-in scores and from those of one's own scorers that the profile limits."""
+    keys = [["scores", name] for name in dict.fromkeys([*ALWAYS, *(scorer.name for scorer in limited)])]
+
+    @dg.asset(
+        group_name="curate",
+        deps=[image_table, *(dg.AssetKey(key) for key in keys), near_duplicates, base_model],
+        code_version="1",
+        kinds={"lance"},
+        owners=["team:ml"],
+        check_specs=BEFORE_PUBLICATION,
+    )
+    def sft_dataset(
+        context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        """One row per image and task: a chat example in TRL's format with its split, or why it was left out.
+
+        The tasks (to name the label, to write the caption), their words and weights, and the thresholds come from the
+        profile. Of each near-duplicate group one image is taken, and groups with conflicting labels are left out; the
+        split (65 / 10 / 25) is decided once, by a hash, the same for both tasks. Every example passes a pre-flight:
+        placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit. Where
+        a split leaks, lacks examples, or too many are left out by pre-flight, nothing is published.
+        """
+        from mm_assets.stages.curate.job import build_dataset
+        from mm_assets.stages.curate.previews import previews
+
+        def build(step: Step) -> dict[str, Final]:
+            chosen = list(scorers.values())
+            return {ASSET: build_dataset(step, lake.tables(), settings.curate, chosen, settings.checks)}
+
+        yield from materialize_each(context, lake, build, previews)
+
+    return sft_dataset

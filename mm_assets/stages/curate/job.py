@@ -1,0 +1,193 @@
+"""Build the SFT dataset: join the scores at their own pins, choose, word, check, and write what differs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models.files import local_folder
+from mm_assets.engines.models.processors import TokenCounter
+from mm_assets.engines.models.registry import Model, get
+from mm_assets.history.reuse import others_wrote, same_pass
+from mm_assets.lineage.refs import BlockedError, Final, Record, Step
+from mm_assets.settings import ChecksSettings, CurateSettings
+from mm_assets.stages.curate.bounds import Bound, bounds_of
+from mm_assets.stages.curate.examples import Wording, reads_labels
+from mm_assets.stages.curate.inputs import ASSET as IMAGE_TABLE
+from mm_assets.stages.curate.inputs import Reads, in_groups, joined, reads_of
+from mm_assets.stages.curate.plan import Delta, delta
+from mm_assets.stages.curate.selection import choose
+from mm_assets.stages.curate.summary import summary
+from mm_assets.stages.curate.table_diff import Rewrite
+from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
+from mm_assets.stages.curate.verdicts import leak_free_split, pre_flight
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.score.scorers import Scorer
+
+ASSET = "sft_dataset"
+# Images that become Python objects at once, and more where a near-duplicate group is larger.
+CHUNK_ROWS = 2_500
+
+
+def build_dataset(
+    step: Step,
+    tables: LakeTables,
+    settings: CurateSettings,
+    scorers: Sequence[Scorer],
+    checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
+) -> Final:
+    """Bring `sft.lance` up to the pinned images, scores and base model.
+
+    Only images that changed since the last time, and the others of their near-duplicate groups, are chosen from anew;
+    all are, where the code, the base model or the labels in the words are others, or another run wrote the table.
+
+    Args:
+        step: what is pinned.
+        tables: the lake.
+        settings: tasks, bounds, labels and the longest example.
+        scorers: built-in and own ones; those that the step pins are read.
+        checks: limits beyond which nothing is published.
+
+    Raises:
+        BlockedError: the dataset would not pass its checks, or there is nothing to learn; nothing is committed.
+    """
+    if tables.exists(SFT):
+        tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
+    base = get(tables, step.inputs["base_model"].metadata["digest"])
+    bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
+    making = _Making(step, tables, settings, bounds, base, checks)
+    made = making.refresh()
+
+    def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        nonlocal made
+        if others_wrote(ds, ASSET, made.rewrite.version, step.run_id):
+            made = making.whole()
+        return made.rewrite.operation(ds)
+
+    def properties() -> dict[str, str]:
+        return step.properties([ASSET], 1, {ASSET: made.final})
+
+    commit(tables, SFT, put, properties, written_at=made.rewrite.version)
+    return made.final
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What differs, and what the dataset then says of itself."""
+
+    rewrite: Rewrite
+    final: Final
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that were chosen."""
+        found: list[str] = self.final.metadata["labels"]
+        return found
+
+
+@dataclass(frozen=True)
+class _Making:
+    """Makes the rows of the dataset from what a step has pinned."""
+
+    step: Step
+    tables: LakeTables
+    settings: CurateSettings
+    bounds: Sequence[Bound]
+    base: Model
+    checks: ChecksSettings
+
+    @cached_property
+    def _reads(self) -> Reads:
+        return reads_of(self.step, self.bounds)
+
+    @cached_property
+    def _counter(self) -> TokenCounter:
+        return TokenCounter(local_folder(self.tables, self.base.digest))
+
+    def refresh(self) -> _Made:
+        """What differs since the last time, or from what the table holds.
+
+        Raises:
+            RefusalError: see `build_dataset`.
+        """
+        before = self._before()
+        changed = delta(self.tables, self._reads, before) if before else None
+        if before is None or changed is None:
+            return self.whole()
+        labels: list[str] = before.metadata["labels"]
+        made = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
+        return self._checked(made) if self._fits(made, labels) else self.whole(made.labels)
+
+    def _before(self) -> Record | None:
+        """The last materialization, if what it did not choose from anew would come out the same."""
+        record = self.step.last_record(ASSET)
+        if record is None or not self.tables.exists(SFT):
+            return None
+        record = same_pass(self.tables.open(SFT), record, self.step.code_versions[ASSET], SFT)
+        return record if record and record.metadata.get("base_model") == self.base.digest else None
+
+    def whole(self, labels: list[str] | None = None) -> _Made:
+        """All rows, compared with what the table holds now.
+
+        Args:
+            labels: those that will be chosen, where that is known.
+
+        Raises:
+            RefusalError: see `build_dataset`.
+        """
+        rows = joined(self.tables, self._reads)
+        labels = self._labels_at_hand(rows) if labels is None else labels
+        made = self._make(rows, labels)
+        return self._checked(made if self._fits(made, labels) else self._make(rows, made.labels))
+
+    def _checked(self, made: _Made) -> _Made:
+        """Write to the end what passes the checks.
+
+        Raises:
+            BlockedError: it does not.
+        """
+        rewrite = made.rewrite
+        found = (
+            leak_free_split(rewrite.examples),
+            pre_flight(rewrite.counted, self.settings, self.checks.max_pre_flight_share),
+        )
+        if not all(verdict.passed for verdict in found):
+            raise BlockedError(ASSET, found)
+        rewrite.finish()
+        return replace(made, final=replace(made.final, verdicts=found))
+
+    def _labels_at_hand(self, rows: pa.Table) -> list[str]:
+        """The labels of any image: nearly always those that are chosen in the end."""
+        found = pc.unique(rows["label"].filter(pc.is_null(rows["error"]))).drop_null().to_pylist()
+        wanted = self.settings.labels
+        return sorted(label for label in found if label.strip() and (wanted is None or label in wanted))
+
+    def _fits(self, made: _Made, labels: list[str]) -> bool:
+        """Whether the words name the labels that were chosen."""
+        return made.labels == labels or not reads_labels(self.settings)
+
+    def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> _Made:
+        rewrite = Rewrite(self.step, self.tables, whole=changed is None)
+        for keys in self._keys(changed.gone) if changed else ():
+            rewrite.remove(rewrite.places(keys))
+        wording = Wording(self.settings, labels, self._counter)
+        rows, pieces = in_groups(rows, CHUNK_ROWS)
+        places = [rewrite.places(keys) for keys in self._keys(rows["image_id"])]
+        for start, count in pieces:
+            choices = choose(rows.slice(start, count).to_pylist(), self.settings, self.bounds)
+            examples = pa.Table.from_pylist([wording.example(choice) for choice in choices], schema=SFT_SCHEMA)
+            stand = [chunk for column in places for chunk in column.slice(start, count).chunks]
+            rewrite.add(examples, pa.chunked_array(stand, pa.int32()))
+        counted = rewrite.counted
+        said = summary(counted, self.settings)
+        metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
+        return _Made(rewrite, Final(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version}))
+
+    def _keys(self, image_ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+        """Keys of the examples of images, by task."""
+        return [pc.binary_join_element_wise(task.task, image_ids, ":") for task in self.settings.tasks]

@@ -1,0 +1,105 @@
+"""Which images may become other examples than the last time: those that changed, and the others of their groups."""
+
+from dataclasses import dataclass
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import older
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.untouched import untouched
+from mm_assets.lineage.refs import Record, version_of
+from mm_assets.stages.curate.inputs import ASSET, NEAR_DUPLICATES, Reads, at
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Row ids of images to choose from anew, rising, and ids of images whose row is there no more."""
+
+    rows: pa.ChunkedArray
+    gone: pa.ChunkedArray
+
+
+def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
+    """Compare what is pinned with what a materialization has read.
+
+    Rows that no commit has touched between the oldest version that either reads and the newest need no look, nor those
+    whose cells stand in the same files; of the others the columns that are read are compared.
+
+    Returns:
+        None where that cannot be told: other assets were read, or their versions were removed by maintenance.
+    """
+    past = _past(tables, reads, before)
+    if past is None:
+        return None
+    now = {asset: tables.open_at(ref) for asset, ref in reads.refs.items()}
+    ids, known = _ids(now[ASSET]), _ids(past[ASSET])
+    since = min(ds.version for ds in past.values())
+    newest = max(now.values(), key=lambda ds: ds.version)
+    new, gone = np.setdiff1d(ids, known), np.setdiff1d(known, ids)
+    settled = _ids(newest, f"_row_last_updated_at_version <= {since}")
+    maybe = np.setdiff1d(np.setdiff1d(ids, settled), new)
+    changed = np.concatenate([new, _changed(past, now, reads, maybe)])
+    groups = pa.chunked_array(
+        [
+            *_groups(now[NEAR_DUPLICATES], changed).chunks,
+            *_groups(past[NEAR_DUPLICATES], np.concatenate([changed, gone])).chunks,
+        ],
+        pa.string(),
+    ).drop_null()
+    members = np.intersect1d(_members(now[NEAR_DUPLICATES], groups), ids)
+    lost = at(past[ASSET], _column(gone), ["image_id"])["image_id"]
+    return Delta(_column(np.union1d(changed, members)), lost)
+
+
+def _past(tables: LakeTables, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
+    """The versions that a materialization has read, by asset."""
+    read = before.read
+    found = {}
+    for asset, ref in reads.refs.items():
+        said = read.get(asset, "")
+        ds = older(tables, ref, version_of(said)) if said.rpartition("@")[0] == str(ref).rpartition("@")[0] else None
+        if ds is None:
+            return None
+        found[asset] = ds
+    return found
+
+
+def _ids(ds: lance.LanceDataset, condition: str | None = None) -> np.ndarray:
+    return ds.scanner(columns=[], filter=condition, with_row_id=True).to_table()["_rowid"].to_numpy()
+
+
+def _column(ids: np.ndarray) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(ids, pa.uint64())])
+
+
+def _changed(
+    past: dict[str, lance.LanceDataset], now: dict[str, lance.LanceDataset], reads: Reads, ids: np.ndarray
+) -> np.ndarray:
+    """The rows that have other values than before; one column after the other, to hold little at once."""
+    found = [np.array([], dtype=np.uint64)]
+    for asset, names in reads.columns.items():
+        if len(ids) and past[asset].version != now[asset].version:
+            maybe = np.setdiff1d(ids, untouched(past[asset], now[asset], names))
+            found += [maybe[_unlike(past[asset], now[asset], name, maybe)] for name in names if len(maybe)]
+    return np.unique(np.concatenate(found))
+
+
+def _unlike(past: lance.LanceDataset, now: lance.LanceDataset, column: str, ids: np.ndarray) -> np.ndarray:
+    left, right = (at(ds, _column(ids), [column])[column] for ds in (past, now))
+    equal = pc.fill_null(pc.equal(left, right), False)
+    both_null = pc.and_(pc.is_null(left), pc.is_null(right))
+    return ~pc.or_(equal, both_null).to_numpy()
+
+
+def _groups(ds: lance.LanceDataset, ids: np.ndarray) -> pa.ChunkedArray:
+    return at(ds, _column(ids), ["group_id"])["group_id"]
+
+
+def _members(ds: lance.LanceDataset, groups: pa.ChunkedArray) -> np.ndarray:
+    if not len(groups):
+        return np.array([], dtype=np.uint64)
+    rows = ds.scanner(columns=["group_id"], with_row_id=True).to_table()
+    return rows["_rowid"].filter(pc.is_in(rows["group_id"], groups)).to_numpy()

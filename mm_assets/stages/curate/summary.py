@@ -1,0 +1,118 @@
+"""What the dataset says of itself, from a few columns of all its rows; and whether anything can be learned from it."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.reasons import reasons
+from mm_assets.settings import CurateSettings, TaskName
+from mm_assets.splits import SHARES, TRAIN
+from mm_assets.stages.curate.examples import PRE_FLIGHT
+from mm_assets.stages.curate.selection import NO_IMAGE, NOT_CHOSEN
+
+# The columns that all of it is computed from.
+COUNTED = ["task", "label", "split", "left_out", "num_tokens"]
+
+
+def labels_of(rows: pa.Table) -> list[str]:
+    """The labels of all images that were chosen to be named, also of those that pre-flight has left out since."""
+    named = of_task(rows, "label")
+    chosen = pc.or_(pc.is_null(named["left_out"]), left_out_by_pre_flight(named))
+    found: list[str] = sorted(pc.unique(named["label"].filter(chosen)).to_pylist())
+    return found
+
+
+def labels_at_hand(rows: pa.Table) -> list[str]:
+    """The labels of all images that could be named: of rejected ones, and of labels that nobody asks for, none is."""
+    named = of_task(rows, "label")
+    named = named.filter(pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(named["label"], "")), ""))
+    out = pc.fill_null(pc.is_in(reasons(named["left_out"]), pa.array([NO_IMAGE, NOT_CHOSEN])), False)
+    found: list[str] = sorted(pc.unique(named["label"].filter(pc.invert(out))).to_pylist())
+    return found
+
+
+def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
+    """Counts of `COUNTED` rows, as JSON values."""
+    examples = rows.filter(pc.is_null(rows["left_out"]))
+    splits, tasks = counts(examples["split"]), counts(examples["task"])
+    left_out = counts(reasons(rows["left_out"].drop_null()))
+    return {
+        "rows": rows.num_rows,
+        "examples": examples.num_rows,
+        "splits": {name: splits[name] for name, _ in SHARES},
+        "left_out": dict(sorted(left_out.items())),
+        "labels": labels_of(rows),
+        "tasks": [{**task.model_dump(mode="json"), "examples": tasks[task.task]} for task in settings.tasks],
+        "longest_tokens": pc.max(rows["num_tokens"]).as_py() or 0,
+        "rows_failed": pc.sum(left_out_by_pre_flight(rows)).as_py() or 0,
+    }
+
+
+def can_learn(rows: pa.Table) -> bool:
+    """Whether a classifier has two labels; of captions alone, whether there is one to train on."""
+    examples = rows.filter(pc.is_null(rows["left_out"]))
+    if of_task(rows, "label").num_rows:
+        return len(pc.unique(of_task(examples, "label")["label"])) > 1
+    return bool(pc.any(pc.equal(examples["split"], TRAIN)).as_py())
+
+
+def too_few_to_learn(rows: pa.Table) -> str | None:
+    """Where there is nothing to learn (see `can_learn`): a sentence that says why, and what to do."""
+    if can_learn(rows):
+        return None
+    if of_task(rows, "label").num_rows:
+        examples = rows.filter(pc.is_null(rows["left_out"]))
+        labels = pc.unique(of_task(examples, "label")["label"]).to_pylist()
+        found = f"one class only ({labels[0]})" if labels else "no usable example"
+        need = "a classifier needs usable images of at least two labels (a sub-folder each, or a manifest)"
+        return _too_few(rows, "label", found, need)
+    need = "give a manifest that has captions, or the task label in curate.tasks (MM_CURATE__TASKS)"
+    return _too_few(rows, "caption", "no caption to train on", need)
+
+
+def _too_few(rows: pa.Table, task: TaskName, found: str, need: str) -> str:
+    tried = of_task(rows, task)
+    often = most_often(tried["left_out"])
+    why = f" (most often left out for: {often})" if often else ""
+    return f"source (MM_SOURCE): {found} is left of {tried.num_rows} images{why}: {need}"
+
+
+def most_often(left_out: pa.ChunkedArray) -> str:
+    """The commonest kind of reason, as one of them reads, and how many there are; "" where there is none."""
+    texts = left_out.drop_null()
+    found = by_kind(texts).most_common(1)
+    return "".join(f"{text}, {times:,} times" for text, times in found)
+
+
+def by_kind(left_out: pa.ChunkedArray) -> Counter[str]:
+    """How often each kind of reason occurs, under the first text of it: texts of a kind differ in names and figures."""
+    table = pa.table({"text": left_out, "kind": reasons(left_out)})
+    # All of pre-flight is one reason; what was wrong stands behind it.
+    kind = pc.if_else(_is_pre_flight(left_out), pc.replace_substring_regex(left_out, "[0-9]+", "0"), table["kind"])
+    found = (
+        table.set_column(1, "kind", kind)
+        .group_by("kind", use_threads=False)
+        .aggregate([("text", "first"), ("text", "count")])
+    )
+    return Counter(dict(zip(found["text_first"].to_pylist(), found["text_count"].to_pylist(), strict=True)))
+
+
+def of_task(rows: pa.Table, task: TaskName) -> pa.Table:
+    """Rows of one task."""
+    return rows.filter(pc.equal(rows["task"], task))
+
+
+def left_out_by_pre_flight(rows: pa.Table) -> pa.ChunkedArray:
+    """Which rows were chosen, and are no examples because of their words or their length."""
+    return _is_pre_flight(rows["left_out"])
+
+
+def _is_pre_flight(left_out: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.starts_with(left_out, f"{PRE_FLIGHT}: "), False)
+
+
+def counts(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each value occurs."""
+    found = column.value_counts()
+    return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))

@@ -1,0 +1,137 @@
+"""Bring `sft.lance` up to other rows: what differs is written as new fragments, piece by piece, for one commit."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import difference
+from mm_assets.engines.lake.commits import put_rows, rows_by_id
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.lineage.refs import Step
+from mm_assets.stages.curate.summary import COUNTED, can_learn
+from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
+
+if TYPE_CHECKING:
+    import lance
+
+KEY = "example_id"
+# What `placed` is made from.
+PLACED = ["split", "group_id", "images"]
+# Rows that wait in memory to be written.
+MOST_WAITING = 50_000
+
+
+def placed(rows: pa.Table) -> pa.Table:
+    """Of the examples among the rows: `split`, `group_id`, and of the image (each has one) `image_id` and `sha256`."""
+    examples = rows.filter(pc.is_valid(rows["split"]))
+    images = pc.list_element(examples["images"], 0)
+    found = examples.select(["split", "group_id"])
+    for name in ("image_id", "sha256"):
+        found = found.append_column(name, pc.struct_field(images, name))
+    return found
+
+
+class Rewrite:
+    """The difference between the table at one version and the rows that it should have.
+
+    Args:
+        step: for the commit that creates a table that is not there yet.
+        tables: the lake.
+        whole: whether rows that are not given (see `add`) are to go.
+    """
+
+    def __init__(self, step: Step, tables: LakeTables, *, whole: bool) -> None:
+        self._step, self._tables = step, tables
+        self._ds = tables.open(SFT) if tables.exists(SFT) else None
+        self.version = 0 if self._ds is None else self._ds.version
+        columns = [KEY, *COUNTED]
+        empty = pa.schema(
+            [*(SFT_SCHEMA.field(name) for name in columns), pa.field("_rowid", pa.uint64())]
+        ).empty_table()
+        self._before = empty if self._ds is None else self._ds.scanner(columns=columns, with_row_id=True).to_table()
+        self._stays = np.full(self._before.num_rows, not whole)
+        self._written: list[pa.Table] = []
+        self._placed: list[pa.Table] = []
+        self._waiting = [SFT_SCHEMA.empty_table()]
+        self._fragments: list[lance.FragmentMetadata] = []
+
+    def places(self, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Where the keys stand in the table; null for those that it has not."""
+        return pc.index_in(keys, self._before[KEY])
+
+    def remove(self, places: pa.ChunkedArray) -> None:
+        """Take rows out for good."""
+        self._stays[places.drop_null().to_numpy()] = False
+
+    def add(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
+        """Rows that the table should have, and where they stand in it now."""
+        there = places.drop_null()
+        changed, _ = difference(self._rows(there), rows, KEY)
+        written = pc.is_in(rows[KEY], pa.array(changed, pa.string()))
+        self._stays[there.to_numpy()] = True
+        self._stays[places.filter(written).drop_null().to_numpy()] = False
+        new = rows.filter(written)
+        self._written.append(new.select([KEY, *COUNTED]))
+        self._placed.append(placed(new))
+        self._waiting.append(new)
+        # A table is not created before it is known that it will hold something to learn from.
+        many = sum(table.num_rows for table in self._waiting) >= MOST_WAITING
+        if many and (self._ds is not None or can_learn(self.counted)):
+            self._write()
+
+    def _rows(self, places: pa.ChunkedArray) -> pa.Table:
+        if self._ds is None or not len(places):
+            return SFT_SCHEMA.empty_table()
+        return rows_by_id(self._ds, self._before["_rowid"].take(places), SFT_SCHEMA.names).select(SFT_SCHEMA.names)
+
+    def _write(self) -> None:
+        if self._ds is None:
+            # A table without rows is no version of the asset: the checks may yet stop the step.
+            self._ds = self._tables.open_or_create(SFT, SFT_SCHEMA, self._step.properties([], 0))
+        rows = pa.concat_tables(self._waiting)
+        self._waiting = [rows.slice(0, 0)]
+        if rows.num_rows:
+            self._fragments += write_fragments(self._tables, SFT, rows.cast(pa.schema(list(self._ds.schema))))
+
+    def finish(self) -> None:
+        """Write what still waits."""
+        self._write()
+
+    @property
+    def counted(self) -> pa.Table:
+        """The columns that are counted, of all rows that the table will have (so far)."""
+        stays = self._before.filter(pa.array(self._stays))
+        return pa.concat_tables([stays.select(COUNTED), *(table.select(COUNTED) for table in self._written)])
+
+    @property
+    def examples(self) -> pa.Table:
+        """See `placed`, of all rows that the table will have; read anew each time, for digests are long."""
+        tables = [placed(SFT_SCHEMA.empty_table()), *self._placed]
+        start = 0
+        for batch in () if self._ds is None else self._ds.scanner(columns=PLACED).to_batches():
+            stays = pa.array(self._stays[start : start + batch.num_rows])
+            tables.append(placed(pa.Table.from_batches([batch]).filter(stays)))
+            start += batch.num_rows
+        return pa.concat_tables(tables)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows that are computed, reused and removed."""
+        keys = pa.chunked_array([chunk for table in self._written for chunk in table[KEY].chunks], pa.string())
+        gone = self._gone
+        replaced = pc.sum(pc.is_in(gone, keys)).as_py() or 0
+        return {
+            "rows_computed": len(keys),
+            "rows_reused": int(self._stays.sum()),
+            "rows_removed": len(gone) - replaced,
+        }
+
+    @property
+    def _gone(self) -> pa.ChunkedArray:
+        return self._before[KEY].filter(pa.array(~self._stays))
+
+    def operation(self, ds: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
+        """Take out the rows that go or are replaced, and put in the others; None where nothing differs."""
+        return put_rows(ds, KEY, self._gone.to_pylist(), self._fragments)

@@ -1,0 +1,38 @@
+"""The gate between a checkpoint and production."""
+
+import dagster as dg
+
+from mm_assets.resources import Lake, RayCluster
+from mm_assets.settings import Settings
+from mm_assets.stages.finetune.assets import llava_checkpoint
+from mm_assets.steps.materialize import materialize
+
+
+@dg.asset(
+    group_name="evaluate",
+    deps=[llava_checkpoint],
+    code_version="1",
+    kinds={"pytorch", "ray"},
+    owners=["team:ml"],
+)
+def evaluation(
+    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The checkpoint and the production model (the base where there is none) on the held-out split, row by row.
+
+    Labels are judged by accuracy. A checkpoint that was trained on captions alone is judged by TRL's
+    `mean_token_accuracy`: the share of the right caption's tokens that the model foretells, example by example. The
+    checkpoint is promoted only when the paired bootstrap interval of the difference lies above zero and its own figure
+    reaches the profile's minimum. Not being promoted is a result, not a failure.
+    """
+    from mm_assets.stages.evaluate.job import evaluate_checkpoint
+    from mm_assets.stages.evaluate.previews import previews
+
+    return materialize(
+        context,
+        lake,
+        lambda step: evaluate_checkpoint(
+            step, lake.tables(), ray_cluster.cluster(), settings.evaluate, settings.predict
+        ),
+        previews,
+    )

@@ -1,0 +1,145 @@
+"""Judge challenger and champion on the held-out split, row by row, and decide on promotion."""
+
+import dataclasses
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from mm_assets.engines.answering.job import AnswerJob
+from mm_assets.engines.answering.questions import Answer, Question, main_task, reference
+from mm_assets.engines.lake.commits import commit, put_rows, tag
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.models.registry import TABLE, get
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.pace import Progress
+from mm_assets.settings import EvaluateSettings, PredictSettings
+from mm_assets.splits import TEST
+from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA, current_production
+from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Answers, Contest, judge, scores
+
+
+def evaluate_checkpoint(
+    step: Step, tables: LakeTables, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
+) -> Final:
+    """Compare the pinned checkpoint with the production model, unless that was done with the same settings.
+
+    Raises:
+        RefusalError: there is no held-out example, or a model's files are gone.
+    """
+    checkpoint = step.inputs["llava_checkpoint"]
+    before = step.last_record("evaluation")
+    dataset = step.input_of(checkpoint, "sft_dataset")
+    wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
+    same_settings = before is not None and before.code_version == step.code_versions["evaluation"]
+    judged = before is not None and not (before.metadata["rows_failed"] or before.metadata["champion_rows_failed"])
+    if before is not None and judged and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
+        step.log(f"{checkpoint.data_version} was evaluated with these settings already")
+        if before.metadata["promoted"]:
+            _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
+        return Final(before.metadata | {"rows_computed": 0})
+    ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
+    production = current_production(ds)
+    contest = _contest(step, tables, production)
+    answers = _answers(step, tables, cluster, contest, answering)
+    result = judge(contest, answers, settings)
+    now_production = contest.challenger.digest if result["promoted"] else production
+    result |= wanted | {"champion": contest.champion_digest, "production": now_production}
+    fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
+    properties = step.properties(["evaluation"], 1, {"evaluation": Final(result)})
+    commit(tables, EVALUATIONS, lambda head: put_rows(head, "id", [], fragments), properties, written_at=ds.version)
+    if result["promoted"]:
+        _protect(tables, checkpoint.ref.version)
+    ours, theirs = result["accuracy"], result["champion_accuracy"]
+    step.log(f"{result['measure']} {ours:.3f}, champion {theirs:.3f}: {result['decision']}")
+    return Final(result)
+
+
+def _protect(tables: LakeTables, version: int) -> None:
+    """Tag the model in production; doing it again changes nothing."""
+    registry = tables.open(TABLE)
+    stands = registry.tags.list().get("production")
+    if stands is not None and stands["version"] == version:
+        return
+    if stands is not None:
+        registry.tags.update("production", version)
+    else:
+        tag(registry, "production", version)
+
+
+def _contest(step: Step, tables: LakeTables, production: str | None) -> Contest:
+    checkpoint = step.inputs["llava_checkpoint"]
+    dataset = step.input_of(checkpoint, "sft_dataset")
+    base = step.input_of(checkpoint, "base_model")
+    challenger = get(tables, checkpoint.metadata["digest"])
+    task = main_task(challenger)
+    examples = tables.open_at(dataset.ref).to_table(
+        columns=["images", "label", "caption"], filter=f"split = '{TEST}' and task = '{task}'"
+    )
+    if not examples.num_rows:
+        raise RefusalError(
+            f"sft_dataset has no example of the task {task} in the held-out split: add images and materialize it again"
+        )
+    return Contest(
+        challenger=challenger,
+        champion_digest=production or base.metadata["digest"],
+        task=task,
+        examples=examples,
+        images=step.input_of(dataset, "image_table").ref,
+    )
+
+
+def _answers(
+    step: Step, tables: LakeTables, cluster: Cluster, contest: Contest, settings: PredictSettings
+) -> dict[str, dict[str, Answer]]:
+    """Answers of both models by image id; both are asked what the challenger was trained for."""
+    question, ids = _question(contest, settings), contest.image_ids
+    found: dict[str, dict[str, Answer]] = {}  # by digest: a model that is its own champion answers once
+    sides = {CHALLENGER: contest.challenger.digest, CHAMPION: contest.champion_digest}
+    for side, digest in sides.items():
+        if digest not in found:
+            model = get(tables, digest)
+            job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
+            said = job.ask(ids, Progress(f"answers of the {side}", len(ids), step.log))
+            found[digest] = {answer.image_id: answer for answer in said}
+    return {side: found[digest] for side, digest in sides.items()}
+
+
+def _question(contest: Contest, settings: PredictSettings) -> Question:
+    """Labels are asked for; captions are known, and it is measured how well they are foretold."""
+    question = Question.of(contest.challenger, settings, contest.task)
+    if contest.task != "caption":
+        return question
+    captions = zip(contest.image_ids, contest.examples["caption"].to_pylist(), strict=True)
+    references = {image_id: reference(contest.challenger, caption) for image_id, caption in captions}
+    return dataclasses.replace(question, references=references)
+
+
+def _rows(contest: Contest, answers: Answers, result: dict[str, Any]) -> pa.Table:
+    now = datetime.now(UTC)
+    names = ("challenger", "champion", "promoted", "production", "task")
+    whole = f"{result['challenger']}{result['champion']}{result['sft_dataset']}{now.isoformat()}"
+    evaluation_id = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    worth = scores(contest, answers)
+    rows = []
+    for position, example in enumerate(contest.examples.to_pylist()):
+        (image,) = example["images"]
+        row = {
+            **{name: result[name] for name in names},
+            **image,
+            "id": f"{evaluation_id}/{image['image_id']}",
+            "evaluation_id": evaluation_id,
+            "label": example["label"],
+            "caption": example["caption"],
+            "at": now,
+        }
+        for side in (CHALLENGER, CHAMPION):
+            answer = answers[side][image["image_id"]]
+            row[f"{side}_score"] = worth[side][position]
+            row[f"{side}_label"] = answer.label
+            row[f"{side}_confidence"] = answer.confidence
+            row["error"] = row.get("error") or answer.error
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=EVALUATIONS_SCHEMA)

@@ -1,0 +1,132 @@
+"""What the UI shows of an evaluation: what is taken for what, how well each class is known, and the worst mistakes."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.previews import plots, rows
+from mm_assets.previews.sheets import Section, Tile, sheet
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+
+MAX_CLASSES, MAX_BARS = 30, 25
+MISTAKES = 8
+CAPTION_LINES = 4
+COLUMNS = [
+    "at",
+    "image_id",
+    "label",
+    "challenger_label",
+    "challenger_confidence",
+    "task",
+    "caption",
+    "challenger_score",
+]
+# From an evaluation back to the images that it was made on.
+PATH = ("llava_checkpoint", "sft_dataset", "image_table")
+
+
+def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+    """Markdown by name, of a materialization of `evaluation`."""
+    drawn = {}
+    confusion = record.metadata.get("confusion")
+    if confusion:
+        names, counts = square(confusion)
+        drawn = {"preview_confusion": _matrix(names, counts), "preview_recall": _recall(names, counts)}
+    evaluated = newest(tables.open_at(record.ref).to_table(columns=COLUMNS))
+    sections = [
+        Section("most confident mistakes", _tiles(tables, record, mistakes(evaluated, MISTAKES), _mistake)),
+        Section("captions that were foretold least", _tiles(tables, record, unexpected(evaluated, MISTAKES), _caption)),
+    ]
+    if any(section.tiles for section in sections):
+        drawn["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)
+    return drawn
+
+
+def square(confusion: Mapping[str, Mapping[str, int]]) -> tuple[list[str], np.ndarray]:
+    """All labels and answers in order, and the counts by true label (rows) and answer (columns)."""
+    names = sorted({*confusion, *(answer for row in confusion.values() for answer in row)})
+    counts = [[confusion.get(label, {}).get(answer, 0) for answer in names] for label in names]
+    return names, np.asarray(counts, dtype=np.int64)
+
+
+def _matrix(names: list[str], counts: np.ndarray) -> str:
+    chosen = most_confused(counts, MAX_CLASSES)
+    totals = counts.sum(axis=1)
+    known = chosen[totals[chosen] > 0]  # what is an answer only (an error, a label of no example) has no row
+    shown = counts[np.ix_(known, chosen)]
+    labels, answers = [names[i] for i in known], [names[i] for i in chosen]
+    drawn = plots.matrix("Answers by true label", labels, answers, shown, totals[known], 16_000)
+    if len(chosen) == len(names):
+        return drawn
+    return f"The {len(chosen)} of {len(names):,} classes that are confused most\n\n{drawn}"
+
+
+def most_confused(counts: np.ndarray, most: int) -> np.ndarray:
+    """Positions (rising) of at most so many classes: those in most mistakes, then those with most examples."""
+    mistaken = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    order = np.lexsort((np.arange(len(counts)), -counts.sum(axis=1), -mistaken))
+    return np.sort(order[:most])
+
+
+def _recall(names: list[str], counts: np.ndarray) -> str:
+    """Bars of the share that was recognised, the worst classes on top."""
+    totals = counts.sum(axis=1)
+    known = np.flatnonzero(totals)
+    shares = counts.diagonal()[known] / totals[known]
+    worst = np.argsort(shares, kind="stable")[:MAX_BARS]
+    bars = [(names[known[i]], float(shares[i])) for i in worst]
+    notes = [f"{shares[i]:.2f} of {totals[known[i]]:,}" for i in worst]
+    drawn = plots.bars("Recall by class", bars, "share that was recognised", 10_000, notes)
+    return drawn if len(worst) == len(known) else f"The {len(worst)} worst of {len(known):,} classes\n\n{drawn}"
+
+
+def newest(evaluated: pa.Table) -> pa.Table:
+    """The rows of the last evaluation in a table of all."""
+    return evaluated.filter(pc.equal(evaluated["at"], pc.max(evaluated["at"])))
+
+
+def mistakes(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
+    """Wrong labels, the most confident first; a missing answer is no label."""
+    wrong = evaluated.filter(pc.not_equal(evaluated["label"], evaluated["challenger_label"]))
+    order = [("challenger_confidence", "descending"), ("image_id", "ascending")]
+    return wrong.sort_by(order).slice(0, most).to_pylist()
+
+
+def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
+    """Captions with the lowest score first."""
+    captions = evaluated.filter(pc.equal(evaluated["task"], "caption"))
+    return captions.sort_by([("challenger_score", "ascending"), ("image_id", "ascending")]).slice(0, most).to_pylist()
+
+
+def _images(tables: "LakeTables", record: Record) -> LanceRef | None:
+    """The version of the image table that the evaluated examples were made from; None where history has lost it."""
+    from mm_assets.history.materializations import records
+
+    history = records(tables)
+    for asset in PATH:
+        found = next((history.get(item.record_id) for item in record.inputs if item.asset == asset), None)
+        if found is None:
+            return None
+        record = found
+    return record.ref
+
+
+def _tiles(tables: "LakeTables", record: Record, shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
+    images, ids = _images(tables, record) if shown else None, [row["image_id"] for row in shown]
+    pictures = rows.pictures_of(tables.open_at(images), ids) if images else [None] * len(ids)
+    return [tile(image, row) for image, row in zip(pictures, shown, strict=True)]
+
+
+def _mistake(image: Image.Image | None, row: dict[str, Any]) -> Tile:
+    return Tile(image, [row["label"], f"→ {row['challenger_label']}", rows.share(row["challenger_confidence"])])
+
+
+def _caption(image: Image.Image | None, row: dict[str, Any]) -> Tile:
+    return Tile(image, [rows.share(row["challenger_score"]), row["caption"] or ""], last_lines=CAPTION_LINES)

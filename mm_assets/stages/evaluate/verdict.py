@@ -1,0 +1,92 @@
+"""What two models' answers to the same examples come to: scores, their paired difference, and the decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from mm_assets.engines.answering.questions import Answer
+from mm_assets.engines.models.registry import Model
+from mm_assets.judging.statistics import confusion, hits, mean, paired_bootstrap, per_class, promotes
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.settings import EvaluateSettings, TaskName
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+# TRL's `mean_token_accuracy`: the share of the right answer's tokens that the model foretells.
+MEASURES: dict[TaskName, str] = {"label": "accuracy", "caption": "mean_token_accuracy"}
+
+# By side, then by image id.
+Answers = Mapping[str, Mapping[str, Answer]]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared on what: two models, a task's held-out examples, and the images at their pinned version."""
+
+    challenger: Model
+    champion_digest: str
+    task: TaskName
+    examples: pa.Table  # images, label, caption
+    images: LanceRef
+
+    @cached_property
+    def image_ids(self) -> list[str]:
+        """The image of each example, in order."""
+        return [images[0]["image_id"] for images in self.examples["images"].to_pylist()]
+
+
+def scores(contest: Contest, answers: Answers) -> dict[str, list[float]]:
+    """By side, what each example's answer is worth, from 0 (also where there is none) to 1."""
+    said = {side: [found[image_id] for image_id in contest.image_ids] for side, found in answers.items()}
+    if contest.task == "caption":
+        return {side: [answer.score or 0.0 for answer in found] for side, found in said.items()}
+    truth = contest.examples["label"].to_pylist()
+    return {side: hits(truth, [answer.label for answer in found]) for side, found in said.items()}
+
+
+def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dict[str, Any]:
+    """Both models' mean scores, the paired interval, the decision and, of labels, the confusion; as JSON values."""
+    worth = scores(contest, answers)
+    ours, theirs = mean(worth[CHALLENGER]), mean(worth[CHAMPION])
+    interval = paired_bootstrap(
+        worth[CHALLENGER],
+        worth[CHAMPION],
+        confidence=settings.confidence,
+        samples=settings.bootstrap_samples,
+    )
+    failed = {side: sum(answer.error is not None for answer in found.values()) for side, found in answers.items()}
+    promoted, decision = promotes(interval, ours, settings.min_accuracy)
+    if any(failed.values()):
+        # An engine that fails says nothing of its model: a champion that could not answer is not a beaten one.
+        promoted, decision = (
+            False,
+            f"not judged: {failed[CHALLENGER]} of its own answers failed, and {failed[CHAMPION]} of the champion's",
+        )
+    elif contest.champion_digest == contest.challenger.digest:
+        promoted, decision = False, "it is in production already"
+    return {
+        "rows": len(contest.examples),
+        "rows_computed": len(contest.examples),
+        "task": contest.task,
+        "measure": MEASURES[contest.task],
+        "accuracy": ours,
+        "champion_accuracy": theirs,
+        "difference": interval.difference,
+        "interval": [interval.low, interval.high],
+        "promoted": promoted,
+        "decision": decision,
+        "rows_failed": failed[CHALLENGER],
+        "champion_rows_failed": failed[CHAMPION],
+        **_by_label(contest, answers[CHALLENGER]),
+    }
+
+
+def _by_label(contest: Contest, found: Mapping[str, Answer]) -> dict[str, Any]:
+    """Which labels are recognised, and which are taken for which; captions have none."""
+    if contest.task != "label":
+        return {}
+    truth = contest.examples["label"].to_pylist()
+    said = [found[image_id].label for image_id in contest.image_ids]
+    return {"per_class": per_class(truth, said), "confusion": confusion(truth, said)}

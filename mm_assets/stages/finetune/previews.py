@@ -1,0 +1,19 @@
+"""What the UI shows of a training: its loss."""
+
+from typing import TYPE_CHECKING
+
+from mm_assets.lineage.refs import Record
+from mm_assets.previews import plots
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+
+
+def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+    """Markdown by name, of a materialization of `llava_checkpoint`; a base model has nothing to show."""
+    points = [(row["step"], row["loss"]) for row in record.metadata.get("loss") or []]
+    if not points:
+        return {}
+    validation = record.metadata.get("validation_loss")
+    level = None if validation is None else ("validation, at the end", float(validation))
+    return {"preview_loss": plots.curve("Loss by step", points, level, 10_000)}

@@ -1,0 +1,263 @@
+"""List the source; read, decode, hash and store what changed, on Ray, one commit per batch."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import Synced, sync_rows
+from mm_assets.engines.lake.commits import carries, commit, commit_cells, commits_after, put_rows, rows_by_key
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.source import Source
+from mm_assets.engines.workers.batches import cut, gather
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.engines.workers.sandbox import DecodeLimits
+from mm_assets.history.reuse import COMPARED
+from mm_assets.judging.verdicts import at_most
+from mm_assets.lineage.refs import RUN, Final, RefusalError, Step, check_budget, inputs_of, version_of
+from mm_assets.pace import Progress
+from mm_assets.settings import IngestSettings
+from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
+from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, TOUCHED
+from mm_assets.stages.ingest.worker import ImageWriter, Piece
+
+SOURCE = "mm.source"
+# What a worker holds in memory at once; a batch is cut into pieces of at most this size, and of at least so many rows,
+# for every piece becomes a fragment.
+PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
+# How often the table is looked at again, where others write it at the same time.
+ROUNDS = 5
+
+
+def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) -> Final:
+    """Make `objects.lance` equal to the listing of the source.
+
+    Raises:
+        RefusalError: the lake belongs to another source, or the source is empty or cannot be listed.
+    """
+    listing = source.list(step.log)
+    if not listing.num_rows:
+        raise RefusalError(f"source (MM_SOURCE): there are no objects in {source.place}")
+    ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties([LISTED], 0), {SOURCE: identity})
+    if ds.schema.metadata[SOURCE.encode()].decode() != identity:
+        raise RefusalError(
+            f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
+        )
+    done = sync_rows(
+        tables,
+        OBJECTS,
+        "image_id",
+        listing,
+        lambda so_far: step.properties([LISTED], 1, {LISTED: _listed(listing, so_far)}),
+    )
+    return _listed(listing, done)
+
+
+def _listed(listing: pa.Table, done: Synced) -> Final:
+    fine = listing.filter(pc.is_null(listing["error"]))
+    labels = Counter({item["values"].as_py(): item["counts"].as_py() for item in fine["label"].value_counts()})
+    return Final(
+        {
+            "rows": listing.num_rows,
+            "rows_considered": listing.num_rows,
+            "rows_computed": done.written,
+            "rows_reused": listing.num_rows - done.written,
+            "rows_failed": listing.num_rows - fine.num_rows,
+            "rows_removed": done.gone,
+            "bytes": pc.sum(fine["size"]).as_py() or 0,
+            "labels": _sorted(labels),
+        },
+        looked_at=done.looked_at,
+    )
+
+
+def store_images(
+    step: Step,
+    tables: LakeTables,
+    cluster: Cluster,
+    source: Source,
+    settings: IngestSettings,
+    *,
+    retry_errors: bool = False,
+) -> Final:
+    """Bring `images.lance` up to the pinned listing: new and changed objects are read, the rest costs nothing.
+
+    Where another run writes the table at the same time, it is compared once more at the end, as a whole.
+
+    Raises:
+        BudgetError: more objects are rejected than `ingest.error_budget` allows.
+        RefusalError: a run with a newer listing wrote the table meanwhile, or it was cleaned up.
+    """
+    tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties([ASSET], 0))
+    ingest = _Ingest(step, tables, cluster, source, settings)
+    for number in range(ROUNDS):
+        ingest.alone = True
+        final = ingest.follow(
+            make_plan(step, tables, settings, everything=number > 0, retry_errors=retry_errors and number == 0)
+        )
+        if ingest.alone:
+            break
+        step.log("another run wrote images.lance meanwhile: comparing it once more")
+    else:
+        raise RefusalError(
+            f"other runs wrote images.lance at the same time, {ROUNDS} times: run it again; nothing is lost"
+        )
+    failed, rows = final.metadata["rows_failed"], final.metadata["rows"]
+    check_budget(ASSET, failed, rows, settings.error_budget, "ingest.error_budget")
+    return final
+
+
+class _Ingest:
+    """Follows plans: reads and decodes on Ray, commits batch by batch.
+
+    `alone` turns false when a commit of another run is seen; the record of the materialization then waits until the
+    whole table was compared again.
+    """
+
+    def __init__(
+        self, step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings
+    ) -> None:
+        self._step, self._tables, self._cluster = step, tables, cluster
+        self._source, self._settings = source, settings
+        self._number = 0
+        self._looked_at = 0  # the version up to which commits of others were looked for
+        self.alone = True
+
+    def follow(self, plan: Plan) -> Final:
+        """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
+        self._looked_at = plan.version
+        step, read = self._step, plan.read
+        step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.gone):,} removed")
+        failed, touched = Counter(plan.failed), plan.words.num_rows
+        final = _stored(step, plan, failed, touched, self._settings)
+        for pieces, last in self._batches(plan):
+            for piece in pieces:
+                failed.update(piece.failed)
+                touched += piece.touched.num_rows
+            final = _stored(step, plan, failed, touched, self._settings)
+            self._commit(plan, pieces, final if last else None)
+        return final
+
+    def _batches(self, plan: Plan) -> Iterator[tuple[list[Piece], bool]]:
+        settings, read = self._settings, plan.read
+        if plan.empty:
+            return
+        if not read.num_rows:
+            yield [], True
+            return
+        workers = self._cluster.cpus()
+        batches = list(cut(read, settings.batch_rows, read["size"], settings.batch_bytes))
+        pieces = [list(cut(batch, _piece_rows(batch, workers), batch["size"], PIECE_BYTES)) for batch in batches]
+        limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
+        arguments = (self._tables, self._source, limits, settings.max_bytes)
+        items = [piece for batch in pieces for piece in batch]
+        done = self._cluster.map_ordered(ImageWriter, arguments, items)
+        progress = Progress("images", read.num_rows, self._step.log)
+        coming = progress.over(done, lambda piece: piece.objects)
+        yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
+
+    def _properties(self, final: Final | None) -> dict[str, str]:
+        finals = {ASSET: final} if final is not None and self.alone and self._within_budget(final) else None
+        return self._step.properties([ASSET], self._number, finals)
+
+    def _within_budget(self, final: Final) -> bool:
+        return at_most(final.metadata["rows_failed"], final.metadata["rows"], self._settings.error_budget)
+
+    def _commit(self, plan: Plan, pieces: list[Piece], final: Final | None) -> None:
+        """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
+        words, gone = ([plan.words], plan.gone) if final is not None else ([], [])
+        cells = pa.concat_tables([TOUCHED.empty_table(), *words, *(piece.touched for piece in pieces)])
+        rows = bool(gone) or any(piece.fragments for piece in pieces)
+        if cells.num_rows:
+            self._number += 1
+            commit_cells(self._tables, IMAGES, cells, self._properties(None if rows else final))
+        if rows:
+            self._commit_rows(plan, pieces, gone, final)
+
+    def _commit_rows(self, plan: Plan, pieces: list[Piece], gone: list[str], final: Final | None) -> None:
+        """Put a batch's rows in, in place of those of the same keys."""
+        self._number += 1
+
+        def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+            self._look_at_others(head)
+            there = self._overtaken(head, plan, pieces) if not self.alone else None
+            wanted = [piece for piece in pieces if there is None or not there.settles(piece)]
+            keys = [key for piece in wanted for key in piece.keys]
+            drop = gone + [key for key in keys if key in (plan.replaced if there is None else there.keys)]
+            fragments = [fragment for piece in wanted for fragment in piece.fragments]
+            return put_rows(head, "image_id", drop, fragments)
+
+        done = commit(self._tables, IMAGES, put, lambda: self._properties(final), written_at=self._looked_at)
+        if done is not None:
+            self._looked_at = done.version
+
+    def _look_at_others(self, head: lance.LanceDataset) -> None:
+        """Notice commits that another run made to this asset.
+
+        Raises:
+            RefusalError: it has a newer listing.
+        """
+        mine = self._step.ref(LISTED)
+        for _, properties in commits_after(head, self._looked_at):
+            if carries(properties, ASSET) and properties[RUN] != self._step.run_id:
+                self.alone = False
+                theirs = version_of(inputs_of(properties)[LISTED])
+                if theirs > mine.version:
+                    raise RefusalError(
+                        f"another run is bringing image_table to a newer listing ({OBJECTS} @v{theirs}, this one has "
+                        f"@v{mine.version}): it does this one's work too"
+                    )
+
+    def _overtaken(self, head: lance.LanceDataset, plan: Plan, pieces: list[Piece]) -> "_There":
+        keys = [key for piece in pieces for key in piece.keys]
+        there = rows_by_key(head, "image_id", keys, ["source_uri", "etag", "_row_created_at_version"])
+        listed = plan.read.filter(pc.is_in(plan.read["image_id"], there["image_id"]))
+        places = pc.index_in(there["image_id"], listed["image_id"])
+        same = pc.greater(there["_row_created_at_version"], plan.version)
+        for name in ("source_uri", "etag"):
+            same = pc.and_(same, pc.fill_null(pc.equal(there[name], listed[name].take(places)), False))
+        return _There(set(there["image_id"].to_pylist()), set(there["image_id"].filter(same).to_pylist()))
+
+
+@dataclass(frozen=True)
+class _There:
+    """Keys of a batch that have a row now, and those whose row another run has put in meanwhile, of the same object."""
+
+    keys: set[str]
+    settled: set[str]
+
+    def settles(self, piece: Piece) -> bool:
+        """Whether nothing of a piece is wanted any more."""
+        return self.settled.issuperset(piece.keys)
+
+
+def _piece_rows(batch: pa.Table, workers: int) -> int:
+    """Two pieces for each worker, so that none waits long for the slowest."""
+    return max(-(-batch.num_rows // (2 * workers)), min(PIECE_ROWS, -(-batch.num_rows // workers)))
+
+
+def _stored(step: Step, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> Final:
+    computed = plan.read.num_rows + plan.words.num_rows
+    return Final(
+        {
+            "rows": plan.considered,
+            "rows_considered": plan.considered,
+            "rows_computed": computed,
+            "rows_touched": touched,  # of the computed ones: the same bytes, so nothing follows
+            "rows_reused": plan.considered - computed,
+            "rows_failed": failed.total(),
+            "rows_removed": len(plan.gone),
+            "failed_for": _sorted(failed),
+            "limits": settings.limits().model_dump(),
+        },
+        {OBJECTS: step.ref(LISTED).version, COMPARED: plan.version},
+        plan.version,
+    )
+
+
+def _sorted(counts: Counter[Any]) -> dict[str, int]:
+    return {str(name): counts[name] for name in sorted(counts, key=str)}

@@ -1,0 +1,180 @@
+"""What has to be done to `images.lance`: which objects to read, which rows to take out, which words to write anew."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import Changes, changes_since, difference
+from mm_assets.engines.lake.commits import rows_by_key
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.source import LISTING, REFUSALS
+from mm_assets.history.reuse import outside_since, written_at
+from mm_assets.lineage.refs import Step
+from mm_assets.reasons import reasons
+from mm_assets.settings import IngestSettings
+from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, TOUCHED
+
+ASSET, LISTED = "image_table", "raw_images"
+# What a row has of the listing: where one of the first differs the object is read, of the last the words are written.
+PLACE, WORDS = ["source_uri", "etag", "error"], ["label", "caption"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Args:
+        version: of `images.lance` that the plan was made at.
+        considered: rows that the table will answer for.
+        read: objects to read: rows of the listing with `known_rowid` and `known_sha256` of the good row that is there.
+        replaced: keys of `read` that have a row.
+        gone: keys to take out.
+        words: cells (see `TOUCHED`) of rows whose label or caption alone changed.
+        failed: how many rows that stay as they are were rejected, by reason.
+    """
+
+    version: int
+    considered: int
+    read: pa.Table
+    replaced: frozenset[str]
+    gone: list[str]
+    words: pa.Table
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be done."""
+        return not (self.read.num_rows or self.gone or self.words.num_rows)
+
+
+def make_plan(
+    step: Step, tables: LakeTables, settings: IngestSettings, *, everything: bool, retry_errors: bool
+) -> Plan:
+    """Compare the pinned listing with the table: what changed since the last time, or all of it.
+
+    All of it also where somebody outside wrote the table since; the rows that they wrote are read again.
+
+    Args:
+        step: what is pinned.
+        tables: the lake.
+        settings: limits, and what becomes of removed objects.
+        everything: look at every row, whatever was seen before.
+        retry_errors: read rejected objects again.
+    """
+    head = tables.open(IMAGES)
+    pinned = step.ref(LISTED)
+    outside = outside_since(head, step.last_record(ASSET)).get(ASSET, [])
+    foreign = _foreign(head, outside)
+    since = None if everything or outside else _seen(step)
+    changes = changes_since(tables, pinned, since, LISTING.names, gone=["image_id"])
+    judged = _judged_anew(step, head, settings, retry_errors=retry_errors) | foreign
+    listed, current, gone = _delta(tables, step, head, changes, judged)
+    gone = gone if settings.on_removed == "delete" else []
+    moved, _ = difference(
+        _as_listed(current).select(["image_id", *PLACE]), listed.select(["image_id", *PLACE]), "image_id"
+    )
+    asked = pa.array([*{*moved, *judged}], pa.string())
+    read = _with_known(listed.filter(pc.is_in(listed["image_id"], asked)), current, foreign)
+    wanted = set(read["image_id"].to_pylist())
+    replaced = frozenset(current["image_id"].to_pylist()) & wanted
+    rejected = head.to_table(columns=["image_id", "error"], filter="error is not null")
+    stays = pc.invert(pc.is_in(rejected["image_id"], pa.array([*wanted, *gone], pa.string())))
+    return Plan(
+        version=head.version,
+        considered=head.count_rows() - len(gone) + read.num_rows - len(replaced),
+        read=read,
+        replaced=replaced,
+        gone=gone,
+        words=_words(listed, current, wanted),
+        failed=Counter(reasons(rejected["error"].filter(stays)).to_pylist()),
+    )
+
+
+def _seen(step: Step) -> int | None:
+    """The version of the listing that the table was last brought up to, by the same rules.
+
+    None also where a run was cut off since: its rows may be of objects that came and went between two listings.
+    """
+    own, before = step.own[ASSET], step.last_record(ASSET)
+    if before is None or before.code_version != step.code_versions[ASSET] or own.ref != before.ref:
+        return None
+    return before.watermarks.get(OBJECTS)
+
+
+def _delta(
+    tables: LakeTables, step: Step, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
+) -> tuple[pa.Table, pa.Table, list[str]]:
+    """Listed objects to look at, the rows of the table that have their keys, and keys that are listed no more."""
+    columns = ["image_id", "sha256", *PLACE, *WORDS]
+    objects = tables.open_at(step.ref(LISTED))
+    if changes is None:
+        listed = objects.to_table(columns=LISTING.names)
+        current = head.scanner(columns=columns, with_row_id=True).to_table()
+        return listed, current, _missing(current["image_id"], listed["image_id"])
+    listed = changes.rows.select(LISTING.names)
+    more = judged - set(listed["image_id"].to_pylist())
+    if more:
+        listed = pa.concat_tables(
+            [listed, rows_by_key(objects, "image_id", sorted(more), LISTING.names).select(LISTING.names)]
+        )
+    current = rows_by_key(head, "image_id", listed["image_id"].to_pylist(), columns).select([*columns, "_rowid"])
+    return listed, current, _missing(changes.gone["image_id"], listed["image_id"])
+
+
+def _missing(keys: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
+    found: list[str] = keys.filter(pc.invert(pc.is_in(keys, among))).to_pylist()
+    return found
+
+
+def _as_listed(current: pa.Table) -> pa.Table:
+    """Rows with the errors that the listing gave them; those that reading or decoding gave are left out."""
+    refused = pc.match_substring_regex(current["error"], f"^({'|'.join(REFUSALS)})")
+    errors = pc.if_else(refused, current["error"], pa.scalar(None, pa.string()))
+    return current.set_column(current.schema.get_field_index("error"), "error", errors)
+
+
+def _foreign(head: lance.LanceDataset, versions: list[int]) -> set[str]:
+    """Keys of rows that somebody outside has written: nothing in them can be relied on."""
+    if not versions:
+        return set()
+    return set(head.to_table(columns=["image_id"], filter=written_at(versions))["image_id"].to_pylist())
+
+
+def _with_known(read: pa.Table, current: pa.Table, foreign: set[str]) -> pa.Table:
+    unsure = pc.is_in(current["image_id"], pa.array(sorted(foreign), pa.string()))
+    good = current.filter(pc.and_not(pc.is_null(current["error"]), unsure))
+    places = pc.index_in(read["image_id"], good["image_id"])
+    known = {f"known_{name.lstrip('_')}": good[name].take(places) for name in ("_rowid", "sha256")}
+    for name, values in known.items():
+        read = read.append_column(name, values)
+    return read
+
+
+def _words(listed: pa.Table, current: pa.Table, wanted: set[str]) -> pa.Table:
+    """Cells of rows whose bytes need not be read for another label or caption."""
+    others = current.filter(pc.invert(pc.is_in(current["image_id"], pa.array(list(wanted), pa.string()))))
+    named = listed.filter(pc.is_in(listed["image_id"], others["image_id"]))
+    changed, _ = difference(others.select(["image_id", *WORDS]), named.select(["image_id", *WORDS]), "image_id")
+    cells = named.filter(pc.is_in(named["image_id"], pa.array(changed, pa.string())))
+    places = pc.index_in(cells["image_id"], others["image_id"])
+    for name in ("sha256", "_rowid"):
+        cells = cells.append_column(name, others[name].take(places))
+    return cells.select(TOUCHED.names)
+
+
+def _judged_anew(step: Step, head: lance.LanceDataset, settings: IngestSettings, *, retry_errors: bool) -> set[str]:
+    """Rejected rows that are asked for again, and rows that other limits may judge otherwise."""
+    before = step.last_record(ASSET)
+    conditions = []
+    if before is not None and before.metadata.get("limits") != settings.limits().model_dump():
+        over = f"num_bytes > {settings.max_bytes} or width * height > {settings.max_pixels}"
+        conditions.append(f"error is not null or {over}")
+    if retry_errors:
+        conditions.append(f"error is not null and not regexp_match(error, '^({'|'.join(REFUSALS)})')")
+    found: set[str] = set()
+    for condition in conditions:
+        found |= set(head.to_table(columns=["image_id"], filter=condition)["image_id"].to_pylist())
+    return found

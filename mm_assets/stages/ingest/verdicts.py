@@ -1,0 +1,64 @@
+"""Verdicts on the image table: how many objects are no images, and whether copies agree on their label."""
+
+import pyarrow as pa
+
+from mm_assets.judging.clashes import clashing
+from mm_assets.judging.verdicts import Verdict, at_most, limit, of, share
+from mm_assets.previews.rows import largest
+from mm_assets.reasons import reasons
+
+# In the metadata: reasons, and copies with several labels.
+REASONS, EXAMPLES = 20, 40
+REJECTS, CONFLICTS = "checks.max_reject_share", "checks.max_label_conflicts"
+
+
+def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
+    """Whether few enough objects are no usable image.
+
+    Args:
+        rows: of the table.
+        errors: of the rejected ones.
+        most: greatest share, 0 to 1.
+    """
+    rejected = len(errors)
+    passed = at_most(rejected, rows, most)
+    counts = dict(largest(reasons(errors), REASONS)[0])
+    often = f", most often for: {next(iter(counts))}" if counts else ""
+    do = "" if passed else ": look at the column error, and mend the source or allow more"
+    return Verdict(
+        "reject_share",
+        passed,
+        f"{of(rejected, rows, 'objects')} are no usable image{often}; {limit(REJECTS, most)}{do}",
+        {"rejected": rejected, "rows": rows, "share": share(rejected, rows), "reasons": counts or None},
+        "WARN",
+    )
+
+
+def label_conflicts(images: pa.Table, most: float) -> Verdict:
+    """Whether the same bytes always have the same label; an image without a label disagrees with none.
+
+    Args:
+        images: the usable ones: `image_id`, `sha256`, `label`.
+        most: greatest share of images with a copy of another label, 0 to 1.
+    """
+    found = images.filter(pa.array(clashing(images["sha256"], images["label"])))
+    passed = at_most(found.num_rows, images.num_rows, most)
+    do = "" if passed else ": give each file one label in the source, or remove its copies"
+    words = of(found.num_rows, images.num_rows, "images")
+    return Verdict(
+        "label_conflicts",
+        passed,
+        f"{words} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
+        {
+            "images": found.num_rows,
+            "share": share(found.num_rows, images.num_rows),
+            "examples": _examples(found) or None,
+        },
+        "WARN",
+    )
+
+
+def _examples(found: pa.Table) -> list[dict[str, str]]:
+    """Copies, those of a file below each other; a row for each image, for a cell that is long is cut."""
+    shown = found.sort_by([("sha256", "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
+    return [{"sha256": row["sha256"][:12], "label": row["label"], "image": row["image_id"]} for row in shown]

@@ -1,0 +1,118 @@
+"""What a worker does with a piece of the listing: read, decode, hash, and write rows that the driver commits."""
+
+import hashlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.sources.source import Source
+from mm_assets.engines.workers.sandbox import DecodeLimits, DecodeSandbox
+from mm_assets.images import ImageError, ImageInfo
+from mm_assets.reasons import reasons
+from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, TOUCHED
+
+# A piece of so many listed objects of which none can be read speaks against the place.
+SUSPICIOUS = 16
+# Objects that a worker reads at once: a bucket answers after tens of milliseconds, a decoder should not wait for it.
+READ_AHEAD = 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one worker made of some objects.
+
+    Args:
+        objects: how many there were.
+        keys: of the rows in `fragments`.
+        fragments: not committed yet.
+        touched: cells (see `TOUCHED`) of good rows whose object has another etag and the same bytes.
+        failed: how many rows of `fragments` are rejected, by reason.
+    """
+
+    objects: int
+    keys: list[str]
+    fragments: list[lance.FragmentMetadata]
+    touched: pa.Table
+    failed: Counter[str]
+
+
+class ImageWriter:
+    """Reads objects, decodes them in a sandbox and writes their rows as fragments; runs as a Ray actor."""
+
+    def __init__(self, tables: LakeTables, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
+        self._tables, self._source, self._max_bytes = tables, source, max_bytes
+        self._sandbox = DecodeSandbox(limits)
+        self._readers = ThreadPoolExecutor(READ_AHEAD)
+
+    def __call__(self, objects: pa.Table) -> Piece:
+        """Store one piece of the plan; every object becomes a row, whatever is wrong with it, or keeps the one it has.
+
+        Args:
+            objects: rows of the listing, and of the good row that an object has already `known_rowid` and
+                `known_sha256`.
+        """
+        items = objects.to_pylist()
+        rows = [self._row(item, data) for item, data in zip(items, self._readers.map(self._read, items), strict=True)]
+        _suspect(items, rows)
+        same = [_is_as_before(item, row) for item, row in zip(items, rows, strict=True)]
+        touched = [
+            {**row, "_rowid": item["known_rowid"]}
+            for item, row, is_same in zip(items, rows, same, strict=True)
+            if is_same
+        ]
+        new = [row for row, is_same in zip(rows, same, strict=True) if not is_same]
+        failed = reasons(pa.array([row["error"] for row in new if "error" in row], pa.string()))
+        return Piece(
+            len(items),
+            [row["image_id"] for row in new],
+            self._write(new) if new else [],
+            pa.Table.from_pylist(touched, schema=TOUCHED),
+            Counter(failed.to_pylist()),
+        )
+
+    def _write(self, rows: list[dict[str, Any]]) -> list[lance.FragmentMetadata]:
+        columns = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
+        arrays = {**columns, "image": lance.blob_array(columns["image"])}
+        return write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
+
+    def _read(self, item: dict[str, Any]) -> bytes | ImageError:
+        """The bytes of an object, or what is wrong with it; anything that is not its own fault ends the job."""
+        if item["error"] is not None:
+            return ImageError(item["error"])
+        try:
+            return self._source.read(item["source_uri"], self._max_bytes)
+        except ImageError as error:
+            return error
+
+    def _row(self, item: dict[str, Any], data: bytes | ImageError) -> dict[str, Any]:
+        row = {name: item[name] for name in ("image_id", "source_uri", "etag", "label", "caption")}
+        row["num_bytes"] = item["size"]
+        if isinstance(data, ImageError):
+            return row | {"error": str(data)}
+        row |= {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        try:
+            info: ImageInfo = self._sandbox.inspect(data)
+        except ImageError as error:
+            return row | {"error": str(error)}
+        return row | {"image": data, "format": info.format, "width": info.width, "height": info.height}
+
+
+def _is_as_before(item: dict[str, Any], row: dict[str, Any]) -> bool:
+    """A good image of the same bytes as the row that is there: its scores stay."""
+    return "error" not in row and row["sha256"] == item["known_sha256"]
+
+
+def _suspect(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Objects that were there when they were listed, of which none can be read now, are not the ones at fault.
+
+    Raises:
+        RuntimeError: with the first one's reason.
+    """
+    found = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
+    if len(found) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in found):
+        raise RuntimeError(f"none of {len(found)} objects could be read ({found[0]}): check the source's permissions")

@@ -1,0 +1,47 @@
+"""An answer for every image."""
+
+import dagster as dg
+
+from mm_assets.resources import Lake, RayCluster, RetryConfig
+from mm_assets.settings import Settings
+from mm_assets.stages.evaluate.assets import evaluation
+from mm_assets.stages.ingest.assets import image_table
+from mm_assets.steps.materialize import materialize
+
+
+@dg.asset(
+    group_name="predict",
+    deps=[image_table, evaluation],
+    code_version="1",
+    kinds={"pytorch", "ray"},
+    owners=["team:ml"],
+    # Where both are ready in one run, the scores go first: the dataset waits for them, and for this nobody does.
+    op_tags={"dagster/priority": "-1"},
+)
+def batch_predictions(
+    context: dg.AssetExecutionContext,
+    config: RetryConfig,
+    lake: Lake,
+    ray_cluster: RayCluster,
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult:
+    """One row per image content, model and prompt: an answer with its confidence, or an error.
+
+    `predict.task` chooses what is asked first, `predict.also` what else. An answer of the task `label` is held to the
+    labels, one of the task `caption` is free text. What the confidence is stands beside it: the answer's share of all
+    answers' likelihood (`label_share`), the probability of the tokens that were chosen (`path_probability`), or the
+    geometric mean of those of free text (`mean_token_probability`). `predict.engine` is `transformers` or `vllm`.
+    `predict.model` chooses this lineage's checkpoint (`latest`) or the promoted one (`production`). Only what this
+    model has not yet answered is computed; the metadata say how fast that was, and with a price what it cost.
+    """
+    from mm_assets.stages.predict.job import predict
+    from mm_assets.stages.predict.previews import previews
+
+    return materialize(
+        context,
+        lake,
+        lambda step: predict(
+            step, lake.tables(), ray_cluster.cluster(), settings.predict, retry_errors=config.retry_errors
+        ),
+        previews,
+    )

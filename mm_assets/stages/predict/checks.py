@@ -1,0 +1,104 @@
+"""Checks of the predictions: an error where answers are missing, warnings where they are not what they were."""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+import pyarrow as pa
+
+from mm_assets.judging.verdicts import Verdict, not_known
+from mm_assets.lineage.promotions import last_promotion
+from mm_assets.lineage.refs import Record
+from mm_assets.resources import Lake
+from mm_assets.settings import Settings
+from mm_assets.steps.checks import Checked, judged
+
+ASSET = "batch_predictions"
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            "coverage",
+            asset=ASSET,
+            blocking=True,
+            description="Fails when a smaller share of the usable images than `checks.min_prediction_coverage` has an "
+            "answer of this model to this prompt.",
+        ),
+        dg.AssetCheckSpec(
+            "drift",
+            asset=ASSET,
+            description="Warns when the population stability index of the predicted labels against those of the last "
+            "promoted run is above `checks.max_drift`.",
+        ),
+        dg.AssetCheckSpec(
+            "held_out_accuracy",
+            asset=ASSET,
+            description="Warns when these predictions are right on the dataset's held-out examples less often than the "
+            "model's evaluation said, by more than `automation.max_accuracy_drop`.",
+        ),
+    ],
+    can_subset=True,
+)
+def batch_predictions_checks(
+    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
+    """Answers that are missing, and answers that are others than they were; no model is asked."""
+    judges = {
+        "coverage": lambda checked: _predicted(checked, settings),
+        "drift": lambda checked: _moved(checked, settings),
+        "held_out_accuracy": lambda checked: _held_out(checked, settings),
+    }
+    yield from judged(context, lake, {ASSET: judges})
+
+
+def _labels(checked: Checked) -> tuple[pa.ChunkedArray, int]:
+    """The label of each answer to a usable image (null: a caption), and how many usable images there are."""
+    from mm_assets.stages.predict.join import answered
+
+    images = checked.tables.open_at(checked.input("image_table").ref)
+    usable = images.to_table(columns=["image_id", "sha256"], filter="error is null")
+    return answered(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
+
+
+def _predicted(checked: Checked, settings: Settings) -> Verdict:
+    from mm_assets.stages.predict.verdicts import predicted
+
+    labels, usable = _labels(checked)
+    return predicted(len(labels), usable, settings.checks.min_prediction_coverage)
+
+
+def _moved(checked: Checked, settings: Settings) -> Verdict:
+    from mm_assets.stages.curate.summary import counts
+    from mm_assets.stages.predict.verdicts import moved
+
+    promotion = last_promotion(checked.history)
+    if promotion is None:
+        return not_known("drift", "nothing was promoted yet")
+    reference = first_predictions(promotion, checked.history)
+    if reference is None:
+        return not_known("drift", f"the model that {promotion.data_version} promoted has predicted nothing since")
+    labels, _ = _labels(checked)
+    now = counts(labels.drop_null())
+    then: dict[str, int] = reference.metadata["predicted_labels"]
+    said = f"the last promoted run ({reference.data_version})"
+    return moved(then, now, settings.checks.max_drift, said)
+
+
+def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Record | None:
+    """The first predictions of a promoted model after its promotion.
+
+    Args:
+        promotion: the evaluation.
+        history: all records by id, oldest first.
+    """
+    later = list(history.values())[list(history).index(promotion.id) :]
+    digest = promotion.metadata["challenger"]
+    return next((found for found in later if found.asset == ASSET and found.metadata.get("digest") == digest), None)
+
+
+def _held_out(checked: Checked, settings: Settings) -> Verdict:
+    from mm_assets.stages.predict.held_out import held_out_accuracy
+    from mm_assets.stages.predict.verdicts import held_out
+
+    found = held_out_accuracy(checked.tables, checked.history, checked.record)
+    return held_out(found, settings.automation.max_accuracy_drop)

@@ -1,0 +1,102 @@
+"""Whether a model still is as good as its evaluation said: its predictions of held-out images that have a label now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.judging.statistics import wilson_upper
+from mm_assets.lineage.promotions import EVALUATION
+from mm_assets.lineage.refs import Record
+from mm_assets.splits import TEST
+from mm_assets.stages.predict.join import answered
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Two accuracies of one model.
+
+    Args:
+        model: its digest.
+        accuracy: of its newest predictions, on the held-out examples of the newest dataset that they answer.
+        evaluated: that its evaluation reported.
+        examples: so many the first was measured on.
+    """
+
+    model: str
+    accuracy: float
+    evaluated: float
+    examples: int
+
+    @property
+    def drop(self) -> float:
+        """By how much the accuracy fell; negative where it rose."""
+        return self.evaluated - self.accuracy
+
+    def dropped(self, most: float) -> bool:
+        """Whether it fell by more than `most`, and by more than chance explains on so few examples."""
+        return self.drop > most and wilson_upper(self.accuracy, self.examples) < self.evaluated
+
+
+def held_out_accuracy(
+    tables: "LakeTables", history: Mapping[str, Record], predictions: Record | None = None
+) -> HeldOut | None:
+    """Measure predictions against the labels of held-out examples, as the lake has them now.
+
+    Examples of the split test and the task label are joined with predictions on image and bytes. An image without an
+    answer counts for nothing: that an engine failed says nothing of its model.
+
+    Args:
+        tables: the lake.
+        history: all records by id, oldest first.
+        predictions: a materialization of `batch_predictions`; the newest where none is given.
+
+    Returns:
+        None where there is nothing to compare: no predictions of labels, no evaluation of that model by its accuracy,
+        no dataset, or no held-out example with an answer.
+
+    Raises:
+        GoneError: maintenance has let go of the version of the predictions or of the dataset.
+    """
+    from mm_assets.history.materializations import last_records
+
+    newest = last_records(tables, history.values())
+    predictions = predictions or newest.get("batch_predictions")
+    dataset = newest.get("sft_dataset")
+    if predictions is None or dataset is None or predictions.metadata.get("task") != "label":
+        return None
+    evaluation = _evaluation(history, predictions.metadata["digest"])
+    if evaluation is None:
+        return None
+    answers = answered(tables.open_at(predictions.ref), predictions, _examples(tables, dataset), ["label"])
+    if not answers.num_rows:
+        return None
+    right = pc.mean(pc.equal(answers["label"], answers["of_label"])).as_py()
+    model, said = predictions.metadata["digest"], evaluation.metadata["accuracy"]
+    return HeldOut(model, float(right), said, answers.num_rows)
+
+
+def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
+    """The newest evaluation that a model was the challenger of, if it was judged by its accuracy on all answers."""
+    of_model = [
+        record
+        for record in history.values()
+        if record.asset == EVALUATION
+        and record.metadata.get("challenger") == digest
+        and not record.metadata["rows_failed"]
+    ]
+    return of_model[-1] if of_model and of_model[-1].metadata["measure"] == "accuracy" else None
+
+
+def _examples(tables: "LakeTables", dataset: Record) -> pa.Table:
+    """Held-out examples of a label: `image_id`, `sha256`, `label`."""
+    held_out = f"split = '{TEST}' and task = 'label'"
+    found = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)
+    images = pc.list_element(found["images"], 0)  # each has one
+    parts = [pc.struct_field(images, name) for name in ("image_id", "sha256")]
+    return pa.table([*parts, found["label"]], names=["image_id", "sha256", "label"])

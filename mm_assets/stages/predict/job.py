@@ -1,0 +1,150 @@
+"""Answer every image that this model has not answered with this prompt, one commit per batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.answering.job import AnswerJob, parts
+from mm_assets.engines.answering.questions import Answer
+from mm_assets.engines.answering.usage import Spent
+from mm_assets.engines.lake.commits import commit, put_rows, rows_by_key
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.models.registry import Model, get
+from mm_assets.engines.workers.batches import cut, gather
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.pace import Progress
+from mm_assets.settings import PredictSettings
+from mm_assets.stages.evaluate.tables import current_production
+from mm_assets.stages.predict.counts import Tally
+from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, Plan, make_plan
+from mm_assets.stages.predict.questions import Asked, questions
+from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
+
+# Predictions, and whether no more come after them.
+Batch = tuple[pa.Table, bool]
+
+
+def predict(
+    step: Step, tables: LakeTables, cluster: Cluster, settings: PredictSettings, *, retry_errors: bool = False
+) -> Final:
+    """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
+
+    Raises:
+        BudgetError: more images have no answer than `predict.error_budget` allows.
+        RefusalError: `production` is asked for and no model was promoted yet, or the model was not trained on the task
+            that is asked for.
+    """
+    asked = questions(_chosen(step, tables, settings), settings)
+    tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties([ASSET], 0))
+    plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in asked]
+    todo, images = _together(plans), step.ref("image_table")
+    whole = f"{plans[0].rows:,} images" if len(asked) == 1 else f"{len(asked)} questions about {plans[0].rows:,} images"
+    step.log(f"{todo.num_rows:,} answers to give ({whole}) with model {asked[0].digest} by {settings.engine}")
+    work = Work(step, AnswerJob(tables, cluster, images, asked[0].digest, [one.question for one in asked], settings))
+    tally = Tally(asked, plans, images.version, work.spent, settings)
+    again = frozenset[str]().union(*(plan.again for plan in plans))
+    for number, (done, last) in enumerate(_batches(work, todo, asked), start=1):
+        tally.add(done)
+        finals = {ASSET: tally.final()} if last and tally.within(settings.error_budget) else None
+        tally.looked_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
+    tally.check(settings.error_budget)
+    return tally.final()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Answering, and what it took."""
+
+    step: Step
+    job: AnswerJob
+    spent: Spent = field(default_factory=Spent)
+
+
+def _together(plans: Sequence[Plan]) -> pa.Table:
+    """What is to be answered of all questions, with the `question`'s number; those about one image stand together."""
+    numbered = [
+        plan.todo.append_column("question", pa.repeat(number, plan.todo.num_rows)) for number, plan in enumerate(plans)
+    ]
+    return pa.concat_tables(numbered).sort_by([("_rowid", "ascending"), ("question", "ascending")])
+
+
+def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Batch]:
+    """Predictions, batch by batch; objects that are no images come first, for they cost nothing."""
+    settings = work.job.settings
+    good = pc.is_null(todo["error"])
+    usable, rejected = todo.filter(good), todo.filter(pc.invert(good))
+    if rejected.num_rows:
+        no_answers = [Answer(name) for name in rejected["image_id"].to_pylist()]
+        yield _predictions(rejected, no_answers, asked), not usable.num_rows
+    batches = cut(usable, settings.batch_rows, usable["num_bytes"], settings.batch_bytes)
+    pieces = [list(parts(batch, settings.batch_size * len(asked))) for batch in batches]
+    progress = Progress("answers", usable.num_rows, work.step.log)
+    done = work.job.run([piece for batch in pieces for piece in batch])
+    results = progress.over(done, lambda part: len(part.answers))
+    start = 0
+    for found, last in gather(results, [len(batch) for batch in pieces], settings.batch_seconds):
+        for usage in (usage for part in found for usage in part.usages):
+            work.spent.add(usage)
+        answers = [answer for part in found for answer in part.answers]
+        yield _predictions(usable.slice(start, len(answers)), answers, asked), last
+        start += len(answers)
+
+
+def _commit(tables: LakeTables, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
+    """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile.
+
+    Returns:
+        The version of the table before the commit.
+    """
+    looked_at = 0
+
+    def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        nonlocal looked_at
+        looked_at = head.version
+        there = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
+        new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(there - again), pa.string()))))
+        fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
+        return put_rows(head, "id", there & again, fragments)
+
+    commit(tables, PREDICTIONS, put, properties)
+    return looked_at
+
+
+def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
+    evaluation = step.inputs["evaluation"]
+    if settings.model == "latest":
+        return get(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
+    production = current_production(tables.open_at(evaluation.ref))
+    if production is None:
+        raise RefusalError(
+            "predict.model (MM_PREDICT__MODEL) is production, and no model was promoted yet: "
+            "set it to latest, or train a model that passes the evaluation"
+        )
+    return get(tables, production)
+
+
+def _predictions(rows: pa.Table, answers: Sequence[Answer], asked: Sequence[Asked]) -> pa.Table:
+    """Rows of one batch; a rejected object has a row too, with the error that it was rejected for."""
+    found = [
+        _prediction(row, answer, asked[row["question"]]) for row, answer in zip(rows.to_pylist(), answers, strict=True)
+    ]
+    return pa.Table.from_pylist(found, schema=PREDICTIONS_SCHEMA)
+
+
+def _prediction(row: dict[str, Any], answer: Answer, asked: Asked) -> dict[str, Any]:
+    key = {name: row[name] for name in ("id", "image_id", "sha256")}
+    key |= {"model_digest": asked.digest, "prompt_digest": asked.prompt_digest}
+    if row["error"] is not None:
+        return key | {"error": f"{NO_IMAGE}: {row['error']}"}
+    return key | {
+        "answer": answer.text,
+        "label": answer.label,
+        "confidence": answer.confidence,
+        "confidence_kind": answer.confidence_kind,
+        "error": answer.error,
+    }

@@ -1,0 +1,125 @@
+"""Which images a model has still to answer, and under which key a prediction stands."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import Changes, changes_since
+from mm_assets.engines.lake.commits import rows_by_key
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.reuse import outside_since
+from mm_assets.lineage.refs import Record, Step
+from mm_assets.reasons import reasons
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key
+
+ASSET = "batch_predictions"
+NO_IMAGE = "no image"
+WRITTEN = "_row_last_updated_at_version"
+# Of an image: what its key is made of, why it has no picture, and what it weighs.
+COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to answer, of one question.
+
+    Args:
+        version: of `predictions.lance` that the plan was made at.
+        rows: images that the predictions answer for.
+        todo: rows of `COLUMNS` with `id` and `_rowid`, oldest first.
+        again: keys among them that have a prediction, which failed or was not made here.
+        labels: how many predictions that stay have which label.
+        failed: how many predictions that stay have failed, by reason.
+    """
+
+    version: int
+    rows: int
+    todo: pa.Table
+    again: frozenset[str]
+    labels: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_errors: bool) -> Plan:
+    """Find images whose bytes this model has not answered with this prompt.
+
+    A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
+    the last complete pass are looked at; all where somebody outside wrote the predictions since, and those that they
+    wrote are made again.
+
+    Args:
+        step: what is pinned.
+        tables: the lake.
+        asked: `digest` of the model and `prompt_digest` of the question.
+        retry_errors: answer again where an answer failed.
+    """
+    pinned = step.ref("image_table")
+    outside = outside_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
+    before = None if retry_errors or outside else _same_question(step, asked)
+    since = before.watermarks[IMAGES] if before else None
+    changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)
+    images = tables.open_at(pinned)
+    rows = changes.rows if changes else images.scanner(columns=COLUMNS, with_row_id=True).to_table()
+    rows = _keyed(rows.sort_by("_rowid"), asked)
+    version = tables.open(PREDICTIONS).version
+    known = _known(tables, rows)
+    redo = pc.is_in(known[WRITTEN], pa.array(outside, pa.uint64()))
+    if retry_errors:
+        redo = pc.or_(redo, _may_succeed(known["error"]))
+    again, settled = known.filter(redo), known.filter(pc.invert(redo))
+    todo = rows.filter(pc.invert(pc.is_in(rows["id"], settled["id"])))
+    labels, errors = _counts(settled)
+    if before and changes:
+        labels, errors = _added(tables, before, changes, asked, labels, errors)
+    return Plan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
+
+
+def _same_question(step: Step, asked: dict[str, str]) -> Record | None:
+    """The last materialization, if it asked the same model this, too."""
+    before = step.last_record(ASSET)
+    if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.watermarks:
+        return None
+    if before.metadata["digest"] != asked["digest"] or asked["prompt_digest"] not in before.metadata["questions"]:
+        return None
+    return before
+
+
+def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
+    """Rows with the key of their prediction."""
+    ids = [
+        prediction_key(image_id, sha256, asked["digest"], asked["prompt_digest"])
+        for image_id, sha256 in zip(rows["image_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+    ]
+    return rows.append_column("id", pa.array(ids, pa.string()))
+
+
+def _known(tables: LakeTables, rows: pa.Table) -> pa.Table:
+    return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
+
+
+def _may_succeed(errors: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Failures of the answering; where there is no image, asking again changes nothing."""
+    return pc.fill_null(pc.invert(pc.starts_with(errors, f"{NO_IMAGE}:")), False)
+
+
+def _counts(predictions: pa.Table) -> tuple[Counter[str], Counter[str]]:
+    labels = predictions["label"].drop_null().to_pylist()
+    return Counter(labels), Counter(reasons(predictions["error"].drop_null()).to_pylist())
+
+
+def _added(
+    tables: LakeTables,
+    before: Record,
+    changes: Changes,
+    asked: dict[str, str],
+    labels: Counter[str],
+    errors: Counter[str],
+) -> tuple[Counter[str], Counter[str]]:
+    """Counts of what was looked at, added to those of the last time without the images that are gone since."""
+    lost_labels, lost_errors = _counts(_known(tables, _keyed(changes.gone, asked)))
+    said = before.metadata["questions"][asked["prompt_digest"]]
+    labels = Counter(said["predicted_labels"]) - lost_labels + labels
+    return labels, Counter(said["failed_for"]) - lost_errors + errors

@@ -1,0 +1,88 @@
+"""What the UI shows of predictions: a gallery with the worst mistakes first, the labels given, and the confidence."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.lineage.refs import Record
+from mm_assets.previews import plots, rows
+from mm_assets.previews.sheets import Section, Tile, sheet
+from mm_assets.stages.predict.join import answered
+
+if TYPE_CHECKING:
+    import lance
+
+    from mm_assets.engines.lake.tables import LakeTables
+
+MAX_LABELS = 26
+TILES, MISTAKES, RIGHT = 12, 8, 4
+# Of a caption that a model wrote, in the gallery.
+CAPTION_LINES = 4
+COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
+
+
+def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+    """Markdown by name, of a materialization of `batch_predictions`."""
+    from mm_assets.history.materializations import records
+
+    pinned = {item.asset: item.record_id for item in record.inputs}
+    images = tables.open_at(records(tables)[pinned["image_table"]].ref)
+    answers = _answers(tables.open_at(record.ref), images, record)
+    if not answers.num_rows:
+        return {"preview_answers": "No image has an answer."}
+    drawn = {"preview_answers": _gallery(images, answers)}
+    labels, _ = rows.largest(answers["label"].drop_null(), MAX_LABELS)
+    if labels:
+        drawn["preview_predicted"] = plots.bars("Answers", labels, "images", 9_000)
+    confidence = rows.numbers(answers["confidence"])
+    finite = confidence[np.isfinite(confidence)]
+    if len(finite):
+        kind = next(iter(answers["confidence_kind"].drop_null().to_pylist()), "confidence")  # all are of one kind
+        drawn["preview_confidence"] = plots.histograms("Confidence", {kind: finite}, 6_000, span=(0, 1))
+    return drawn
+
+
+def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
+    """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
+    known = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
+    found = answered(predictions, record, known, COLUMNS)
+    return found.select([*COLUMNS, "of_label", "of__rowid"]).rename_columns([*COLUMNS, "known", "_rowid"])
+
+
+def _gallery(images: "lance.LanceDataset", answers: pa.Table) -> str:
+    wrong, right, unknown, captions = chosen(answers)
+    sections = [
+        Section("most confident mistakes", _tiles(images, wrong, lambda row: [row["known"], f"→ {row['label']}"])),
+        Section("right", _tiles(images, right, lambda row: [row["label"]])),
+        Section("images without a label", _tiles(images, unknown, lambda row: [f"→ {row['label']}"])),
+        Section("captions", _captioned(images, captions)),
+    ]
+    return sheet("Answers", sections, 4, 24_000)
+
+
+def chosen(answers: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+    """At most `TILES` rows: wrong labels, the most confident first; right ones; ones that nobody knows; captions."""
+    wrong = answers.filter(pc.not_equal(answers["known"], answers["label"]))
+    wrong = wrong.sort_by([("confidence", "descending"), ("image_id", "ascending")]).slice(0, MISTAKES)
+    right = answers.filter(pc.equal(answers["known"], answers["label"]))
+    unknown = answers.filter(pc.and_(pc.is_null(answers["known"]), pc.is_valid(answers["label"])))
+    captions = answers.filter(pc.is_null(answers["label"]))
+    right = right.take(rows.spread(right["label"], RIGHT if wrong.num_rows or unknown.num_rows else TILES))
+    left = TILES - wrong.num_rows - right.num_rows
+    unknown = unknown.take(rows.spread(unknown["label"], left))
+    return wrong, right, unknown, captions.take(rows.spread(captions["known"], left - unknown.num_rows))
+
+
+def _tiles(images: "lance.LanceDataset", shown: pa.Table, words: Callable[[dict[str, Any]], list[str]]) -> list[Tile]:
+    pictures = rows.pictures(images, shown["_rowid"].to_pylist())
+    lines = [[*words(row), rows.share(row["confidence"])] for row in shown.to_pylist()]
+    return [Tile(image, captions) for image, captions in zip(pictures, lines, strict=True)]
+
+
+def _captioned(images: "lance.LanceDataset", shown: pa.Table) -> list[Tile]:
+    pictures = rows.pictures(images, shown["_rowid"].to_pylist())
+    texts = shown["answer"].to_pylist()
+    return [Tile(image, [text], last_lines=CAPTION_LINES) for image, text in zip(pictures, texts, strict=True)]

@@ -1,0 +1,50 @@
+"""Verdicts on predictions: whether all images have one, and whether the model's answers are what they were."""
+
+from collections.abc import Mapping
+
+from mm_assets.judging import drift
+from mm_assets.judging.verdicts import Verdict, coverage, limit, not_known
+from mm_assets.stages.predict.held_out import HeldOut
+
+COVERAGE, DROP = "checks.min_prediction_coverage", "automation.max_accuracy_drop"
+
+
+def predicted(answered: int, usable: int, least: float) -> Verdict:
+    """Whether enough usable images have an answer of this model to this prompt."""
+    do = "look at the column error, then materialize batch_predictions with retry_errors, or allow less"
+    return coverage(answered, usable, least, COVERAGE, "an answer of this model to this prompt", do)
+
+
+def moved(then: Mapping[str, int], now: Mapping[str, int], most: float, reference: str) -> Verdict:
+    """Whether the shares of the predicted labels have moved.
+
+    Args:
+        then: counts by label.
+        now: counts by label.
+        most: greatest population stability index.
+        reference: what they are compared with, in words.
+    """
+    return drift.verdict({"labels": drift.of_labels(then, now)}, most, reference)
+
+
+def held_out(found: HeldOut | None, most: float) -> Verdict:
+    """Whether the accuracy on held-out images has not fallen too far below that of the evaluation.
+
+    Args:
+        found: None where it is not known.
+        most: greatest drop, 0 to 1.
+    """
+    name = "held_out_accuracy"
+    if found is None:
+        return not_known(name, "no held-out example of the dataset has a predicted label of a model that was evaluated")
+    passed = not found.dropped(most)
+    few = "; with so few examples that may be chance" if passed and found.drop > most else ""
+    do = few if passed else ": look at what the new images and labels are like, and train again"
+    return Verdict(
+        name,
+        passed,
+        f"accuracy {found.accuracy:.3f} on {found.examples:,} held-out examples, {found.evaluated:.3f} when the model "
+        f"was evaluated; {limit(DROP, most)}{do}",
+        {"accuracy": found.accuracy, "evaluated": found.evaluated, "drop": found.drop, "examples": found.examples},
+        "WARN",
+    )

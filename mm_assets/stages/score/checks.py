@@ -1,0 +1,162 @@
+"""Checks of the scores: errors where images were not looked at or too many failed, a warning where values moved."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pyarrow as pa
+
+from mm_assets.judging.verdicts import Verdict, not_known
+from mm_assets.lineage.promotions import last_promotion, made_from
+from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.resources import Lake
+from mm_assets.settings import Settings
+from mm_assets.stages.score.scorers import Scorer
+from mm_assets.steps.checks import Checked, judged
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+
+NEAR_DUPLICATES = "scores/near_duplicates"
+IMAGE_TABLE = "image_table"
+Judge = Callable[[Checked], Verdict]
+
+
+def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
+    """The checks of all scorers, the built-in ones and those of the profile."""
+
+    @dg.multi_asset_check(
+        name="score_checks",
+        specs=[spec for scorer in scorers.values() for spec in _specs(scorer)],
+        can_subset=True,
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Whether all images have cells, how many failed, and how far the values moved; columns are read, no images."""
+        judges = {scorer.asset: _judges(scorer, settings) for scorer in scorers.values()}
+        yield from judged(context, lake, judges)
+
+    return checks
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            "coverage",
+            asset=dg.AssetKey(["scores", "near_duplicates"]),
+            blocking=True,
+            description="Fails when fewer images with a phash than `checks.min_score_coverage` have a group, as "
+            "`duplicates.max_distance` makes them now.",
+        )
+    ],
+)
+def near_duplicates_checks(
+    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
+    """Whether all images that can have a group have one."""
+    yield from judged(context, lake, {NEAR_DUPLICATES: {"coverage": lambda checked: _grouped(checked, settings)}})
+
+
+def ordered_columns(scorer: Scorer) -> list[str]:
+    """The columns whose values can move: numbers, but not hashes (unsigned 64-bit)."""
+    kinds = scorer.columns.items()
+    numbers = [name for name, kind in kinds if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
+    return [name for name in numbers if scorer.columns[name] != pa.uint64()]
+
+
+def _specs(scorer: Scorer) -> list[dg.AssetCheckSpec]:
+    key = dg.AssetKey(["scores", scorer.name])
+    specs = [
+        dg.AssetCheckSpec(
+            "coverage",
+            asset=key,
+            blocking=True,
+            description="Fails when fewer usable images than `checks.min_score_coverage` have a cell at the scorer's "
+            "revision; a null and a failed cell count.",
+        ),
+        dg.AssetCheckSpec(
+            "error_budget",
+            asset=key,
+            blocking=True,
+            description="Fails when more cells are errors than `score.error_budget` (`score.error_budgets`) allows.",
+        ),
+    ]
+    if ordered_columns(scorer):
+        said = (
+            "Warns when the population stability index of a column against the last promoted run is above "
+            "`checks.max_drift`."
+        )
+        specs.append(dg.AssetCheckSpec("drift", asset=key, description=said))
+    return specs
+
+
+def _judges(scorer: Scorer, settings: Settings) -> dict[str, Judge]:
+    return {
+        "coverage": lambda checked: _scored(checked, scorer, settings),
+        "error_budget": lambda checked: _error_budget(checked, scorer, settings),
+        "drift": lambda checked: _moved(checked, scorer, settings),
+    }
+
+
+def _scored(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+    from mm_assets.stages.score.plan import is_current, usable_at
+    from mm_assets.stages.score.verdicts import scored
+
+    ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
+    covered = ds.count_rows(f"{usable} and {is_current(scorer)}")
+    return scored(scorer.asset, covered, ds.count_rows(usable), settings.checks.min_score_coverage)
+
+
+def _grouped(checked: Checked, settings: Settings) -> Verdict:
+    from mm_assets.stages.score.duplicates import revision_of
+    from mm_assets.stages.score.plan import usable_at
+    from mm_assets.stages.score.verdicts import scored
+
+    ds = checked.ds
+    usable = f"{usable_at(checked.input(IMAGE_TABLE).ref)} and phash is not null"
+    current = f"near_duplicates_rev = '{revision_of(settings.duplicates.max_distance)}'"
+    covered = ds.count_rows(f"{usable} and {current}")
+    return scored(NEAR_DUPLICATES, covered, ds.count_rows(usable), settings.checks.min_score_coverage)
+
+
+def _error_budget(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+    from mm_assets.stages.score.plan import has_failed, usable_at
+    from mm_assets.stages.score.verdicts import error_budget
+
+    ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
+    failed = ds.count_rows(f"{usable} and {has_failed(scorer)}")
+    return error_budget(scorer.asset, failed, ds.count_rows(usable), settings.score.budget(scorer.name))
+
+
+def _moved(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+    from mm_assets.stages.score.verdicts import moved
+
+    promotion = last_promotion(checked.history)
+    if promotion is None:
+        return not_known("drift", "nothing was promoted yet")
+    try:
+        reference = made_from(promotion, scorer.asset, checked.history)
+        if reference is None:
+            return not_known("drift", f"the last promoted run ({promotion.data_version}) did not read {scorer.asset}")
+        if reference.code_version != checked.record.code_version:
+            return not_known(
+                "drift", f"{scorer.asset} was of revision {reference.code_version} in the last promoted run"
+            )
+        then = _values(checked.tables, reference, checked.history, scorer)
+    except RefusalError as gone:
+        return not_known("drift", str(gone))
+    now = _values(checked.tables, checked.record, checked.history, scorer)
+    said = f"the last promoted run ({reference.data_version})"
+    return moved(then, now, settings.checks.max_drift, said)
+
+
+def _values(tables: "LakeTables", record: Record, history: Mapping[str, Record], scorer: Scorer) -> pa.Table:
+    from mm_assets.stages.score.plan import is_current, usable_at
+
+    images = made_from(record, IMAGE_TABLE, history)
+    assert images is not None  # every scorer reads it
+    computed = f"{usable_at(images.ref)} and {is_current(scorer)}"
+    ds = tables.open_at(record.ref)
+    there = [name for name in ordered_columns(scorer) if name in ds.schema.names]
+    return ds.to_table(columns=there, filter=computed)

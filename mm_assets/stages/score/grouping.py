@@ -1,0 +1,148 @@
+"""Near-duplicate groups as columns of the image table; only hashes that are new are compared with all others."""
+
+from dataclasses import dataclass
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.engines.lake.changes import older
+from mm_assets.engines.lake.commits import add_columns, commit, rows_by_id, write_unless_replaced
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.reuse import others_wrote, same_pass
+from mm_assets.lineage.refs import Final, LanceRef, Record, Step
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.score.duplicates import components, group_names, revision_of
+
+NEAR_DUPLICATES = "scores/near_duplicates"
+
+GROUP_FIELDS = [
+    pa.field("group_id", pa.string()),
+    pa.field("first_group_id", pa.string()),
+    pa.field("near_duplicates_rev", pa.string()),
+]
+GROUP_COLUMNS = [field.name for field in GROUP_FIELDS]
+# Watermark: the version of the image table whose groups a pass has compared with its result.
+LOOKED_AT = "groups"
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """The result of a pass at one version of the table: cells to write, and what the pass says of itself."""
+
+    version: int
+    cells: pa.Table
+    final: Final
+
+
+def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final:
+    """Give every image its near-duplicate group; only rows whose group changed are written.
+
+    Hashes that were there the last time are not compared with each other again, but for the members of groups that
+    have lost one. Where another run writes groups at the same time, all is compared again.
+    """
+    ref = step.ref("scores/phash")
+    commit(tables, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
+    head = tables.open(IMAGES)
+    before = same_pass(head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES], LOOKED_AT)
+    done = _regroup(tables, head, ref, before, max_distance)
+
+    def write(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
+        nonlocal done
+        if others_wrote(ds, NEAR_DUPLICATES, done.version, step.run_id):
+            done = _regroup(tables, ds, ref, None, max_distance)
+        return write_unless_replaced(ds, done.cells)
+
+    if done.cells.num_rows:
+        commit(tables, IMAGES, write, lambda: step.properties([NEAR_DUPLICATES], 1, {NEAR_DUPLICATES: done.final}))
+    return done.final
+
+
+def _regroup(
+    tables: LakeTables, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int
+) -> _Grouped:
+    revision = revision_of(max_distance)
+    rows = _with_groups(tables.open_at(ref), head)
+    hashed = rows.filter(pc.is_valid(rows["phash"]))
+    known, removed = _known(tables, ref, before, hashed, revision)
+    roots = components(hashed["phash"].to_numpy(), max_distance, known)
+    groups = group_names(hashed["image_id"], roots, hashed["group_id"])
+    same = pc.and_(pc.equal(hashed["group_id"], groups), pc.equal(hashed["near_duplicates_rev"], revision))
+    changed = pc.invert(pc.fill_null(same, False))
+    lost = rows.filter(pc.and_(pc.is_null(rows["phash"]), pc.is_valid(rows["group_id"])))
+    cells = pa.concat_tables([_cells(hashed.filter(changed), groups.filter(changed), revision), _cells(lost)])
+    metadata = {
+        "rows": hashed.num_rows,
+        "rows_considered": hashed.num_rows,
+        "rows_computed": pc.sum(changed).as_py() or 0,
+        "rows_reused": hashed.num_rows - (pc.sum(changed).as_py() or 0),
+        "rows_failed": 0,
+        "rows_removed": removed,
+        "groups": len(np.unique(roots)),
+    }
+    return _Grouped(
+        head.version,
+        _with_digests(tables.open_at(ref), cells),
+        Final(metadata, {IMAGES: ref.version, LOOKED_AT: head.version}),
+    )
+
+
+def _with_groups(pinned: lance.LanceDataset, head: lance.LanceDataset) -> pa.Table:
+    """The pinned hashes, oldest first (row ids rise with age), beside the groups that their rows have now."""
+    rows = _hashes(pinned, ["image_id"]).sort_by("_rowid")
+    groups = head.scanner(columns=GROUP_COLUMNS, with_row_id=True).to_table()
+    places = pc.index_in(rows["_rowid"], groups["_rowid"])
+    for name in GROUP_COLUMNS:
+        rows = rows.append_column(name, groups[name].take(places))
+    return rows
+
+
+def _hashes(ds: lance.LanceDataset, columns: list[str]) -> pa.Table:
+    return ds.scanner(columns=["phash", *columns], with_row_id=True).to_table()
+
+
+def _known(
+    tables: LakeTables, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
+) -> tuple[np.ndarray | None, int]:
+    """The groups that are as the last pass left them: a number for each row, -1 where it has to be compared.
+
+    Returns:
+        None where nothing is known; and how many images are there no more.
+    """
+    past = older(tables, ref, before.watermarks.get(IMAGES)) if before else None
+    if before is None or past is None:
+        return None, 0
+    compared = _hashes(past, [])
+    compared = compared.filter(pc.is_valid(compared["phash"]))
+    places = pc.index_in(rows["_rowid"], compared["_rowid"])
+    same = pc.fill_null(pc.equal(compared["phash"].take(places), rows["phash"]), False)
+    gone = compared.filter(pc.invert(pc.is_in(compared["_rowid"], rows["_rowid"].filter(same))))
+    removed = gone.num_rows - pc.sum(pc.is_in(gone["_rowid"], rows["_rowid"])).as_py() if gone.num_rows else 0
+    lost = _groups_of(tables.open_at(before.ref), gone["_rowid"])
+    others = pc.any(pc.not_equal(rows["near_duplicates_rev"], revision)).as_py()
+    if others or len(lost) < gone.num_rows:
+        return None, removed
+    whole = pc.invert(pc.is_in(rows["group_id"], lost))
+    settled = pc.and_(pc.and_(same, whole), pc.is_valid(rows["group_id"]))
+    codes = rows["group_id"].combine_chunks().dictionary_encode().indices
+    return pc.if_else(settled.combine_chunks(), codes, -1).to_numpy(zero_copy_only=False).astype(np.int64), removed
+
+
+def _groups_of(ds: lance.LanceDataset, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The groups of some rows, of those that have one."""
+    return rows_by_id(ds, ids, ["group_id"])["group_id"].drop_null() if len(ids) else pa.chunked_array([], pa.string())
+
+
+def _cells(rows: pa.Table, groups: pa.Array | None = None, revision: str | None = None) -> pa.Table:
+    """New cells of some rows; without groups they have none any more, but for the first one that they ever had."""
+    groups = pa.nulls(rows.num_rows, pa.string()) if groups is None else groups
+    columns = [rows["_rowid"], groups, pc.coalesce(rows["first_group_id"], groups), pa.repeat(revision, rows.num_rows)]
+    return pa.table(columns, schema=pa.schema([pa.field("_rowid", pa.uint64()), *GROUP_FIELDS]))
+
+
+def _with_digests(pinned: lance.LanceDataset, cells: pa.Table) -> pa.Table:
+    if not cells.num_rows:
+        return cells
+    rows = rows_by_id(pinned, cells["_rowid"], ["sha256"])
+    return cells.append_column("sha256", rows["sha256"].take(pc.index_in(cells["_rowid"], rows["_rowid"])))

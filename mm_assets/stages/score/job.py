@@ -1,0 +1,146 @@
+"""Compute the cells that are missing, on Ray, and write them into the table in place, one commit per batch."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from mm_assets.engines.lake.commits import add_columns, commit, commit_cells
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.workers.batches import cut, gather
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.reuse import COMPARED
+from mm_assets.judging.verdicts import at_most
+from mm_assets.lineage.refs import BudgetError, Final, LanceRef, RefusalError, Step, check_budget
+from mm_assets.pace import Progress
+from mm_assets.settings import ScoreSettings
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.score.plan import Plan, make_plan, needs
+from mm_assets.stages.score.scorers import Scorer
+from mm_assets.stages.score.worker import ImageScorer
+
+# What a worker reads before it hands back the scores of it.
+PIECE_ROWS, PIECE_BYTES = 256, 64 * 2**20
+
+
+def compute_scores(
+    step: Step,
+    tables: LakeTables,
+    cluster: Cluster,
+    scorers: list[Scorer],
+    settings: ScoreSettings,
+    *,
+    retry_errors: bool = False,
+) -> dict[str, Final]:
+    """Fill the cells that the chosen scorers have not computed at their revision.
+
+    Each image is read once for all scorers that take the same resources.
+
+    Returns:
+        What each scorer's asset says of itself.
+
+    Raises:
+        BudgetError: more cells of a scorer have failed than its budget allows; the others' finals are in it.
+    """
+    pinned = step.ref("image_table")
+    _add_columns(step, tables, scorers)
+    plan = make_plan(step, tables.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
+    tally = {scorer.name: _Tally(scorer, plan, settings) for scorer in scorers}
+    for number, (chosen, cells, last) in enumerate(_scored(step, tables, cluster, pinned, plan, settings), start=1):
+        for scorer in chosen:
+            tally[scorer.name].add(cells)
+        wrote = [tally[s.name] for s in scorers if any(s in group for group in plan.work)]
+        finals = {one.scorer.asset: one.final(pinned) for one in wrote if one.within_budget}
+        assets = [one.scorer.asset for one in wrote if last or one.scorer in chosen]
+        commit_cells(tables, IMAGES, cells, step.properties(assets, number, finals if last else None))
+    return _judged(list(tally.values()), pinned)
+
+
+def _add_columns(step: Step, tables: LakeTables, scorers: list[Scorer]) -> None:
+    names = tables.open(IMAGES).schema
+    for scorer in scorers:
+        for field in scorer.fields():
+            if field.name in names.names and names.field(field.name).type != field.type:
+                raise RefusalError(
+                    f"{scorer.asset}: column {field.name} of images.lance is {names.field(field.name).type}, the "
+                    f"scorer gives {field.type}: give the column another name"
+                )
+    new = [scorer.asset for scorer in scorers if any(field.name not in names.names for field in scorer.fields())]
+    fields = [field for scorer in scorers for field in scorer.fields()]
+    if new:
+        commit(tables, IMAGES, lambda ds: add_columns(ds, fields), step.properties(new, 0))
+
+
+def _scored(
+    step: Step, tables: LakeTables, cluster: Cluster, pinned: LanceRef, plan: Plan, settings: ScoreSettings
+) -> Iterator[tuple[tuple[Scorer, ...], pa.Table, bool]]:
+    """Cells of one batch after the other, the scorers that computed them, and whether nothing comes after."""
+    left = sum(rows.num_rows for rows in plan.work.values())
+    progress = Progress("images", left, step.log)
+    for chosen, rows in plan.work.items():
+        batches = cut(rows, settings.batch_rows, rows["num_bytes"], settings.batch_bytes)
+        pieces = [list(cut(batch, PIECE_ROWS, batch["num_bytes"], PIECE_BYTES)) for batch in batches]
+        items = [piece for batch in pieces for piece in batch]
+        arguments = (tables, pinned, list(chosen))
+        done = cluster.map_ordered(ImageScorer, arguments, items, needs=needs(chosen[0], settings))
+        counts = [len(batch) for batch in pieces]
+        for found, _ in gather(progress.over(done, len), counts, settings.batch_seconds):
+            cells = pa.concat_tables(found)
+            left -= cells.num_rows
+            yield chosen, cells, left == 0
+
+
+class _Tally:
+    """What becomes of one scorer's cells."""
+
+    def __init__(self, scorer: Scorer, plan: Plan, settings: ScoreSettings) -> None:
+        self.scorer = scorer
+        self._version = plan.version
+        self._rows, self._failed = plan.rows, plan.failed[scorer.name]
+        self._computed = 0
+        self._budget, self._setting = settings.budget(scorer.name)
+
+    def add(self, cells: pa.Table) -> None:
+        """Count the cells of a batch."""
+        self._computed += cells.num_rows
+        self._failed += cells.num_rows - cells[self.scorer.error_column].null_count
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether no more cells have failed than are allowed."""
+        return at_most(self._failed, self._rows, self._budget)
+
+    def check(self) -> None:
+        """See `check_budget`."""
+        check_budget(self.scorer.asset, self._failed, self._rows, self._budget, self._setting)
+
+    def final(self, pinned: LanceRef) -> Final:
+        """What the scorer's asset says of itself."""
+        return Final(
+            {
+                "rows": self._rows,
+                "rows_considered": self._rows,
+                "rows_computed": self._computed,
+                "rows_reused": self._rows - self._computed,
+                "rows_failed": self._failed,
+                "rows_removed": 0,
+                "columns": list(self.scorer.columns),
+            },
+            {IMAGES: pinned.version, COMPARED: self._version},
+            self._version,
+        )
+
+
+def _judged(tallies: list[_Tally], pinned: LanceRef) -> dict[str, Final]:
+    """What the scorers say of themselves.
+
+    Raises:
+        BudgetError: with the sentence of the first that has failed too often, and the finals of those that have not.
+    """
+    finals = {one.scorer.asset: one.final(pinned) for one in tallies if one.within_budget}
+    for one in tallies:
+        try:
+            one.check()
+        except BudgetError as over:
+            over.finals = finals
+            raise
+    return finals

@@ -1,0 +1,91 @@
+"""What the UI shows of scores: how the values lie, the pictures at both ends, and the largest duplicate groups."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.lineage.refs import Record
+from mm_assets.previews import plots, rows
+from mm_assets.previews.markdown import escaped, table
+from mm_assets.previews.sheets import Section, Tile, sheet
+
+if TYPE_CHECKING:
+    import lance
+
+    from mm_assets.engines.lake.tables import LakeTables
+
+MAX_CHARS = 40_000
+PLOT_CHARS = 6_000
+MAX_COLUMNS = 4
+ENDS = 5
+GROUPS, MEMBERS, MAX_SIZES = 4, 5, 12
+
+
+def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+    """Markdown by name, of a materialization of one scorer's columns or of the duplicate groups."""
+    ds = tables.open_at(record.ref)
+    if record.asset == "scores/near_duplicates":
+        return _groups(ds)
+    ordered = [name for name in record.metadata.get("columns", []) if _has_order(ds, name)]
+    shown = ordered[:MAX_COLUMNS]
+    drawn = {f"preview_{name}": _column(ds, name, MAX_CHARS // len(shown)) for name in shown}
+    if len(ordered) > len(shown):
+        drawn["preview_not_drawn"] = escaped(", ".join(ordered[MAX_COLUMNS:]), 500)
+    return drawn
+
+
+def _has_order(ds: "lance.LanceDataset", name: str) -> bool:
+    """Whether low and high mean something: unsigned columns are hashes."""
+    if name not in ds.schema.names:
+        return False
+    kind = ds.schema.field(name).type
+    return bool(pa.types.is_floating(kind) or pa.types.is_signed_integer(kind))
+
+
+def _column(ds: "lance.LanceDataset", name: str, max_chars: int) -> str:
+    scored = ds.scanner(columns=[name], filter="error is null", with_row_id=True).to_table()
+    values = rows.numbers(scored[name])
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return "No image has a value."
+    nulls = scored[name].null_count
+    odd = len(values) - len(finite) - nulls
+    words = f"{len(finite):,} values; images without one: {nulls:,}" + (f"; not finite: {odd:,}" if odd else "")
+    plot = plots.histograms(f"Values of {name}", {name: finite}, PLOT_CHARS)
+    ends = sheet(f"Lowest and highest {name}", _ends(ds, scored, values), ENDS, max_chars - PLOT_CHARS - 200)
+    return f"{words}\n\n{plot}\n\n{ends}"
+
+
+def _ends(ds: "lance.LanceDataset", scored: pa.Table, values: np.ndarray) -> list[Section]:
+    sections = zip(("lowest", "highest"), rows.extremes(values, ENDS), strict=True)
+    return [
+        Section(title, _tiles(ds, scored["_rowid"].take(places).to_pylist(), values[places]))
+        for title, places in sections
+    ]
+
+
+def _tiles(ds: "lance.LanceDataset", row_ids: list[int], values: np.ndarray) -> list[Tile]:
+    named = rows.take(ds, row_ids, ["image_id"])
+    captions = [[f"{value:.4g}", row["image_id"]] for value, row in zip(values, named, strict=True)]
+    return [Tile(image, lines) for image, lines in zip(rows.pictures(ds, row_ids), captions, strict=True)]
+
+
+def _groups(ds: "lance.LanceDataset") -> dict[str, str]:
+    members = ds.scanner(columns=["group_id"], filter="group_id is not null", with_row_id=True).to_table()
+    found = pc.value_counts(members["group_id"])
+    groups = pa.table({"name": found.field("values"), "size": found.field("counts")})
+    sizes = groups.group_by("size").aggregate([([], "count_all")]).sort_by([("size", "descending")])
+    lines = [[row["size"], row["count_all"]] for row in sizes.slice(0, MAX_SIZES).to_pylist()]
+    drawn = {"preview_group_sizes": table(["images in the group", "groups"], lines, sizes.num_rows - len(lines))}
+    large = groups.filter(pc.greater(groups["size"], 1)).sort_by([("size", "descending"), ("name", "ascending")])
+    sections = [_group(ds, members, **row) for row in large.slice(0, GROUPS).to_pylist()]
+    return {"preview_groups": sheet("The largest groups", sections, MEMBERS, 28_000), **drawn} if sections else drawn
+
+
+def _group(ds: "lance.LanceDataset", members: pa.Table, name: str, size: int) -> Section:
+    row_ids = np.sort(members.filter(pc.equal(members["group_id"], name))["_rowid"].to_numpy())[:MEMBERS].tolist()
+    named = rows.take(ds, row_ids, ["image_id"])
+    tiles = [Tile(image, [row["image_id"]]) for image, row in zip(rows.pictures(ds, row_ids), named, strict=True)]
+    return Section(f"{size:,} images: {name}", tiles)

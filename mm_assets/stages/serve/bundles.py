@@ -1,0 +1,62 @@
+"""The rows of `bundles.lance`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mm_assets.engines.lake.commits import commit, is_in, put_rows
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.models.bundle_files import size_of
+from mm_assets.stages.serve.tables import BUNDLES
+
+if TYPE_CHECKING:
+    import lance
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle: what is packed, and where it lies (see the columns of the table)."""
+
+    id: str
+    model_digest: str
+    recipe: dict[str, Any]
+    sha256: str
+    num_bytes: int
+    uri: str
+    properties: dict[str, str]
+    card: str
+    uploaded_to: str | None = None
+
+
+JSON = ("recipe", "properties")
+
+
+def find(tables: LakeTables, bundle_id: str) -> Bundle | None:
+    """The bundle of an id, if its file is there."""
+    rows = tables.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
+    if not rows or size_of(tables, rows[0]["uri"]) != rows[0]["num_bytes"]:
+        return None
+    names = {name: rows[0][name] for name in Bundle.__dataclass_fields__}
+    return Bundle(**{**names, **{name: json.loads(rows[0][name]) for name in JSON}})
+
+
+def uploaded_to(tables: LakeTables, bundle_id: str, sha256: str) -> str | None:
+    """Where a bundle that is packed again was uploaded, if its bytes are the same."""
+    rows = tables.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
+    return next((row["uploaded_to"] for row in rows if row["sha256"] == sha256), None)
+
+
+def register(tables: LakeTables, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
+    """Put a bundle's row in, in one commit, in the place of the one that it has."""
+    texts = {name: json.dumps(getattr(bundle, name), sort_keys=True) for name in JSON}
+    row = {**asdict(bundle), **texts, "run_id": run_id, "created_at": datetime.now(UTC)}
+
+    def put(head: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
+        rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
+        return put_rows(head, "id", [bundle.id], write_fragments(tables, BUNDLES, rows))
+
+    commit(tables, BUNDLES, put, properties)

@@ -1,0 +1,230 @@
+"""Pack the production model for serving, keep it in the lake, and upload it where that is asked for."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mm_assets.engines.answering.questions import main_task
+from mm_assets.engines.lake.commits import commit, is_in, unchanged
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.models import bundle_files
+from mm_assets.engines.models.files import local_folder, read_text
+from mm_assets.engines.models.registry import TABLE as MODELS
+from mm_assets.engines.models.registry import Model, get
+from mm_assets.engines.store.upload import Upload, is_uploaded, upload
+from mm_assets.history.materializations import records
+from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.promotions import promotion_of
+from mm_assets.lineage.refs import Final, Record, RefusalError, Step
+from mm_assets.settings import ServeSettings
+from mm_assets.stages.evaluate.tables import current_production
+from mm_assets.stages.serve import card as cards
+from mm_assets.stages.serve import properties, request
+from mm_assets.stages.serve.archive import Content, pack
+from mm_assets.stages.serve.bundles import Bundle, find, register, uploaded_to
+from mm_assets.stages.serve.card import MIN_VLLM_VERSION, Base, Story, card
+from mm_assets.stages.serve.license import CARD, license_of
+from mm_assets.stages.serve.tables import BUNDLES, BUNDLES_SCHEMA
+
+ASSET = "serving_bundle"
+# Below a model's folder, what serving does not need: the adapter is merged, the rest is a training's.
+LEFT_OUT_FOLDERS = ("adapter", "checkpoint-", "runs")
+LEFT_OUT_FILES = ("training_args.bin", "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bundle before it is packed.
+
+    Args:
+        model: whose files are in it.
+        texts: the files beside them, by name.
+        properties: serving.properties.
+        recipe: what it is made from, as JSON values.
+        promotion: the evaluation that promoted the model.
+    """
+
+    model: Model
+    texts: dict[str, str]
+    properties: dict[str, str]
+    recipe: dict[str, object]
+    promotion: Record
+
+    @property
+    def id(self) -> str:
+        """Digest of the content: the same model with the same texts beside it is the same bundle."""
+        whole = json.dumps([self.model.digest, self.texts], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    @property
+    def uri(self) -> str:
+        """Where it lies, relative to the lake."""
+        return bundle_files.uri_of(f"{self.model.digest}-{self.id}")
+
+
+def bundle_production(step: Step, tables: LakeTables, settings: ServeSettings, precision: str) -> Final:
+    """Pack the model that is in production at the pinned evaluation, unless that bundle is there.
+
+    Args:
+        step: what is pinned.
+        tables: the lake.
+        settings: what is packed beside the weights, and where the bundle is uploaded.
+        precision: of the predictions.
+
+    Raises:
+        RefusalError: the model's files, or the evaluation that promoted it, are gone; or the bucket refuses the upload.
+    """
+    tables.open_or_create(BUNDLES, BUNDLES_SCHEMA, step.properties([ASSET], 0))
+    evaluation = step.inputs["evaluation"]
+    digest = current_production(tables.open_at(evaluation.ref))
+    if digest is None:
+        return _nothing(step, tables)
+    plan = _plan(step, tables, digest, settings, precision)
+    bundle = find(tables, plan.id)
+    packed = bundle is None
+    if bundle is None:
+        bundle = _packed(step, tables, plan, settings)
+    else:
+        step.log(f"bundle {bundle.id} of model {digest} is there: nothing to pack")
+    before = bundle
+    bundle = _uploaded(step, tables, bundle, settings, packed=packed)
+    final = Final(_said(plan, bundle, packed=packed))
+    if packed or bundle != before or not _names(step, bundle.id):
+        register(tables, bundle, step.run_id, step.properties([ASSET], 2, {ASSET: final}))
+    return final
+
+
+def _names(step: Step, bundle_id: str | None) -> bool:
+    """Whether the asset's last commit is of a materialization that names this bundle (None: that there is none)."""
+    record, ref = step.last_record(ASSET), step.own[ASSET].ref
+    return record is not None and record.ref == ref and record.metadata.get("bundle") == bundle_id
+
+
+def _nothing(step: Step, tables: LakeTables) -> Final:
+    step.log("no model was promoted yet: there is nothing to serve, and no bundle")
+    final = Final({"rows": 0, "rows_computed": 0, "decision": "no model was promoted yet: there is nothing to pack"})
+    if not _names(step, None):
+        commit(tables, BUNDLES, unchanged, step.properties([ASSET], 1, {ASSET: final}))
+    return final
+
+
+def _plan(step: Step, tables: LakeTables, digest: str, settings: ServeSettings, precision: str) -> Plan:
+    model, history = get(tables, digest), records(tables)
+    promotion = promotion_of(digest, step.ref("evaluation"), history)
+    if promotion is None:
+        raise RefusalError(
+            f"the lake's history (lineage.lance) has lost the evaluation that promoted model {digest}, whose figures "
+            "the bundle's card would tell: train and promote a model again"
+        )
+    main, tasks = main_task(model), [item["task"] for item in model.recipe["tasks"]]
+    requests = {
+        task: request.chat_request(settings.model_name, request.prompt_of(model.recipe, task))
+        for task in sorted(tasks, key=lambda task: task != main)
+    }
+    base = _base(tables, model, settings.license)
+    chosen = properties.properties_of(settings.bundle(), precision)
+    text = card(Story(model, base, promotion, _ancestors(promotion, history), requests, settings.model_name))
+    texts = {
+        cards.NAME: text,
+        properties.NAME: properties.as_text(chosen),
+        request.NAME: request.as_text(requests[main]),
+    }
+    recipe = {
+        "model": digest,
+        "promoted_by": promotion.data_version,
+        "precision": precision,
+        "license": base.license,
+        **settings.bundle().model_dump(mode="json", exclude={"license"}),
+    }
+    return Plan(model, texts, chosen, recipe, promotion)
+
+
+def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]:
+    """Everything that an evaluation was made from, and itself, in the order of its making; each version once."""
+    found = sorted(walk(promotion, history), key=lambda record: (record.at, record.asset))
+    return list({(record.asset, record.data_version): record for record in found}.values())
+
+
+def _base(tables: LakeTables, model: Model, license_chosen: str | None) -> Base:
+    """What is known of the base model; its files may be gone, of which the bundle needs none."""
+    digest = model.recipe["base_model"]
+    rows = tables.open(MODELS).to_table(columns=["name", "recipe"], filter=is_in("digest", [digest])).to_pylist()
+    if not rows:
+        raise RefusalError(f"the base model {digest} is not in the registry any more: materialize base_model again")
+    recipe = json.loads(rows[0]["recipe"])
+    built = recipe["builder"] if recipe["kind"] == "built" else None
+    license_name, known = license_of(license_chosen, read_text(tables, digest, CARD), built)
+    return Base(rows[0]["name"], digest, license_name, known, None if built else recipe["revision"])
+
+
+def _packed(step: Step, tables: LakeTables, plan: Plan, settings: ServeSettings) -> Bundle:
+    folder = local_folder(tables, plan.model.digest)
+    contents: dict[str, Content] = {name: text.encode() for name, text in plan.texts.items()}
+    contents = {**served_files(folder), **contents}
+    with bundle_files.staging(tables) as staged:
+        archive = staged / bundle_files.ARCHIVE
+        packed = pack(archive, contents, step.log, settings.gzip_level)
+        bundle_files.keep(tables, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
+    step.log(f"packed {plan.uri}: {packed.num_bytes:,} bytes, SHA-256 {packed.sha256}")
+    return Bundle(
+        id=plan.id,
+        model_digest=plan.model.digest,
+        recipe={**plan.recipe, "files": packed.files},
+        sha256=packed.sha256,
+        num_bytes=packed.num_bytes,
+        uri=plan.uri,
+        properties=plan.properties,
+        card=plan.texts[cards.NAME],
+        uploaded_to=uploaded_to(tables, plan.id, packed.sha256),
+    )
+
+
+def served_files(folder: Path) -> dict[str, Path]:
+    """The files of a model that serving needs, by their name in the bundle."""
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path for name, path in names.items() if not _is_left_out(name)}
+
+
+def _is_left_out(name: str) -> bool:
+    top, _, below = name.partition("/")
+    return top.startswith(LEFT_OUT_FOLDERS) if below else name.startswith(LEFT_OUT_FILES)
+
+
+def _uploaded(step: Step, tables: LakeTables, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
+    """The bundle as it is after the upload, where one is asked for."""
+    if settings.upload_to is None:
+        return bundle
+    if packed:  # what is packed is not packed again, should the upload be refused or cut off
+        register(tables, bundle, step.run_id, step.properties([ASSET], 1))
+    uri = f"{settings.upload_to}/{bundle.uri.partition('/')[2]}"
+    setting = "serve.upload_to (MM_SERVE__UPLOAD_TO)"
+    asked = Upload(uri, bundle.num_bytes, bundle.sha256, setting, settings.upload_checksum)
+    if is_uploaded(tables.s3, asked):
+        step.log(f"{uri} is there already")
+        return replace(bundle, uploaded_to=uri)
+    with bundle_files.local_file(tables, bundle.uri, bundle.sha256) as path:
+        upload(tables.s3, asked, path, step.log)
+    return replace(bundle, uploaded_to=uri)
+
+
+def _said(plan: Plan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
+    """What the materialization says of itself."""
+    judged = plan.promotion.metadata
+    return {
+        "rows": 1,
+        "rows_computed": int(packed),
+        "bundle": bundle.id,
+        "digest": bundle.model_digest,
+        "uri": bundle.uri,
+        "uploaded_to": bundle.uploaded_to,
+        "sha256": bundle.sha256,
+        "num_bytes": bundle.num_bytes,
+        "license": bundle.recipe["license"],
+        "min_vllm_version": MIN_VLLM_VERSION,
+        "promoted_by": plan.promotion.data_version,
+        "measure": judged["measure"],
+        "accuracy": judged["accuracy"],
+        "files": [{"file": name, "bytes": size} for name, size in bundle.recipe["files"].items()],
+    }

@@ -1,0 +1,38 @@
+"""What the UI shows of a bundle: its card, and what the container is told."""
+
+from typing import TYPE_CHECKING
+
+from mm_assets.lineage.refs import Record
+from mm_assets.stages.serve.properties import as_text
+
+if TYPE_CHECKING:
+    from mm_assets.engines.lake.tables import LakeTables
+
+# Characters of a card that are shown, which may name a thousand labels; all of it is in the bundle.
+MAX_CARD = 12_000
+
+
+def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+    """Markdown by name, of a materialization of `serving_bundle`; {} where nothing was promoted."""
+    if "bundle" not in record.metadata:
+        return {}
+    from mm_assets.stages.serve.bundles import find
+
+    bundle = find(tables, record.metadata["bundle"])
+    if bundle is None:
+        return {}
+    return {
+        "preview_card": _shown(bundle.card),
+        "preview_properties": f"```\n{as_text(bundle.properties)}```",
+    }
+
+
+def _shown(card: str) -> str:
+    """The card, its YAML as it stands; Dagster would show that as a heading."""
+    front, _, body = card.removeprefix("---\n").partition("---\n")
+    whole = f"```yaml\n{front}```\n{body}"
+    if len(whole) <= MAX_CARD:
+        return whole
+    kept = whole[:MAX_CARD].rpartition("\n")[0]
+    closed = "\n```" if kept.count("```") % 2 else ""
+    return f"{kept}{closed}\n\n... the rest is in the bundle's README.md"

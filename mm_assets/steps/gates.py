@@ -1,0 +1,56 @@
+"""What a blocking check has failed is read by no step, also of a later run: Dagster alone stops only the same run."""
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
+)
+
+from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.steps.metadata import JUDGED
+
+# The blocking checks that run after their asset was published; the dataset's own come before that.
+AFTER_PUBLICATION = ("coverage", "error_budget", "lineage_verified")
+
+
+def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
+    """Hold a step off a version that failed a blocking check, unless the check has passed for it since.
+
+    Args:
+        instance: which knows the checks, perhaps without knowing the materialization.
+        record: the input.
+
+    Raises:
+        RefusalError: the message says which check found what.
+    """
+    failed = failed_check(instance, record.asset, record.data_version)
+    if failed is not None:
+        name, found = failed
+        raise RefusalError(
+            f"{record.asset} at {record.data_version} failed its check {name} ({found}): mend that, and materialize "
+            f"{record.asset} again; or run the check again where its limit was wrong"
+        )
+
+
+def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
+    """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
+    for name in AFTER_PUBLICATION:
+        found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        if found is not None and _is_error(found) and _judged(found) == data_version:
+            return name, found.description or ""
+    return None
+
+
+def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The newest result of a check, whatever is planned or running."""
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=set(COMPLETED))
+    event = records[0].event if records else None
+    return event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
+
+
+def _is_error(found: dg.AssetCheckEvaluation) -> bool:
+    return bool(found.blocking) and not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+
+
+def _judged(found: dg.AssetCheckEvaluation) -> str | None:
+    said = found.metadata.get(JUDGED)
+    return None if said is None else str(said.value)

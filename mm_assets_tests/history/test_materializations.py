@@ -1,0 +1,69 @@
+"""The lake's history: own commits, and what a crash between commit and lineage row leaves behind."""
+
+import shutil
+
+import pyarrow as pa
+
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.history.materializations import last_records, own_commit, records
+from mm_assets.lineage.refs import Final, Step
+
+SCHEMA = pa.schema([key_field("id")])
+
+
+def step(run_id: str = "run-1") -> Step:
+    return Step(run_id, "raw_images", {"raw_images": "code-1"}, {}, {}, {}, print)
+
+
+def write(tables: LakeTables, key: str, final: Final | None) -> int:
+    tables.open_or_create("objects", SCHEMA, step().properties(["raw_images"], 0))
+    return put(tables, key, step().properties(["raw_images"], 1, {"raw_images": final} if final else None))
+
+
+def put(tables: LakeTables, key: str, properties: dict[str, str]) -> int:
+    fragments = write_fragments(tables, "objects", pa.table({"id": [key]}, schema=SCHEMA))
+    done = commit(tables, "objects", lambda ds: put_rows(ds, "id", [], fragments), properties)
+    assert done is not None
+    return int(done.version)
+
+
+def test_a_record_lost_to_a_crash_is_written_at_the_next_start(tables: LakeTables) -> None:
+    version = write(tables, "a", Final({"rows": 1}, {"objects": 1}))
+    assert records(tables) == {}  # the process died after the commit
+    found = own_commit(tables, "raw_images", "objects")
+    assert found.record is not None
+    assert found.ref == found.record.ref
+    assert (found.ref.version, found.record.run_id, found.record.metadata) == (version, "run-1", {"rows": 1})
+    assert list(records(tables).values()) == [found.record]
+    assert list(tables.open("objects").tags.list()) == [f"raw_images.v{version}"]
+    assert own_commit(tables, "raw_images", "objects") == found  # and once only
+    assert len(records(tables)) == 1
+
+
+def test_a_batch_of_an_unfinished_run_is_an_own_commit_without_a_record(tables: LakeTables) -> None:
+    done = write(tables, "a", Final({"rows": 1}))
+    batch = write(tables, "b", None)
+    found = own_commit(tables, "raw_images", "objects")
+    assert found.record is not None
+    assert found.ref is not None
+    assert (found.record.ref.version, found.ref.version) == (done, batch)
+
+
+def test_commits_of_other_assets_are_not_ones_own(tables: LakeTables) -> None:
+    version = write(tables, "a", Final({"rows": 1}))
+    other = Step("run-2", "scores", {"scores/raw": "1"}, {}, {}, {}, print)
+    put(tables, "b", other.properties(["scores/raw"], 1))
+    found = own_commit(tables, "raw_images", "objects")
+    assert found.ref is not None
+    assert found.ref.version == version
+
+
+def test_the_history_of_a_dropped_table_is_not_the_history_of_the_new_one(tables: LakeTables) -> None:
+    write(tables, "a", Final({"rows": 1}))
+    own_commit(tables, "raw_images", "objects")
+    shutil.rmtree(tables.uri("objects"))
+    assert last_records(tables, list(records(tables).values())) == {}
+    tables.open_or_create("objects", SCHEMA, {})
+    assert last_records(tables, list(records(tables).values())) == {}
+    assert own_commit(tables, "raw_images", "objects").ref is None

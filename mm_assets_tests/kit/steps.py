@@ -1,0 +1,61 @@
+"""Steps for testing jobs without Dagster: what a step pins is given, what it wrote is recorded."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mm_assets.catalog import table_of
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.sources.source import Source, open_source
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.materializations import last_records, own_commit, records
+from mm_assets.history.publish import publish
+from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.settings import IngestSettings, S3Settings
+from mm_assets.stages.ingest.job import list_objects, store_images
+
+
+def run_step(
+    tables: LakeTables,
+    job: Callable[[Step], Final | dict[str, Final]],
+    *assets: str,
+    inputs: tuple[str, ...] = (),
+    code: str = "1",
+) -> dict[str, Record]:
+    """Run a job as the step of `assets`, with the newest version of each input pinned, and publish its records."""
+    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
+    history = records(tables)
+    newest = last_records(tables, list(history.values()))
+    pins = {name: newest[name] for name in inputs}
+    step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
+    said = job(step)
+    finals = {assets[0]: said} if isinstance(said, Final) else said
+    return {asset: publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()}
+
+
+def nothing_new(again: Record, before: Record) -> bool:
+    """Whether a materialization found everything as the one before had left it."""
+    return again.reused and again.ref == before.ref and again.metadata["rows_computed"] == 0
+
+
+def ingest(
+    tables: LakeTables,
+    cluster: Cluster,
+    place: Source | Path,
+    code: str = "1",
+    *,
+    retry_errors: bool = False,
+    **settings: Any,
+) -> tuple[Record, Record]:
+    """List a source (or a folder, or a manifest of files) and store its images."""
+    source = open_source(str(place), S3Settings()) if isinstance(place, Path) else place
+    listed = run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
+    stored = run_step(
+        tables,
+        lambda step: store_images(step, tables, cluster, source, IngestSettings(**settings), retry_errors=retry_errors),
+        "image_table",
+        inputs=("raw_images",),
+        code=code,
+    )
+    return listed["raw_images"], stored["image_table"]

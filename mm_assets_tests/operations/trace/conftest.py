@@ -1,0 +1,46 @@
+"""A lake with a past: two rounds of everything, between which images were changed, removed and added."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.lineage.refs import Record
+from mm_assets_tests.operations.trace.chain import change_pictures, first_pictures, refresh
+from mm_assets_tests.operations.trace.reused import Reused, reused_dataset
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The lake, the folder that it was made from, and what each round materialized, by asset."""
+
+    tables: LakeTables
+    folder: Path
+    first: dict[str, Record]
+    second: dict[str, Record]
+
+
+@pytest.fixture(scope="session")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    """For reading: a test that changes it takes `own_rounds`."""
+    place = tmp_path_factory.mktemp("rounds")
+    tables, folder = LakeTables(str(place / "lake")), place / "photos"
+    first_pictures(folder)
+    first = refresh(tables, folder, seed=1)
+    change_pictures(folder)
+    return Rounds(tables, folder, first, refresh(tables, folder, seed=2))
+
+
+@pytest.fixture
+def own_rounds(rounds: Rounds, tmp_path: Path) -> Rounds:
+    shutil.copytree(rounds.tables.root, tmp_path / "lake")
+    shutil.copytree(rounds.folder, tmp_path / "photos")
+    return Rounds(LakeTables(str(tmp_path / "lake")), tmp_path / "photos", rounds.first, rounds.second)
+
+
+@pytest.fixture(scope="session")
+def reused(tmp_path_factory: pytest.TempPathFactory) -> Reused:
+    """For reading."""
+    return reused_dataset(LakeTables(str(tmp_path_factory.mktemp("reused") / "lake")))

@@ -1,0 +1,241 @@
+"""The way of one image: up to its object, down to whoever saw it; also of one that is gone or is another by now."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.materializations import append
+from mm_assets.settings import CurateSettings
+from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
+from mm_assets_tests.kit.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
+from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
+from mm_assets_tests.kit.steps import ingest
+from mm_assets_tests.operations.trace.asking import asked, of_kind, one
+from mm_assets_tests.operations.trace.chain import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN
+from mm_assets_tests.operations.trace.conftest import Rounds
+
+
+def sha256(rounds: Rounds, name: str) -> str:
+    return hashlib.sha256((rounds.folder / name).read_bytes()).hexdigest()
+
+
+def test_up_leads_to_the_object_and_names_the_run_that_wrote_the_row(rounds: Rounds) -> None:
+    found = one(rounds.tables, ORIGINAL)
+    listed, stored = rounds.second["raw_images"], rounds.second["image_table"]
+    assert (found.kind, found.said["state"], found.said["data_version"]) == ("image", "there", stored.data_version)
+    assert found.said["sha256"] == sha256(rounds, ORIGINAL)
+    (written,) = [node for node in of_kind(found.up, "commit") if node.said["did"] == "wrote the row"]
+    first = rounds.first["image_table"]
+    assert (written.id, written.said["run_id"], written.said["exact"]) == (first.data_version, first.run_id, True)
+    (item,) = of_kind(found.up, "object")
+    assert (item.id, item.said["data_version"]) == (ORIGINAL, listed.data_version)
+    assert item.said["size"] == (rounds.folder / ORIGINAL).stat().st_size
+
+
+def test_scores_are_read_each_at_its_own_version(rounds: Rounds) -> None:
+    found = one(rounds.tables, ORIGINAL)
+    scores = {node.id: node for node in of_kind(found.down, "score")}
+    assert set(scores) == {"scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash"}
+    assert scores["scores/sharpness"].said["data_version"] == rounds.second["scores/sharpness"].data_version
+    assert set(scores["scores/exposure"].said["values"]) == {"luminance", "clipped"}
+    (row,) = rounds.tables.open("images").to_table(filter=f"image_id = '{ORIGINAL}'", columns=["entropy"]).to_pylist()
+    assert scores["scores/entropy"].said["values"] == row
+    assert {node.said["same_bytes"] for node in scores.values()} == {True}
+    (group,) = of_kind(found.down, "near-duplicate group")
+    assert group.said["others"] == [TWIN] if group.id == ORIGINAL else [ORIGINAL]
+
+
+def test_an_object_that_is_no_image_says_why_and_was_seen_by_nobody(rounds: Rounds) -> None:
+    found = one(rounds.tables, BROKEN)
+    assert found.said["error"].startswith("corrupt:")
+    assert {node.said["revision"] for node in of_kind(found.down, "score")} == {None}
+    assert {node.said["how"] for node in of_kind(found.down, "checkpoint")} == {"did not see it"}
+    assert all(node.said["left_out"].startswith("no image:") for node in of_kind(found.down, "example"))
+
+
+def test_checkpoints_saw_what_their_own_dataset_says(rounds: Rounds) -> None:
+    saw = {"train": "trained on it", "validation": "validated on it", "test": "held out, evaluated on it"}
+    splits = set()
+    for row in rounds.tables.open_at(rounds.second["sft_dataset"].ref).to_table(filter="split is not null").to_pylist():
+        found = one(rounds.tables, row["images"][0]["image_id"])
+        newest = next(node for node in of_kind(found.down, "example") if node.said["newest"])
+        (model,) = newest.children
+        assert model.id == rounds.second["llava_checkpoint"].metadata["digest"]
+        assert (newest.said["split"], model.said["how"]) == (row["split"], saw[row["split"]])
+        assert [node.kind for node in model.children] == ["held-out answer"] * (row["split"] == "test")
+        splits.add(row["split"])
+    assert splits == set(saw)
+
+
+def test_an_image_whose_bytes_changed_has_both_pasts(rounds: Rounds) -> None:
+    found = one(rounds.tables, CHANGED)
+    assert found.said["sha256"] == sha256(rounds, CHANGED)
+    (before,) = of_kind(found.up, "earlier bytes")
+    assert before.said["sha256"] != found.said["sha256"]
+    assert before.said["data_version"] == rounds.first["image_table"].data_version
+    assert [node.said["data_version"] for node in of_kind([before], "object")] == [
+        rounds.first["raw_images"].data_version
+    ]
+    now, then = of_kind(found.down, "example")
+    assert (now.said["sha256"], now.said["same_bytes"]) == (found.said["sha256"], True)
+    assert (then.said["sha256"], then.said["same_bytes"]) == (before.said["sha256"], False)
+    digests = [
+        rounds.first["llava_checkpoint"].metadata["digest"],
+        rounds.second["llava_checkpoint"].metadata["digest"],
+    ]
+    assert [node.children[0].id for node in (then, now)] == digests
+    predictions = {node.said["model_digest"]: node.said["same_bytes"] for node in of_kind(found.down, "prediction")}
+    assert predictions == {digests[0]: False, digests[1]: True}
+
+
+def test_a_removed_image_is_still_known_to_have_been_seen(rounds: Rounds) -> None:
+    found = one(rounds.tables, REMOVED)
+    assert (found.said["state"], found.said["removed_at"]) == ("removed", rounds.second["image_table"].data_version)
+    assert found.said["data_version"] == rounds.first["image_table"].data_version
+    assert [node.id for node in of_kind(found.up, "object")] == [REMOVED]
+    assert of_kind(found.down, "no example")[0].id == rounds.second["sft_dataset"].data_version
+    assert not of_kind(found.down, "score")
+    (example,) = of_kind(found.down, "example")
+    assert [node.id for node in example.children] == [rounds.first["llava_checkpoint"].metadata["digest"]]
+    (prediction,) = of_kind(found.down, "prediction")
+    assert prediction.said["run_id"] == rounds.first["batch_predictions"].run_id
+
+
+def test_the_model_in_production_is_marked(own_rounds: Rounds) -> None:
+    digest = own_rounds.first["llava_checkpoint"].metadata["digest"]
+    rows = own_rounds.tables.open("evaluations").to_table().to_pylist()
+    last = max(rows, key=lambda row: row["at"])
+    schema = own_rounds.tables.open("evaluations").schema
+    write(
+        own_rounds.tables,
+        "evaluations",
+        schema,
+        [{"id": "x", "production": digest, "at": last["at"].replace(year=2100)}],
+    )
+    models = {
+        node.id: node.said["in_production"] for node in of_kind(one(own_rounds.tables, ORIGINAL).down, "checkpoint")
+    }
+    assert models == {digest: True, own_rounds.second["llava_checkpoint"].metadata["digest"]: False}
+
+
+def test_bytes_lead_to_all_identical_copies(rounds: Rounds) -> None:
+    whole, *copies = asked(rounds.tables, sha256(rounds, ORIGINAL))
+    assert (whole.kind, whole.said) == ("bytes", {"copies": 2, "traced": 2})
+    assert {found.id for found in copies} == {ORIGINAL, TWIN}
+
+
+def test_bytes_that_are_gone_lead_to_the_image_that_had_them(rounds: Rounds) -> None:
+    (gone,) = {node.said["sha256"] for node in of_kind(one(rounds.tables, CHANGED).up, "earlier bytes")}
+    _, found = asked(rounds.tables, gone)
+    assert (found.id, found.said["sha256"] == gone) == (CHANGED, False)
+
+
+@pytest.mark.parametrize("uri", [TWIN, quote(TWIN)])
+def test_a_source_uri_leads_to_its_image(rounds: Rounds, uri: str) -> None:
+    assert one(rounds.tables, uri).id == TWIN
+
+
+def test_a_name_that_is_no_text_is_found_as_the_shell_gives_it(tables: LakeTables) -> None:
+    name = b"caf\xe9.png"
+    write_images(tables, [image_row("caf\\xe9.png", None, plain("red"), source_uri=quote(name))])
+    record(tables, "image_table")
+    for what in (os.fsdecode(name), "caf\\xe9.png", quote(name)):
+        assert one(tables, what).id == "caf\\xe9.png"
+
+
+def test_a_uri_of_several_images_leads_to_each(tables: LakeTables) -> None:
+    uri = "https://example.com/ü.png"
+    names = ("a", "b", uri)
+    rows = [{"image_id": name, "source_uri": uri, "etag": "1", "size": 1} for name in names]
+    write(tables, OBJECTS, OBJECTS_SCHEMA, rows)
+    listed = record(tables, "raw_images")
+    write_images(tables, [image_row(name, None, plain("red"), source_uri=uri) for name in names])
+    record(tables, "image_table", [listed])
+    assert {found.id for found in asked(tables, uri)} == set(names)
+    assert one(tables, "a").id == "a"
+
+
+def test_a_uri_of_a_manifest_is_shown_as_it_is(tmp_path: Path) -> None:
+    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a b.png", "a%20b.png", "other.png"):
+        (folder / name).write_bytes(plain("red"))
+    lines = ["a b.png,", "a%20b.png,", "file:///no%20where/other.png,caf\u00e9", "other.png,a b c.png"]
+    (folder / "list.csv").write_text("\n".join(["uri,image_id", *lines]))
+    ingest(tables, InProcess(), folder / "list.csv", error_budget=1)
+    for name in ("a b.png", "a%20b.png", "file:///no%20where/other.png", "other.png"):
+        (item,) = of_kind(one(tables, name).up, "object")
+        assert (item.id, item.said["source_uri"]) == (name, name)
+
+
+def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
+    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    folder.mkdir()
+    names = ("a b.png", "a%20b.png", "a\\b.png", "ü.png")
+    for name in names:
+        (folder / name).write_bytes(plain("red"))
+    ingest(tables, InProcess(), folder)
+    for name in names:
+        whats = [what for what in (name, quote(name)) if what != "a%20b.png"]
+        for (item,) in (of_kind(one(tables, what).up, "object") for what in whats):
+            assert (item.id, item.said["source_uri"]) == (name, quote(name))
+    # The uri of one file is the name of another.
+    assert {found.id for found in asked(tables, "a%20b.png")} == {"a b.png", "a%20b.png"}
+
+
+def put_again(tables: LakeTables, *data: bytes) -> None:
+    """An image whose file was replaced again and again, each time as a row of its own."""
+    for number, item in enumerate(data):
+        if number:
+            commit(tables, "images", lambda ds: put_rows(ds, "image_id", ["a"], []), {})
+        write_images(tables, [image_row("a", None, item)])
+        record(tables, "image_table")
+
+
+def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: LakeTables) -> None:
+    red, blue = plain("red"), plain("blue")
+    put_again(tables, red, blue, red)
+    found = one(tables, "a")
+    kinds = [node.kind for node in found.up if node.kind.startswith("earlier")]
+    assert kinds == ["earlier bytes", "earlier row"]
+    assert found.up[-1].said["sha256"] == found.said["sha256"]
+
+
+def test_a_row_without_known_bytes_is_an_earlier_row(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, None)])
+    record(tables, "image_table")
+    put_again(tables, plain("red"))
+    assert [node.kind for node in one(tables, "a").up if node.kind.startswith("earlier")] == ["earlier row"]
+
+
+def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, plain("red"))])
+    stored = record(tables, "image_table")
+    (written,) = of_kind(one(tables, "a").up, "commit")
+    assert (written.said["exact"], written.said["materialized"]) == (False, stored.data_version)
+    assert written.said["run_id"] == "run"
+
+
+def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: LakeTables) -> None:
+    write_images(tables, [image_row("a", None, plain("red"))])
+    stored = record(tables, "image_table")
+    append(tables, replace(stored, id="again", run_id="another", reused=True))
+    (written,) = of_kind(one(tables, "a").up, "commit")
+    assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
+
+
+def test_odd_names_are_found_as_they_are(tables: LakeTables) -> None:
+    names = [*ODD_NAMES, "it's", "' or 'a' = 'a", "100%_", "label:x"]
+    store(tables, [*photos(), *({"image_id": name, "label": "pool"} for name in names)])
+    dataset(tables, CurateSettings(tasks=[LABEL]))
+    for name in names:
+        found = one(tables, name)
+        assert (found.kind, found.id) == ("image", name)
+        assert [node.id for node in of_kind(found.down, "example")] == [f"label:{name}"]
+        assert one(tables, f"label:{name}").kind == "example"

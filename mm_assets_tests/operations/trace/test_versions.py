@@ -1,0 +1,80 @@
+"""The way of a data version: each materialization is told once, up and down."""
+
+from dataclasses import replace
+
+import pytest
+
+from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.history.materializations import append, records
+from mm_assets.operations.trace.nodes import Found
+from mm_assets_tests.kit.lake_rows import image_row, plain, record, write_images
+from mm_assets_tests.operations.trace.asking import asked, of_kind, one
+from mm_assets_tests.operations.trace.conftest import Rounds
+from mm_assets_tests.operations.trace.reused import Reused
+
+
+def test_up_holds_all_that_a_version_was_made_from_each_once(rounds: Rounds) -> None:
+    last = rounds.second["batch_predictions"]
+    found = one(rounds.tables, last.data_version)
+    assert (found.kind, found.said["asset"], found.said["run_id"]) == ("version", "batch_predictions", last.run_id)
+    nodes = of_kind(found.up, "version")
+    told = [(node.said["asset"], node.id) for node in nodes if node.said.get("see") != "above"]
+    expected = {(asset, made.data_version) for asset, made in rounds.second.items() if asset != "batch_predictions"}
+    base = next(item for item in rounds.second["sft_dataset"].inputs if item.asset == "base_model")
+    assert len(told) == len(set(told))
+    assert set(told) == expected | {("base_model", base.data_version)}
+    again = {(node.said["asset"], node.id) for node in nodes if node.said.get("see") == "above"}
+    assert again <= set(told)
+    assert all(not node.children for node in nodes if node.said.get("see") == "above")
+
+
+def test_down_holds_all_that_was_made_from_it(rounds: Rounds) -> None:
+    found = one(rounds.tables, rounds.first["raw_images"].data_version)
+    nodes = [node for node in of_kind(found.down, "version") if node.said.get("see") != "above"]
+    expected = {(asset, made.data_version) for asset, made in rounds.first.items() if asset != "raw_images"}
+    assert {(node.said["asset"], node.id) for node in nodes} == expected
+    assert len(nodes) == len(expected)
+
+
+def test_assets_that_share_a_version_are_all_told(rounds: Rounds) -> None:
+    found = asked(rounds.tables, rounds.first["scores/phash"].data_version)
+    assert [item.said["asset"] for item in found] == [
+        f"scores/{name}" for name in ("entropy", "exposure", "phash", "sharpness")
+    ]
+
+
+def test_a_version_that_was_materialized_again_says_how_often(own_rounds: Rounds) -> None:
+    made = own_rounds.second["sft_dataset"]
+    append(own_rounds.tables, replace(made, id="again", run_id="another", reused=True))
+    found = one(own_rounds.tables, made.data_version)
+    assert found.said["reused"] == 1
+    assert found.said["run_id"] == own_rounds.second["sft_dataset"].run_id
+
+
+def test_an_input_that_the_history_has_lost_is_named(tables: LakeTables, rounds: Rounds) -> None:
+    write_images(tables, [image_row("a", None, plain("red"))])
+    stored = record(tables, "image_table", [rounds.first["raw_images"]])
+    assert len(records(tables)) == 1
+    (node,) = one(tables, stored.data_version).up
+    assert (node.id, node.said["lost"]) == (rounds.first["raw_images"].data_version, True)
+
+
+def image_table(reused: Reused, time: int) -> Found:
+    """The trace of the image table of a time: other assets share the first version."""
+    found = asked(reused.tables, reused.images[time].data_version)
+    (own,) = (item for item in found if item.said["asset"] == "image_table")
+    return own
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_version_that_was_read_again_has_the_readers_of_that_time(reused: Reused, time: int) -> None:
+    found = image_table(reused, time)
+    (made,) = [node for node in found.down if node.said["asset"] == "sft_dataset"]
+    assert (made.id, made.said["found_unchanged"]) == (reused.datasets[0].data_version, bool(time))
+    assert [node.id for node in of_kind([made], "version")[1:]] == [reused.checkpoints[time].data_version]
+
+
+def test_a_dataset_that_was_found_unchanged_has_the_readers_of_all_times(reused: Reused) -> None:
+    found = one(reused.tables, reused.datasets[0].data_version)
+    assert [node.id for node in found.down] == [made.data_version for made in reused.checkpoints]
+    assert {node.said["found_unchanged"] for node in found.down} == {False}

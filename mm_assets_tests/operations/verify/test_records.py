@@ -1,0 +1,262 @@
+"""The history: rows that were taken out or changed, and what looks like it and is none."""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pytest
+
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.history.materializations import append, records
+from mm_assets.history.publish import publish
+from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
+from mm_assets.history.rows import TABLE as LINEAGE
+from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.operations.upkeep.job import maintain
+from mm_assets.operations.verify.events import Event
+from mm_assets.operations.verify.newest import verify_newest
+from mm_assets.settings import CurateSettings, UpkeepSettings
+from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
+from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
+from mm_assets_tests.kit.lake_rows import withdrawals
+from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
+from mm_assets_tests.kit.steps import run_step
+from mm_assets_tests.operations.verify.checking import (
+    check,
+    forged_step,
+    lines,
+    newest,
+    put,
+    put_back,
+    quiet,
+    write_dataset,
+)
+
+
+def rewrite(tables: LakeTables, record: Record, **changed: Any) -> None:
+    """Change a row of the history, by a commit that looks like one of ours."""
+    ds = tables.open(LINEAGE)
+    row = ds.to_table(filter=f"id = '{record.id}'").to_pylist()[0] | changed
+    fragments = write_fragments(tables, LINEAGE, pa.Table.from_pylist([row], schema=LINEAGE_SCHEMA))
+    commit(tables, LINEAGE, lambda head: put_rows(head, "id", [record.id], fragments), {"mm.run_id": record.run_id})
+
+
+def test_a_record_that_was_taken_out(whole: LakeTables) -> None:
+    record = newest(whole, "base_model")
+    whole.open(LINEAGE).delete(f"id = '{record.id}'")
+    found = lines(whole)
+    assert f"commit: lineage@v{whole.open(LINEAGE).version}: Delete, made outside" in found[0]
+    version = record.data_version
+    missing = [line for line in found if line.endswith(f"its input base_model {version} has no record")]
+    assert len(missing) == 2  # of the dataset and the checkpoint
+
+
+def test_a_record_whose_inputs_were_changed(whole: LakeTables) -> None:
+    record, other = newest(whole, "sft_dataset"), newest(whole, "base_model")
+    inputs = [{"asset": "base_model", "data_version": other.data_version, "record_id": other.id}]
+    rewrite(whole, record, inputs=inputs)
+    where = f"{SFT}@v{record.ref.version}"
+    found = lines(whole)
+    assert f"record: {where}: lineage.lance and the commit differ about sft_dataset: inputs" in found
+    assert f"record: sft_dataset {record.data_version}: recorded are other inputs than its commit names" in found
+
+
+def test_a_record_of_a_version_that_nobody_made(whole: LakeTables) -> None:
+    record = newest(whole, "sft_dataset")
+    rewrite(whole, record, version=99, data_version=record.data_version.replace("@v2", "@v99"))
+    version = f"sft:{record.ref.table_id[:6]}@v99"
+    assert f"version: sft_dataset {version}: cannot be read, and nothing says that it was let go" in lines(whole)
+
+
+def test_a_record_in_the_name_of_another_run(whole: LakeTables) -> None:
+    record = newest(whole, "sft_dataset")
+    rewrite(whole, record, run_id="another")
+    said = f"recorded by run another, its commit is by {record.run_id}"
+    assert f"record: sft_dataset {record.data_version}: {said}" in lines(whole)
+
+
+def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: LakeTables) -> None:
+    """The process died between the commit and the lineage row; in what came after it there is no excuse."""
+    record = newest(whole, "batch_predictions")
+    put_back(whole)
+    assert record.id not in records(whole)
+    tag = f"batch_predictions.v{record.ref.version}"
+    cut_off = "tags of versions whose materialization was cut off"
+    found = check(whole)
+    assert (found.disagreements, found.named[cut_off]) == ([], 1)
+    whole.open(PREDICTIONS).tags.delete(tag)  # it may die before the tag, too
+    found = check(whole)
+    assert (found.disagreements, found.named[cut_off]) == ([], 0)
+    assert found.named["records that the asset's next run will write"] == 1
+    run_step(whole, lambda step: Final({"rows": 16}), "batch_predictions", inputs=("image_table", "evaluation"))
+    assert +check(whole).named == {}
+    assert records(whole)[record.id] == record
+
+
+def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: LakeTables) -> None:
+    for words in ("one", "two", "three"):
+        dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": words})]))
+    settings = UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0)
+    done = maintain(whole, settings, "night", quiet)
+    assert done.changed
+    found = check(whole, deep=True)
+    assert found.disagreements == []
+    # Of four: one is the newest, one its start, one a model's.
+    assert found.named["versions that retention let go"] == 1
+    assert not maintain(whole, settings, "next-night", quiet).changed
+
+
+def test_what_another_run_wrote_is_recorded_as_reused(whole: LakeTables) -> None:
+    """Two runs overlap: one finds that the other has done its work."""
+    inner: list[Record] = []
+
+    def job(step: Step) -> Final:
+        inner.append(dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": "another"})])))
+        return Final(inner[0].metadata, looked_at=inner[0].ref.version)
+
+    outer: list[Record] = []
+
+    def racing(step: Step) -> dict[str, Final]:
+        outer.append(publish(whole, step, "sft_dataset", SFT, job(step)))
+        return {"sft_dataset": Final(outer[0].metadata)}
+
+    run_step(whole, racing, "sft_dataset", inputs=("image_table", "base_model"))
+    assert outer[0].ref == inner[0].ref
+    assert (outer[0].reused, inner[0].reused) == (True, False)
+    assert lines(whole) == []
+
+
+def test_the_history_is_gone(whole: LakeTables) -> None:
+    """Several runs have written records."""
+    shutil.rmtree(whole.uri(LINEAGE))
+    found = lines(whole)
+    for asset in ("image_table", "base_model", "sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"):
+        assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in found)
+
+
+def test_an_older_copy_of_the_history_was_put_back(whole: LakeTables) -> None:
+    """A run that is killed leaves one record untold, of which nobody has made anything."""
+    lost = [write_dataset(whole), write_dataset(whole)]
+    put_back(whole, 2)
+    (line,) = lines(whole)
+    said = f"the record of sft_dataset that the commit carries ({lost[0].id}) is not in lineage.lance"
+    assert line == f"record: sft@v{lost[0].ref.version}: {said}"
+    put_back(whole)
+    assert f"({newest(whole, 'evaluation').id})" not in "".join(lines(whole))
+    put_back(whole)
+    assert any(line.endswith(", nor are those of its inputs evaluation") for line in lines(whole))
+
+
+def test_a_first_run_that_was_killed_before_its_lineage_row(tables: LakeTables) -> None:
+    """There is no history at all yet."""
+    store(tables, photos())
+    shutil.rmtree(tables.uri(LINEAGE))
+    found = check(tables)
+    assert found.disagreements == []
+    assert found.named["records that the asset's next run will write"] == 5
+
+
+DAMAGED = {"inputs": None, "metadata": "{", "watermarks": "[]", "at": None, "run_id": None, "kind": "another"}
+
+
+@pytest.mark.parametrize("column", DAMAGED)
+def test_a_row_that_cannot_be_understood_is_told_and_the_rest_is_looked_at(whole: LakeTables, column: str) -> None:
+    record = newest(whole, "batch_predictions")
+    whole.open(SFT).delete("split = 'test'")
+    rewrite(whole, record, **{column: DAMAGED[column]})
+    found = lines(whole)
+    assert any(line.startswith(f"record: lineage, row {record.id}: says nothing that can") for line in found)
+    assert any(line.startswith(f"commit: {SFT}@v3: Delete, made outside") for line in found)
+
+
+def test_a_row_that_says_two_things(whole: LakeTables) -> None:
+    record = newest(whole, "batch_predictions")
+    rewrite(whole, record, data_version="sft:000000@v2", uri="/elsewhere")
+    where = f"record: lineage, row {record.id}"
+    found = lines(whole)
+    assert f"{where}: its data_version is sft:000000@v2 instead of {record.data_version}" in found
+    assert f"{where}: its uri is /elsewhere instead of predictions.lance" in found
+
+
+def test_a_history_that_cannot_be_read_or_is_none(whole: LakeTables) -> None:
+    (manifest, *_) = sorted(Path(whole.uri(LINEAGE), "_versions").glob("*.manifest"))
+    manifest.write_bytes(b"nothing of a manifest")
+    assert any(line.startswith("version: lineage: cannot be read: ") for line in lines(whole))
+    shutil.rmtree(whole.uri(LINEAGE))
+    lance.write_dataset(pa.table({"id": ["mine"]}), whole.uri(LINEAGE))
+    assert any(line.startswith("version: lineage: cannot be read: it has no column asset") for line in lines(whole))
+
+
+@pytest.mark.parametrize("said", ["{", "5", '["x"]', '[{"id": 5}]', "[null]"])
+def test_a_commit_whose_records_cannot_be_understood(whole: LakeTables, said: str) -> None:
+    step = forged_step(newest(whole, "sft_dataset"), run_id="forged")
+    row = whole.open(SFT).to_table(limit=1).to_pylist()[0]
+    fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
+    properties = step.properties(["sft_dataset"], 1) | {"mm.records": said, "mm.inputs": said}
+    commit(whole, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
+    records_line, inputs_line = sorted(lines(whole), reverse=True)
+    assert records_line.startswith("record: sft@v3, mm.records: says nothing that can be understood: ")
+    assert inputs_line == "commit: sft@v3: its mm.inputs cannot be understood"
+
+
+def test_metadata_may_hold_what_is_not_equal_to_itself(whole: LakeTables) -> None:
+    write_dataset(whole, loss=math.nan)
+    assert lines(whole) == []
+
+
+def batches(tables: LakeTables, run_id: str, count: int) -> None:
+    """Commits of a run that exceeds its error budget: the rows stay, no record is made."""
+    record = newest(tables, "batch_predictions")
+    for number in range(count):
+        row = tables.open(PREDICTIONS).to_table(limit=1).to_pylist()[0] | {"answer": f"{number}"}
+        put(tables, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, forged_step(record, run_id=run_id))
+
+
+def again(tables: LakeTables, meanwhile: Callable[[], None] = lambda: None) -> Record:
+    """A run that finds nothing to do, and looks at the table before something else happens."""
+
+    def job(step: Step) -> Final:
+        looked_at = tables.open(PREDICTIONS).version
+        meanwhile()
+        return Final({"rows": 16}, looked_at=looked_at)
+
+    return run_step(tables, job, "batch_predictions", inputs=("image_table", "evaluation"))["batch_predictions"]
+
+
+def test_a_commit_without_a_record_that_the_next_run_reuses(whole: LakeTables) -> None:
+    """Also where another run goes on meanwhile, and after retention has let it go."""
+    batches(whole, "over-budget", 2)
+    reused = again(whole, lambda: batches(whole, "overlapping", 1))
+    head = whole.open(PREDICTIONS).version
+    assert (reused.reused, reused.ref.version) == (True, head - 1)
+    assert again(whole).ref.version == head
+    assert lines(whole) == []
+    maintain(whole, UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0), "night", quiet)
+    found = check(whole)
+    assert found.disagreements == []
+    assert (reused.asset, reused.ref) in {(item.asset, item.ref) for item in withdrawals(whole)}
+
+
+def event_of(record: Record) -> Event:
+    return Event(record.asset, 1, record.run_id, record.id, record.data_version, record.read, record.ref.table, None)
+
+
+def test_a_record_that_reuses_a_batch_in_the_middle(whole: LakeTables) -> None:
+    batches(whole, "over-budget", 2)
+    made = again(whole)
+    batch = replace(made.ref, version=made.ref.version - 1)
+    forged = replace(made, id="forged", ref=batch)
+    append(whole, forged)
+    whole.open(PREDICTIONS).tags.create(f"batch_predictions.v{batch.version}", batch.version)
+    said = f"reuses what no materialization before it names, though v{made.ref.version} of the asset was there already"
+    assert lines(whole) == [f"record: batch_predictions {forged.data_version}: {said}"]
+    report, looked_at = verify_newest(whole, "batch_predictions", event_of(forged))
+    assert looked_at == forged
+    (found,) = report.disagreements
+    assert str(found) == f"batch_predictions {forged.data_version}: {said}"

@@ -1,0 +1,98 @@
+"""Examples and predictions that name what is not there."""
+
+import shutil
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.lineage.refs import Final, Step
+from mm_assets.settings import CurateSettings
+from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA, prediction_key
+from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
+from mm_assets_tests.kit.steps import run_step
+from mm_assets_tests.operations.verify.checking import check, lines, newest, write_dataset
+
+
+def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: LakeTables) -> None:
+    """Also where the commit looks like one of ours."""
+    table = whole.open(SFT).to_table()
+    (row, *_) = table.to_pylist()
+    row["images"][0]["sha256"] = "0" * 64
+
+    def job(step: Step) -> Final:
+        fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
+        final = Final({"rows": 16})
+        properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
+        commit(whole, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
+        return final
+
+    made = run_step(whole, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
+    version = newest(whole, "image_table").data_version
+    (line,) = lines(whole)
+    where = f"{made.data_version}, {row['example_id']}"
+    assert line == f"example: {where}: names bytes that {version} does not have"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"id": "0" * 32}, "its key is not the digest of its image, bytes, model and prompt"),
+        ({"sha256": "0" * 64}, "names bytes that {pinned} does not have"),
+        ({"image_id": "nobody.png"}, "names bytes that {pinned} does not have"),
+        ({"model_digest": "f" * 16}, "its model is not in the registry"),
+    ],
+)
+def test_a_prediction_whose_key_does_not_resolve(whole: LakeTables, changed: dict[str, str], said: str) -> None:
+    row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0] | changed
+    if "id" not in changed:
+        row["id"] = prediction_key(row["image_id"], row["sha256"], row["model_digest"], row["prompt_digest"])
+    pinned = newest(whole, "image_table")
+
+    def job(step: Step) -> Final:
+        final = Final({"rows": 17})
+        properties = step.properties(["batch_predictions"], 1, {"batch_predictions": final})
+        fragments = write_fragments(whole, PREDICTIONS, pa.Table.from_pylist([row], schema=PREDICTIONS_SCHEMA))
+        commit(whole, PREDICTIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
+        return final
+
+    run_step(whole, job, "batch_predictions", inputs=("image_table", "evaluation"))
+    assert pinned.ref.version == 2
+    said = said.replace("{pinned}", pinned.data_version)
+    assert lines(whole) == [f"prediction: predictions, {row['id']}: {said}"]
+
+
+@pytest.mark.parametrize("images", [[], None])
+def test_an_example_without_an_image(whole: LakeTables, images: list[Any] | None) -> None:
+    made = write_dataset(whole, {"images": images})
+    key = whole.open(SFT).to_table(filter=NO_IMAGE)["example_id"][0].as_py()
+    assert lines(whole) == [f"example: {made.data_version}, {key}: names no image"]
+
+
+NO_IMAGE = "images is null or array_length(images) = 0"
+
+
+def test_images_that_were_made_again_are_not_those_that_were_pinned(whole: LakeTables) -> None:
+    """The versions of both tables have the same numbers."""
+    before = newest(whole, "image_table")
+    shutil.rmtree(whole.uri(IMAGES))
+    store(whole, [row | {"image": b"other bytes of " + row["image_id"].encode()} for row in photos()])
+    assert newest(whole, "image_table").ref.version == before.ref.version
+    found = check(whole)
+    assert {item.kind for item in found.disagreements} == {"version"}  # these lead back to the old table
+    assert found.named["datasets whose images' table was dropped"] == 1
+    assert found.named["predictions of images that were replaced, whose version was let go"] == 16
+
+
+def test_models_of_a_registry_that_was_dropped(whole: LakeTables) -> None:
+    shutil.rmtree(whole.uri("models"))
+    for _ in range(2):  # and then with a registry that knows the base model alone
+        found = check(whole)
+        assert {item.kind for item in found.disagreements} == {"version"}
+        assert found.named["predictions by models of a registry that was dropped"] == 16
+        dataset(whole, CurateSettings(tasks=[LABEL]))
+    assert found.named["evaluations of models of a registry that was dropped"] == 1
