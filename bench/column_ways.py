@@ -23,7 +23,7 @@ from scores import FIELDS, Scorer
 
 from mm_assets.engines.lake.commits import add_columns, commit, is_in, put_rows, write_cells
 from mm_assets.engines.lake.compaction import compact
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
@@ -84,12 +84,12 @@ class Way(ABC):
         return pa.concat_tables(self.table(["image_id", *FIELDS.names])).sort_by("image_id").combine_chunks()
 
 
-def project_tables(folder: Path) -> LakeTables:
+def project_tables(folder: Path) -> Lake:
     """The lake of a way."""
-    return LakeTables(str(folder))
+    return Lake(str(folder))
 
 
-def store(tables: LakeTables, rows: Rows, properties: Mapping[str, str] = MappingProxyType({})) -> None:
+def store(tables: Lake, rows: Rows, properties: Mapping[str, str] = MappingProxyType({})) -> None:
     """Rows into `images.lance` through the project's table layer, in fragments as ingest leaves them, by one commit."""
     tables.open_or_create(IMAGES, IMAGES_SCHEMA, {})
     fragments = []
@@ -135,7 +135,7 @@ class ThisProject(Way):
         rows = tables.open(IMAGES).scanner(columns=["image_id"], filter=new, with_row_id=True).to_table()
         self._write(tables, scorer(rows), rows)
 
-    def _write(self, tables: LakeTables, scores: pa.Table, rows: pa.Table) -> None:
+    def _write(self, tables: Lake, scores: pa.Table, rows: pa.Table) -> None:
         cells = scores.append_column("_rowid", rows["_rowid"])
         commit(tables, IMAGES, lambda ds: write_cells(ds, cells), {})
 

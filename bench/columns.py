@@ -26,9 +26,9 @@ from column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisPr
 from driver import local_ray, run_step
 from scores import FIELDS, REAL, Scorer, score_of
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.lineage.refs import StepContext, StepResult
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.score.job import compute_scores
 
@@ -176,16 +176,16 @@ def rival(kind: type[Way]) -> Callable[[Path, Iterator[pa.Table]], tuple[dict[st
 
 def project_job(folder: Path, rows: Iterator[pa.Table]) -> tuple[dict[str, float], pa.Table]:
     """The step of `scores/sharpness`: on Ray, batch by batch, with the Ray cluster started before."""
-    tables, cluster = LakeTables(str(folder)), Cluster()
+    tables, cluster = Lake(str(folder)), Cluster()
     cluster.connect()
     settings, cost = ScoreSettings(), {}
 
-    def ingest(step: Step) -> Final:
-        final = Final({"rows": 0})
+    def ingest(step: StepContext) -> StepResult:
+        final = StepResult({"rows": 0})
         store(tables, rows, step.properties(["image_table"], 1, {"image_table": final}))
         return final
 
-    def score(step: Step) -> dict[str, Final]:
+    def score(step: StepContext) -> dict[str, StepResult]:
         with measure.measured() as taken:
             finals = compute_scores(step, tables, cluster, [REAL], settings)
         cost.update(taken.row())

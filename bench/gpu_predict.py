@@ -32,7 +32,7 @@ from mm_assets.engines.answering.job import AnswerJob, parts
 from mm_assets.engines.answering.questions import Question
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.engines.answering.vllm.engine import QUIET, environment
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.sources.source import open_source
 from mm_assets.engines.workers.cluster import Cluster
@@ -77,7 +77,7 @@ def settings(options: Any) -> PredictSettings:  # noqa: ANN401  (an argparse nam
 
 def compared(scratch: Path, size: str, count: int, how: PredictSettings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The loop first, in a process that is gone when the project begins: a GPU holds one of them."""
-    tables, source = LakeTables(str(scratch / "lake")), scratch / "photos"
+    tables, source = Lake(str(scratch / "lake")), scratch / "photos"
     pictures.write_folder(source, pictures.drawn(count), count)
     images, digest = stored(tables, source), made(tables, size)
     print("the lake and the model are made", flush=True)
@@ -117,7 +117,7 @@ def figures(run: dict[str, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("startup_s", "engine_wait_share", "tokens_per_s")}
 
 
-def stored(tables: LakeTables, source: Path) -> LanceRef:
+def stored(tables: Lake, source: Path) -> LanceRef:
     """The photos in a lake."""
     cluster, place = Cluster(), open_source(str(source), S3Settings())
     try:
@@ -133,7 +133,7 @@ def stored(tables: LakeTables, source: Path) -> LanceRef:
     return done["image_table"].ref
 
 
-def made(tables: LakeTables, size: str) -> str:
+def made(tables: Lake, size: str) -> str:
     """The digest of the model in the lake."""
     with staging(tables) as folder:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # it keeps none of the GPU's memory
@@ -141,7 +141,7 @@ def made(tables: LakeTables, size: str) -> str:
         return keep(tables, folder)[0]
 
 
-def project(tables: LakeTables, images: LanceRef, digest: str, how: PredictSettings) -> Iterator[dict[str, Any]]:
+def project(tables: Lake, images: LanceRef, digest: str, how: PredictSettings) -> Iterator[dict[str, Any]]:
     """Two runs: the first starts Ray, too."""
     rows = tables.open_at(images).scanner(
         columns=["image_id", "sha256", "width", "height"], with_row_id=True

@@ -20,9 +20,9 @@ from typing import Any
 
 import measure
 import pictures
-from lakes import STAGES, Lake, Made, tiny
+from lakes import STAGES, Made, MadeLake, tiny
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import Record
 from mm_assets.stages.ingest.tables import IMAGES
@@ -80,9 +80,9 @@ def refreshed(scratch: Path, size: int, new: int) -> tuple[list[Row], float]:
     return rows, measure.median(bare)
 
 
-def filled(scratch: Path, source: Made) -> Lake:
+def filled(scratch: Path, source: Made) -> MadeLake:
     """A lake in the shape that maintenance gives it."""
-    lake = Lake(LakeTables(str(scratch / "lake")), source, Cluster())
+    lake = MadeLake(Lake(str(scratch / "lake")), source, Cluster())
     started = time.perf_counter()
     lake.fill()
     made = time.perf_counter()
@@ -97,7 +97,7 @@ def filled(scratch: Path, source: Made) -> Lake:
 
 
 @contextmanager
-def ray(lake: Lake) -> Iterator[None]:
+def ray(lake: MadeLake) -> Iterator[None]:
     """Ray runs before the clock starts."""
     lake.cluster.connect()
     try:
@@ -106,7 +106,7 @@ def ray(lake: Lake) -> Iterator[None]:
         lake.cluster.shutdown()
 
 
-def timed(lake: Lake, name: str) -> tuple[measure.Cost, dict[str, Record]]:
+def timed(lake: MadeLake, name: str) -> tuple[measure.Cost, dict[str, Record]]:
     """The cost of the work inside one step."""
     costs = []
 
@@ -125,7 +125,7 @@ def rows_computed(records: dict[str, Record]) -> int:
     return max(record.metadata["rows_computed"] for record in records.values())
 
 
-def check(lake: Lake, count: int) -> None:
+def check(lake: MadeLake, count: int) -> None:
     """Every table has a row for every image, scored and answered; ends the program where it has not."""
     images = lake.tables.open(IMAGES)
     wanted = {

@@ -17,9 +17,9 @@ from typing import Any
 
 import measure
 import pictures
-from lakes import STAGES, Lake, Made, MadeUp, tiny
+from lakes import STAGES, Made, MadeLake, MadeUp, tiny
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records, records
 
 NEW, TIMES = 1_000, 3
@@ -52,9 +52,9 @@ def main() -> None:
     measure.save(options.json, {**said, "targets": targets}, options)
 
 
-def made(scratch: Path, size: int) -> LakeTables:
+def made(scratch: Path, size: int) -> Lake:
     """A lake in the shape that maintenance gives it, with one refresh after that."""
-    lake = Lake(LakeTables(str(scratch / "lake")), Made(size, tiny(200), size, tiny(NEW, seed=1)), MadeUp())
+    lake = MadeLake(Lake(str(scratch / "lake")), Made(size, tiny(200), size, tiny(NEW, seed=1)), MadeUp())
     lake.fill()
     lake.maintain()
     lake.source = Made(size + NEW, tiny(200), size, tiny(NEW, seed=1))
@@ -63,7 +63,7 @@ def made(scratch: Path, size: int) -> LakeTables:
     return lake.tables
 
 
-def asked(tables: LakeTables, size: int) -> dict[str, str]:
+def asked(tables: Lake, size: int) -> dict[str, str]:
     """What is traced, by its kind."""
     image = pictures.image_id(size // 2)
     newest = last_records(tables, records(tables).values())
@@ -82,20 +82,20 @@ def asked(tables: LakeTables, size: int) -> dict[str, str]:
     }
 
 
-def traced(tables: LakeTables, kind: str, what: str) -> Row:
+def traced(tables: Lake, kind: str, what: str) -> Row:
     """The median of a few runs of the command."""
     taken = sorted((command(tables, "trace", what, "--json") for _ in range(TIMES)), key=lambda found: found[0])
     seconds, said = taken[len(taken) // 2]
     return {"what": kind, "seconds": round(seconds, 3), "found": len(said["found"])}
 
 
-def proved(tables: LakeTables) -> Row:
+def proved(tables: Lake) -> Row:
     """One run of the command."""
     seconds, said = command(tables, "verify", "--json")
     return {"seconds": round(seconds, 2), "disagreements": len(said["disagreements"]), **said["looked_at"]}
 
 
-def command(tables: LakeTables, *arguments: str) -> tuple[float, Any]:
+def command(tables: Lake, *arguments: str) -> tuple[float, Any]:
     """Seconds and the JSON of a command; ends the program where it fails."""
     program = str(Path(sys.executable).with_name("mm-assets"))
     known = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}

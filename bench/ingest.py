@@ -30,10 +30,10 @@ import pyarrow.parquet as pq
 from driver import local_ray, run_step
 from PIL import Image
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import open_source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.lineage.refs import StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings
 from mm_assets.stages.ingest.job import list_objects, store_images
 from mm_assets.stages.ingest.tables import IMAGES
@@ -161,11 +161,11 @@ def decode(path: str) -> None:
 
 def project(source: Path, out: Path) -> measure.Cost:
     """The step of `image_table`, on an empty lake; the listing was made before."""
-    tables, cluster, costs = LakeTables(str(out)), Cluster(), []
+    tables, cluster, costs = Lake(str(out)), Cluster(), []
     place = open_source(str(source), S3Settings())
     cluster.connect()
 
-    def store(step: Step) -> Final:
+    def store(step: StepContext) -> StepResult:
         with measure.measured() as cost:
             final = store_images(step, tables, cluster, place, IngestSettings())
         costs.append(cost)

@@ -18,10 +18,10 @@ from driver import run_step
 from PIL import Image
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.sources.source import LISTING, Source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.settings import Resources, Settings, load_settings
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES
 from mm_assets.stages.score.scorers import SCORERS, Scorer
@@ -173,20 +173,20 @@ def untrained(*arguments: Any) -> Any:  # noqa: ANN401  (those of `fine_tune`, a
     from mm_assets.engines.models.files import keep, staging
     from mm_assets.engines.training.run import Trained
 
-    tables: LakeTables = arguments[1]
+    tables: Lake = arguments[1]
     with staging(tables) as folder:
         build(folder, seed=1)
         return Trained(*keep(tables, folder), {"examples": 0})
 
 
 @dataclass
-class Lake:
+class MadeLake:
     """A lake, where its images come from, and what works at it.
 
     Each stage imports its own job alone, so that a process that runs one has no more memory than the step takes.
     """
 
-    tables: LakeTables
+    tables: Lake
     source: Source
     cluster: Cluster
     retry_errors: bool = False
@@ -217,7 +217,7 @@ class Lake:
             name: of the stage.
             around: gets the work inside the step, and calls it: to measure it.
         """
-        job: Callable[[Step], Any] = getattr(self, f"_{name}")
+        job: Callable[[StepContext], Any] = getattr(self, f"_{name}")
         assets, inputs = GRAPH[name]
         return run_step(self.tables, lambda step: around(lambda: job(step)), *assets, inputs=inputs)
 
@@ -227,50 +227,50 @@ class Lake:
             return {}
         return FILLING | ({"batch_size": batch_size} if batch_size else {})
 
-    def _listing(self, step: Step) -> Final:
+    def _listing(self, step: StepContext) -> StepResult:
         from mm_assets.stages.ingest.job import list_objects
 
         return list_objects(step, self.tables, self.source, "bench")
 
-    def _ingest(self, step: Step) -> Final:
+    def _ingest(self, step: StepContext) -> StepResult:
         from mm_assets.stages.ingest.job import store_images
 
         settings = self.settings.ingest.model_copy(update=self._filling())
         return store_images(step, self.tables, self.cluster, self.source, settings)
 
-    def _scores(self, step: Step) -> dict[str, Final]:
+    def _scores(self, step: StepContext) -> dict[str, StepResult]:
         from mm_assets.stages.score.job import compute_scores
 
         settings = self.settings.score.model_copy(update=self._filling())
         return compute_scores(step, self.tables, self.cluster, SCORES, settings)
 
-    def _near_duplicates(self, step: Step) -> Final:
+    def _near_duplicates(self, step: StepContext) -> StepResult:
         from mm_assets.stages.score.grouping import group_duplicates
 
         return group_duplicates(step, self.tables, self.settings.duplicates.max_distance)
 
-    def _base_model(self, step: Step) -> Final:
+    def _base_model(self, step: StepContext) -> StepResult:
         from mm_assets.stages.finetune.job import provide_base
 
         return provide_base(step, self.tables, self.settings.base)
 
-    def _sft_dataset(self, step: Step) -> Final:
+    def _sft_dataset(self, step: StepContext) -> StepResult:
         from mm_assets.stages.curate.job import build_dataset
 
         return build_dataset(step, self.tables, self.settings.curate, SCORES)
 
-    def _llava_checkpoint(self, step: Step) -> Final:
+    def _llava_checkpoint(self, step: StepContext) -> StepResult:
         from mm_assets.stages.finetune.job import train_checkpoint
 
         with mock.patch("mm_assets.stages.finetune.job.fine_tune", untrained):
             return train_checkpoint(step, self.tables, self.cluster, self.settings.train, force=False)
 
-    def _evaluation(self, step: Step) -> Final:
+    def _evaluation(self, step: StepContext) -> StepResult:
         """In place of an evaluation of a model that was not trained: one row that names it."""
         from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 
         digest = step.inputs["llava_checkpoint"].metadata["digest"]
-        final = Final({"rows": 1})
+        final = StepResult({"rows": 1})
         row = {"id": digest, "challenger": digest, "promoted": False}
         self.tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
         rows = pa.Table.from_pylist([row], schema=EVALUATIONS_SCHEMA)
@@ -279,7 +279,7 @@ class Lake:
         commit(self.tables, EVALUATIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
         return final
 
-    def _predictions(self, step: Step) -> Final:
+    def _predictions(self, step: StepContext) -> StepResult:
         from mm_assets.stages.predict.job import predict
 
         settings = self.settings.predict.model_copy(update=self._filling(batch_size=10_000))

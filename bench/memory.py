@@ -21,10 +21,10 @@ from typing import Any
 
 import measure
 import pictures
-from lakes import STAGES, Lake, MadeUp, tiny
+from lakes import STAGES, MadeLake, MadeUp, tiny
 from PIL import Image
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.workers.cluster import Cluster
 
@@ -94,7 +94,7 @@ def draw_large(path: Path, number: int) -> None:
 
 def run(stage: str, folder: Path, size: int) -> None:
     """One stage, in a process that the other one watches."""
-    lake = Lake(LakeTables(str(folder / "lake")), FolderSource(str(folder / "photos")), Cluster())
+    lake = MadeLake(Lake(str(folder / "lake")), FolderSource(str(folder / "photos")), Cluster())
     if stage == "answers":
         lake.cluster = MadeUp(lambda name: pictures.number_of(name) >= size - ANSWERED)
         for name in ("llava_checkpoint", "evaluation", "predictions"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
     from mm_assets.lineage.refs import Record
 
 
@@ -54,7 +54,7 @@ def _serve(options: argparse.Namespace) -> int:
     return read_lake(lambda tables: serve(tables, load_settings().serve, place, bundle))
 
 
-def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
+def read_lake(command: Callable[["Lake"], Callable[[], int]]) -> int:
     """Run a command on the lake of the settings.
 
     Args:
@@ -63,12 +63,12 @@ def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
     Returns:
         The exit code; 2 with a line on stderr where the settings are wrong or the lake cannot be read.
     """
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
     from mm_assets.settings import SettingsError, load_settings
 
     try:
         settings = load_settings()
-        show = command(LakeTables(settings.lake, settings.s3))
+        show = command(Lake(settings.lake, settings.s3))
     except SettingsError as error:
         print(f"mm-assets: {error}", file=sys.stderr)
         return 2
@@ -78,7 +78,7 @@ def read_lake(command: Callable[["LakeTables"], Callable[[], int]]) -> int:
     return show()
 
 
-def _status(tables: "LakeTables", *, as_json: bool) -> Callable[[], int]:
+def _status(tables: "Lake", *, as_json: bool) -> Callable[[], int]:
     from mm_assets.history.materializations import last_records, records
 
     newest = list(last_records(tables, list(records(tables).values())).values())

@@ -10,7 +10,7 @@ from mm_assets.operations import automation
 from mm_assets.operations.automation.conditions import condition_of
 from mm_assets.operations.verify.ops import lineage_checks
 from mm_assets.own_code import OwnCodeError, check, modules
-from mm_assets.resources import ImageSource, Lake, RayCluster
+from mm_assets.resources import ImageSource, LakeResource, RayCluster
 from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
 from mm_assets.stages.curate.assets import sft_dataset_asset
 from mm_assets.stages.curate.checks import sft_dataset_checks
@@ -97,7 +97,7 @@ def build(settings: Settings) -> dg.Definitions:
         sensors=automation.sensors(settings),
         resources={
             "settings": settings,
-            "lake": Lake(root=settings.lake, s3=s3, single_writer=settings.single_writer),
+            "lake": LakeResource(root=settings.lake, s3=s3, single_writer=settings.single_writer),
             "ray_cluster": RayCluster(
                 address=settings.ray_address,
                 modules=modules(settings.score.own),

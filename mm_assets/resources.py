@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 from mm_assets.settings import DRAWN, S3Settings
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
     from mm_assets.engines.sources.source import Source
     from mm_assets.engines.workers.cluster import Cluster
 
@@ -25,7 +25,7 @@ class RetryConfig(dg.Config):
     retry_errors: bool = Field(False, description="Compute rows again that have failed; they are left alone otherwise.")
 
 
-class Lake(dg.ConfigurableResource):
+class LakeResource(dg.ConfigurableResource):
     """The folder or bucket of the Lance tables and the models; everything in it is found from this root."""
 
     root: str = Field(description="Folder or s3://bucket/prefix of the lake (MM_LAKE).")
@@ -34,11 +34,11 @@ class Lake(dg.ConfigurableResource):
     )
     single_writer: bool = Field(False, description="Write without atomic conditional PUTs (MM_SINGLE_WRITER).")
 
-    def tables(self) -> "LakeTables":
+    def tables(self) -> "Lake":
         """The lake as jobs and workers see it."""
-        from mm_assets.engines.lake.tables import LakeTables
+        from mm_assets.engines.lake.tables import Lake
 
-        return LakeTables(self.root, S3Settings(**self.s3))
+        return Lake(self.root, S3Settings(**self.s3))
 
     def check_writable(self) -> None:
         """Refuse a store on which two writers could lose each other's commits."""

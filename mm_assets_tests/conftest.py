@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from mm_assets.demo.pictures import draw_area, draw_folder
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.previews import sheets
 from mm_assets_tests.kit.lake_rows import calls_of
@@ -33,17 +33,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> LakeTables:
-    return LakeTables(str(tmp_path / "lake"))
+def tables(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
-def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> LakeTables:
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     """A lake in a folder, and one in a bucket: nothing above knows the difference."""
     if request.param == "folder":
-        return LakeTables(str(tmp_path / "lake"))
+        return Lake(str(tmp_path / "lake"))
     found: Bucket = request.getfixturevalue("bucket")
-    return LakeTables(f"{found.uri}/a/lake", found.s3)
+    return Lake(f"{found.uri}/a/lake", found.s3)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows
 from mm_assets.lineage.refs import LanceRef, Maintenance, Withdrawal
 
 
-def withdraw(tables: LakeTables, withdrawals: Iterable[Withdrawal]) -> None:
+def withdraw(tables: Lake, withdrawals: Iterable[Withdrawal]) -> None:
     """Add withdrawals to the lake's history, in one commit; what was withdrawn before is not added again."""
     append_rows(tables, [_row(WITHDRAWAL, item, item.asset, item.reason) for item in withdrawals])
 
@@ -28,7 +28,7 @@ def withdrawal_of(row: Row) -> Withdrawal:
 
 
 @contextmanager
-def maintaining(tables: LakeTables, table: str, run_id: str, step: str) -> Iterator[Callable[[], None]]:
+def maintaining(tables: Lake, table: str, run_id: str, step: str) -> Iterator[Callable[[], None]]:
     """Tell the history of commits that change no row and can carry no properties of their own.
 
     Yields:
@@ -49,7 +49,7 @@ def maintaining(tables: LakeTables, table: str, run_id: str, step: str) -> Itera
         _note(tables, replace(begun[0], ended=tables.open(table).version, at=datetime.now(UTC)))
 
 
-def _note(tables: LakeTables, item: Maintenance) -> None:
+def _note(tables: Lake, item: Maintenance) -> None:
     append_rows(tables, [_row(MAINTENANCE, item, None, {"ended": item.ended})])
 
 

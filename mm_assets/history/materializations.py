@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from mm_assets.engines.lake.commits import carries, commits_after, properties_of, tag
-from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.rows import MATERIALIZATION, Row, append_rows, read_rows
-from mm_assets.lineage.refs import RECORDS, RUN, InputRef, LanceRef, OwnCommit, Record, tag_name
+from mm_assets.lineage.refs import RECORDS, RUN, AssetState, InputRef, LanceRef, Record, tag_name
 
 
-def append(tables: LakeTables, record: Record) -> None:
+def append(tables: Lake, record: Record) -> None:
     """Add a materialization to the lake's history, if it is not there yet (another process may have healed it)."""
     row = {
         "kind": MATERIALIZATION,
@@ -25,7 +25,7 @@ def append(tables: LakeTables, record: Record) -> None:
     append_rows(tables, [row])
 
 
-def records(tables: LakeTables) -> dict[str, Record]:
+def records(tables: Lake) -> dict[str, Record]:
     """All materializations of the lake by id, oldest first ({} in a new lake)."""
     return materializations(read_rows(tables))
 
@@ -48,16 +48,16 @@ def record_of(row: Row) -> Record:
     )
 
 
-def last_records(tables: LakeTables, history: Iterable[Record]) -> dict[str, Record]:
+def last_records(tables: Lake, history: Iterable[Record]) -> dict[str, Record]:
     """The newest materialization of each asset, of those whose table still is the one that they name."""
     ids = {table: table_id(tables.open(table)) for table in {r.ref.table for r in history} if tables.exists(table)}
     return {record.asset: record for record in history if ids.get(record.ref.table) == record.ref.table_id}
 
 
-def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
+def own_commit(tables: Lake, asset: str, table: str) -> AssetState:
     """The asset's last commit and last record; a record lost to a crash after the final commit is written now."""
     if not tables.exists(table):
-        return OwnCommit(None, None)
+        return AssetState(None, None)
     record = last_records(tables, list(records(tables).values())).get(asset)
     ds = tables.open(table)
     ref = record.ref if record else None
@@ -69,11 +69,11 @@ def own_commit(tables: LakeTables, asset: str, table: str) -> OwnCommit:
                 record = Record.from_commit(draft, ref)
                 tag(ds, tag_name(asset, version), version)
                 append(tables, record)
-    return OwnCommit(record, ref, ds.version)
+    return AssetState(record, ref, ds.version)
 
 
 def last_commit_of_run(
-    tables: LakeTables, table: str, asset: str, run_id: str, after: int, looked_at: int = 0
+    tables: Lake, table: str, asset: str, run_id: str, after: int, looked_at: int = 0
 ) -> LanceRef | None:
     """The newest commit above version `after`, for an asset, that a run made or had before its eyes; None without one.
 
@@ -90,6 +90,6 @@ def last_commit_of_run(
     return tables.ref(table, seen[-1]) if seen else None
 
 
-def run_of(tables: LakeTables, ref: LanceRef) -> str | None:
+def run_of(tables: Lake, ref: LanceRef) -> str | None:
     """The run that made the commit of a version."""
     return properties_of(tables.open_at(ref).read_transaction(ref.version)).get(RUN)

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from mm_assets.engines.lake.commits import tag
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append, last_commit_of_run, own_commit, records, run_of
-from mm_assets.lineage.refs import SEEN, WALKED, Final, Record, Step, tag_name
+from mm_assets.lineage.refs import SEEN, WALKED, Record, StepContext, StepResult, tag_name
 
 
-def publish(tables: LakeTables, step: Step, asset: str, table: str, final: Final) -> Record:
+def publish(tables: Lake, step: StepContext, asset: str, table: str, final: StepResult) -> Record:
     """Tag the version that an asset is at after a job, and write its lineage row.
 
     Another run may have materialized the asset meanwhile: only what this run wrote, or found to be as it should be,

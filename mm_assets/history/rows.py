@@ -6,7 +6,7 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, put_rows, rows_by_key
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.refs import RUN, STEP
 
 TABLE = "lineage"
@@ -40,7 +40,7 @@ SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
-def append_rows(tables: LakeTables, rows: list[Row]) -> None:
+def append_rows(tables: Lake, rows: list[Row]) -> None:
     """Add rows of one run in one commit; what is there already (another process may have added it) is left out."""
     if not rows:
         return
@@ -61,7 +61,7 @@ def append_rows(tables: LakeTables, rows: list[Row]) -> None:
     commit(tables, TABLE, put, properties)
 
 
-def read_rows(tables: LakeTables) -> list[Row]:
+def read_rows(tables: Lake) -> list[Row]:
     """All rows in the order in which they were added: row ids keep it, a compaction may not."""
     return rows_of(tables.open(TABLE)) if tables.exists(TABLE) else []
 

@@ -31,7 +31,7 @@ class RefusalError(Exception):
 class BudgetError(RefusalError):
     """More rows failed than the profile allows; the good ones are kept, and the step's other assets (`finals`) too."""
 
-    finals: "dict[str, Final]"
+    finals: "dict[str, StepResult]"
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -165,7 +165,7 @@ class Maintenance:
 
 
 @dataclass(frozen=True)
-class OwnCommit:
+class AssetState:
     """The last commit of an asset in its table, and the record of its last materialization (None: there is none).
 
     `seen` is the version of the table up to which that was looked for.
@@ -177,7 +177,7 @@ class OwnCommit:
 
 
 @dataclass(frozen=True)
-class Final:
+class StepResult:
     """What a finished materialization says of itself.
 
     Args:
@@ -195,7 +195,7 @@ class Final:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepContext:
     """The step that a job works for: its identity, its pinned inputs, and a place to report progress."""
 
     run_id: str
@@ -203,7 +203,7 @@ class Step:
     code_versions: dict[str, str]
     inputs: dict[str, Record]
     ancestors: dict[str, Record]
-    own: dict[str, OwnCommit]
+    own: dict[str, AssetState]
     log: Callable[[str], None] = field(repr=False)
 
     def ref(self, asset: str) -> LanceRef:
@@ -225,7 +225,9 @@ class Step:
         """The previous materialization of one of the step's own assets."""
         return self.own[asset].record
 
-    def properties(self, assets: list[str], batch: int, final: Mapping[str, Final] | None = None) -> dict[str, str]:
+    def properties(
+        self, assets: list[str], batch: int, final: Mapping[str, StepResult] | None = None
+    ) -> dict[str, str]:
         """Transaction properties of one commit.
 
         Args:
@@ -246,7 +248,7 @@ class Step:
             RECORDS: json.dumps(drafts),
         }
 
-    def _draft(self, asset: str, final: Final) -> dict[str, Any]:
+    def _draft(self, asset: str, final: StepResult) -> dict[str, Any]:
         return {
             "id": uuid.uuid4().hex,
             "asset": asset,
@@ -259,7 +261,7 @@ class Step:
             "at": datetime.now(UTC).isoformat(),
         }
 
-    def record(self, asset: str, ref: LanceRef, final: Final, *, reused: bool) -> Record:
+    def record(self, asset: str, ref: LanceRef, final: StepResult, *, reused: bool) -> Record:
         """The record of a materialization without a final commit of its own."""
         return replace(Record.from_commit(self._draft(asset, final), ref), reused=reused)
 

@@ -17,8 +17,8 @@ from mm_assets.steps.metadata import check_result
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import LakeTables
-    from mm_assets.resources import Lake
+    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.resources import LakeResource
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checked:
         history: all records by id, oldest first.
     """
 
-    tables: "LakeTables"
+    tables: "Lake"
     record: Record
     history: Mapping[str, Record]
 
@@ -52,7 +52,9 @@ class Checked:
 Judges = Mapping[str, Mapping[str, Callable[[Checked], Verdict]]]
 
 
-def judged(context: dg.AssetCheckExecutionContext, lake: "Lake", judges: Judges) -> Iterator[dg.AssetCheckResult]:
+def judged(
+    context: dg.AssetCheckExecutionContext, lake: "LakeResource", judges: Judges
+) -> Iterator[dg.AssetCheckResult]:
     """Make those of the checks that are selected.
 
     Raises:

@@ -18,10 +18,10 @@ from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.refs import (
     BlockedError,
     BudgetError,
-    Final,
     Record,
     RefusalError,
-    Step,
+    StepContext,
+    StepResult,
 )
 from mm_assets.steps.events import INPUT_POINTER, INPUT_VERSION, newest_event
 from mm_assets.steps.gates import require_unblocked
@@ -30,11 +30,11 @@ from mm_assets.steps.metadata import check_result, shown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mm_assets.engines.lake.tables import LakeTables
-    from mm_assets.resources import Lake
+    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.resources import LakeResource
 
 # Draws what the UI shows of a materialization: Markdown by name.
-Previews = Callable[["LakeTables", Record], dict[str, str]]
+Previews = Callable[["Lake", Record], dict[str, str]]
 
 RECORD = "lineage_record"
 # The one asset that may see newer images than its other input did (the model that was trained on older ones).
@@ -42,7 +42,10 @@ MAY_MIX_VERSIONS = {"batch_predictions"}
 
 
 def materialize(
-    context: dg.AssetExecutionContext, lake: "Lake", job: Callable[[Step], Final], previews: Previews | None = None
+    context: dg.AssetExecutionContext,
+    lake: "LakeResource",
+    job: Callable[[StepContext], StepResult],
+    previews: Previews | None = None,
 ) -> dg.MaterializeResult:
     """Run the job of a step with one asset; `previews` draws what the UI shows of it.
 
@@ -57,8 +60,8 @@ def materialize(
 
 def materialize_each(
     context: dg.AssetExecutionContext,
-    lake: "Lake",
-    job: Callable[[Step], dict[str, Final]],
+    lake: "LakeResource",
+    job: Callable[[StepContext], dict[str, StepResult]],
     previews: Previews | None = None,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Run the job of a step with several assets, all of the same inputs; it returns what each says of itself.
@@ -91,7 +94,9 @@ def materialize_each(
         raise dg.Failure(str(over), allow_retries=False)
 
 
-def _done(job: Callable[[Step], dict[str, Final]], step: Step) -> tuple[dict[str, Final], BudgetError | None]:
+def _done(
+    job: Callable[[StepContext], dict[str, StepResult]], step: StepContext
+) -> tuple[dict[str, StepResult], BudgetError | None]:
     """What a job says of the assets that it completed, and which of them failed too often."""
     try:
         return job(step), None
@@ -100,7 +105,7 @@ def _done(job: Callable[[Step], dict[str, Final]], step: Step) -> tuple[dict[str
 
 
 def _drawn(
-    context: dg.AssetExecutionContext, tables: "LakeTables", record: Record, previews: Previews | None
+    context: dg.AssetExecutionContext, tables: "Lake", record: Record, previews: Previews | None
 ) -> dict[str, Any]:
     """The pictures of a materialization; one that cannot be drawn says so, for what they show is published already."""
     if previews is None:
@@ -112,7 +117,7 @@ def _drawn(
         return {"preview_error": f"{type(error).__name__}: {error}"}
 
 
-def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Step, dict[str, int | None]]:
+def _begin(context: dg.AssetExecutionContext, tables: "Lake") -> tuple[StepContext, dict[str, int | None]]:
     from mm_assets.history.materializations import last_records, own_commit, records
 
     assets = sorted(key.to_user_string() for key in context.selected_asset_keys)
@@ -134,7 +139,9 @@ def _begin(context: dg.AssetExecutionContext, tables: "LakeTables") -> tuple[Ste
     for name, record in inputs.items():
         context.log.info(f"pinned {name} at {record.data_version}")
     codes = {asset: _code_version(context, asset) for asset in assets}
-    step = Step(context.run_id, context.op_execution_context.op.name, codes, inputs, ancestors, own, context.log.info)
+    step = StepContext(
+        context.run_id, context.op_execution_context.op.name, codes, inputs, ancestors, own, context.log.info
+    )
     return step, pointers
 
 
@@ -184,8 +191,8 @@ def _own_columns(record: Record, names: list[str]) -> list[str]:
 
 
 def _result(
-    tables: "LakeTables",
-    step: Step,
+    tables: "Lake",
+    step: StepContext,
     record: Record,
     pointers: dict[str, int | None],
     seconds: float,

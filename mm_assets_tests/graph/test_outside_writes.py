@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.demo.pictures import draw_area
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import get
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import BaseModelSettings, CurateSettings
@@ -37,7 +37,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def images(tables: LakeTables) -> Rows:
+def images(tables: Lake) -> Rows:
     ds = tables.open("images")
     found = ds.to_table(with_row_id=True).to_pylist()
     ids = [row.pop("_rowid") for row in found]
@@ -45,7 +45,7 @@ def images(tables: LakeTables) -> Rows:
     return {row["image_id"]: row | {"image": content} for row, content in zip(found, data, strict=True)}
 
 
-def made(tables: LakeTables, pictures: Path) -> Record:
+def made(tables: Lake, pictures: Path) -> Record:
     record = ingest(tables, InProcess(), pictures)[1]
     score(tables, InProcess(), sharpness, entropy, phash)
     group(tables)
@@ -76,7 +76,7 @@ DONE_TO_IMAGES: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("what", DONE_TO_IMAGES)
-def test_images_scores_and_groups_come_back(tables: LakeTables, pictures: Path, what: str) -> None:
+def test_images_scores_and_groups_come_back(tables: Lake, pictures: Path, what: str) -> None:
     first = made(tables, pictures)
     before = images(tables)
     DONE_TO_IMAGES[what](tables.open("images"))
@@ -89,9 +89,7 @@ def test_images_scores_and_groups_come_back(tables: LakeTables, pictures: Path, 
     assert tables.open("images").version == version
 
 
-def test_a_scorer_alone_computes_again_what_was_written_outside_and_nothing_else(
-    tables: LakeTables, pictures: Path
-) -> None:
+def test_a_scorer_alone_computes_again_what_was_written_outside_and_nothing_else(tables: Lake, pictures: Path) -> None:
     made(tables, pictures)
     before = images(tables)
     tables.open("images").update({"sharpness": "-1.0"}, where="image_id = 'pool/0.png'")
@@ -99,7 +97,7 @@ def test_a_scorer_alone_computes_again_what_was_written_outside_and_nothing_else
     assert images(tables) == before
 
 
-def test_the_listing_is_written_back(tables: LakeTables, pictures: Path) -> None:
+def test_the_listing_is_written_back(tables: Lake, pictures: Path) -> None:
     made(tables, pictures)
     before = tables.open("objects").to_table().sort_by("image_id")
     tables.open("objects").delete("label = 'gym'")
@@ -122,7 +120,7 @@ DONE_TO_EXAMPLES: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("what", DONE_TO_EXAMPLES)
-def test_the_dataset_comes_back(tables: LakeTables, what: str) -> None:
+def test_the_dataset_comes_back(tables: Lake, what: str) -> None:
     store(tables, photos())
     settings = CurateSettings(tasks=[LABEL])
     first = dataset(tables, settings)
@@ -134,7 +132,7 @@ def test_the_dataset_comes_back(tables: LakeTables, what: str) -> None:
     assert dataset(tables, settings).ref == again.ref
 
 
-def test_predictions_come_back_and_only_those_are_made_that_were_touched(tables: LakeTables) -> None:
+def test_predictions_come_back_and_only_those_are_made_that_were_touched(tables: Lake) -> None:
     trained(tables, LABEL)
     predicted(tables)
     columns = ["id", "image_id", "label", "error"]
@@ -147,7 +145,7 @@ def test_predictions_come_back_and_only_those_are_made_that_were_touched(tables:
     assert predicted(tables).ref == again.ref
 
 
-def test_a_base_model_that_the_registry_has_lost_is_registered_again(tables: LakeTables) -> None:
+def test_a_base_model_that_the_registry_has_lost_is_registered_again(tables: Lake) -> None:
     def base() -> Record:
         made = run_step(tables, lambda step: provide_base(step, tables, BaseModelSettings(kind="built")), "base_model")
         return made["base_model"]

@@ -64,7 +64,7 @@ def test_an_upstream_that_moves_after_the_pin_is_neither_read_nor_recorded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = project.data_versions()["scores/phash"]
-    with race(monkeypatch, "Step", project):
+    with race(monkeypatch, "StepContext", project):
         project.materialize("scores/near_duplicates")
     assert project.newest()["scores/phash"].data_version != before
     assert input_version(project, "scores/near_duplicates", "scores/phash") == before

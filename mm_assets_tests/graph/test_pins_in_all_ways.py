@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from mm_assets.definitions import build
-from mm_assets.engines.lake.tables import LakeTables
-from mm_assets.lineage.refs import LanceRef, Step
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.lineage.refs import LanceRef, StepContext
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.operations.verify.dagster_log import DagsterLog
 from mm_assets.operations.verify.job import verify
@@ -49,15 +49,15 @@ class Reads:
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     """Notes what grouping and the dataset open at a pinned version; both work in this process."""
     seen = Reads()
-    open_at = LakeTables.open_at
+    open_at = Lake.open_at
 
-    def noted(self: LakeTables, ref: LanceRef) -> lance.LanceDataset:
+    def noted(self: Lake, ref: LanceRef) -> lance.LanceDataset:
         if seen.running and ref.table == "images":
             seen.found[seen.running[-1]].add(ref)
         return open_at(self, ref)
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(step: Step, *arguments: Any) -> Any:
+        def run(step: StepContext, *arguments: Any) -> Any:
             key = f"{step.run_id}:{step.key}"
             seen.found[key] = set()
             seen.running.append(key)
@@ -68,7 +68,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
         return run
 
-    monkeypatch.setattr(LakeTables, "open_at", noted)
+    monkeypatch.setattr(Lake, "open_at", noted)
     monkeypatch.setattr(grouping, "group_duplicates", watched(grouping.group_duplicates))
     monkeypatch.setattr(curate, "build_dataset", watched(curate.build_dataset))
     return seen
@@ -126,7 +126,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, before: str, work: Callable[[],
     begin = pins._begin
     waiting = [work]
 
-    def racing(context: dg.AssetExecutionContext, tables: LakeTables) -> Any:
+    def racing(context: dg.AssetExecutionContext, tables: Lake) -> Any:
         names = {key.to_user_string() for key in context.selected_asset_keys}
         if before in names and waiting:
             waiting.pop()()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mm_assets.demo.pictures import AREAS, draw_area
 from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
@@ -75,7 +75,7 @@ def test_the_whole_graph_answers_what_is_new(project: Project, tmp_path: Path) -
     assert len(project.tables.open("predictions").to_table()) == 220
 
 
-def lake(tables: LakeTables, finished: Project) -> None:
+def lake(tables: Lake, finished: Project) -> None:
     """So many distinct pictures, the last of them broken, and the finished lake's checkpoint; few have a label."""
     trained = finished.newest()["llava_checkpoint"].metadata["digest"]
     rng = np.random.default_rng(2)
@@ -110,7 +110,7 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def predicted(tables: LakeTables, cluster: Cluster) -> Record:
+def predicted(tables: Lake, cluster: Cluster) -> Record:
     how = PredictSettings(engine="vllm", batch_rows=400, batch_size=50, vllm=VllmSettings(max_model_len=256))
     made = run_step(
         tables,
@@ -121,7 +121,7 @@ def predicted(tables: LakeTables, cluster: Cluster) -> Record:
     return made["batch_predictions"]
 
 
-def answers(tables: LakeTables) -> dict[str, tuple[str | None, str | None]]:
+def answers(tables: Lake) -> dict[str, tuple[str | None, str | None]]:
     """Label and reason of an error, by image; each has one row."""
     rows = tables.open("predictions").to_table(columns=["image_id", "label", "error"]).to_pylist()
     assert len(rows) == len({row["image_id"] for row in rows}) == PICTURES
@@ -131,7 +131,7 @@ def answers(tables: LakeTables) -> dict[str, tuple[str | None, str | None]]:
 def test_an_engine_that_dies_loses_nothing_and_doubles_nothing(
     finished: Project, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = LakeTables(str(tmp_path / "one")), LakeTables(str(tmp_path / "other"))
+    one, other = Lake(str(tmp_path / "one")), Lake(str(tmp_path / "other"))
     lake(one, finished)
     shutil.copytree(one.root, other.root)
     assert predicted(one, cluster).metadata["rows_failed"] == 1

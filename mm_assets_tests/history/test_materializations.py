@@ -5,31 +5,31 @@ import shutil
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.history.materializations import last_records, own_commit, records
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.lineage.refs import StepContext, StepResult
 
 SCHEMA = pa.schema([key_field("id")])
 
 
-def step(run_id: str = "run-1") -> Step:
-    return Step(run_id, "raw_images", {"raw_images": "code-1"}, {}, {}, {}, print)
+def step(run_id: str = "run-1") -> StepContext:
+    return StepContext(run_id, "raw_images", {"raw_images": "code-1"}, {}, {}, {}, print)
 
 
-def write(tables: LakeTables, key: str, final: Final | None) -> int:
+def write(tables: Lake, key: str, final: StepResult | None) -> int:
     tables.open_or_create("objects", SCHEMA, step().properties(["raw_images"], 0))
     return put(tables, key, step().properties(["raw_images"], 1, {"raw_images": final} if final else None))
 
 
-def put(tables: LakeTables, key: str, properties: dict[str, str]) -> int:
+def put(tables: Lake, key: str, properties: dict[str, str]) -> int:
     fragments = write_fragments(tables, "objects", pa.table({"id": [key]}, schema=SCHEMA))
     done = commit(tables, "objects", lambda ds: put_rows(ds, "id", [], fragments), properties)
     assert done is not None
     return int(done.version)
 
 
-def test_a_record_lost_to_a_crash_is_written_at_the_next_start(tables: LakeTables) -> None:
-    version = write(tables, "a", Final({"rows": 1}, {"objects": 1}))
+def test_a_record_lost_to_a_crash_is_written_at_the_next_start(tables: Lake) -> None:
+    version = write(tables, "a", StepResult({"rows": 1}, {"objects": 1}))
     assert records(tables) == {}  # the process died after the commit
     found = own_commit(tables, "raw_images", "objects")
     assert found.record is not None
@@ -41,8 +41,8 @@ def test_a_record_lost_to_a_crash_is_written_at_the_next_start(tables: LakeTable
     assert len(records(tables)) == 1
 
 
-def test_a_batch_of_an_unfinished_run_is_an_own_commit_without_a_record(tables: LakeTables) -> None:
-    done = write(tables, "a", Final({"rows": 1}))
+def test_a_batch_of_an_unfinished_run_is_an_own_commit_without_a_record(tables: Lake) -> None:
+    done = write(tables, "a", StepResult({"rows": 1}))
     batch = write(tables, "b", None)
     found = own_commit(tables, "raw_images", "objects")
     assert found.record is not None
@@ -50,17 +50,17 @@ def test_a_batch_of_an_unfinished_run_is_an_own_commit_without_a_record(tables: 
     assert (found.record.ref.version, found.ref.version) == (done, batch)
 
 
-def test_commits_of_other_assets_are_not_ones_own(tables: LakeTables) -> None:
-    version = write(tables, "a", Final({"rows": 1}))
-    other = Step("run-2", "scores", {"scores/raw": "1"}, {}, {}, {}, print)
+def test_commits_of_other_assets_are_not_ones_own(tables: Lake) -> None:
+    version = write(tables, "a", StepResult({"rows": 1}))
+    other = StepContext("run-2", "scores", {"scores/raw": "1"}, {}, {}, {}, print)
     put(tables, "b", other.properties(["scores/raw"], 1))
     found = own_commit(tables, "raw_images", "objects")
     assert found.ref is not None
     assert found.ref.version == version
 
 
-def test_the_history_of_a_dropped_table_is_not_the_history_of_the_new_one(tables: LakeTables) -> None:
-    write(tables, "a", Final({"rows": 1}))
+def test_the_history_of_a_dropped_table_is_not_the_history_of_the_new_one(tables: Lake) -> None:
+    write(tables, "a", StepResult({"rows": 1}))
     own_commit(tables, "raw_images", "objects")
     shutil.rmtree(tables.uri("objects"))
     assert last_records(tables, list(records(tables).values())) == {}

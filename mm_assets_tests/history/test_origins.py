@@ -8,18 +8,18 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, fence, put_rows
-from mm_assets.engines.lake.tables import LakeTables, key_field, table_id, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.origins import Commit, changes_outside, commits_in, from_outside
-from mm_assets.lineage.refs import FENCE, UPKEEP, Step
+from mm_assets.lineage.refs import FENCE, UPKEEP, StepContext
 from mm_assets_tests.kit.lake_rows import maintenance, record
 
 SCHEMA = pa.schema([key_field("image_id"), pa.field("label", pa.string())])
 TABLE = "objects"
 
 
-def put(tables: LakeTables, key: str) -> None:
-    step = Step("run-1", "raw_images", {"raw_images": "1"}, {}, {}, {}, print)
+def put(tables: Lake, key: str) -> None:
+    step = StepContext("run-1", "raw_images", {"raw_images": "1"}, {}, {}, {}, print)
     tables.open_or_create(TABLE, SCHEMA, step.properties(["raw_images"], 0))
     rows = pa.table({"image_id": [key], "label": ["pool"]}, schema=SCHEMA)
     fragments = write_fragments(tables, TABLE, rows)
@@ -27,14 +27,14 @@ def put(tables: LakeTables, key: str) -> None:
 
 
 @pytest.fixture
-def written(tables: LakeTables) -> LakeTables:
+def written(tables: Lake) -> Lake:
     for key in "abc":
         put(tables, key)
     record(tables, "raw_images")
     return tables
 
 
-def outside_commits(tables: LakeTables, table: str, after: int) -> list[Commit]:
+def outside_commits(tables: Lake, table: str, after: int) -> list[Commit]:
     ds = tables.open(table)
     found = commits_in(ds, range(after + 1, ds.version + 1))
     return list(from_outside(found, table_id(ds), maintenance(tables)))
@@ -60,7 +60,7 @@ FOREIGN: dict[str, tuple[Callable[[lance.LanceDataset], object], list[str]]] = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_a_write_from_outside_is_told_from_our_own(written: LakeTables, what: str) -> None:
+def test_a_write_from_outside_is_told_from_our_own(written: Lake, what: str) -> None:
     ours = written.open(TABLE).version
     assert outside_commits(written, TABLE, 0) == outside_commits(written, "lineage", 0) == []
     write, operations = FOREIGN[what]
@@ -70,7 +70,7 @@ def test_a_write_from_outside_is_told_from_our_own(written: LakeTables, what: st
     assert outside_commits(written, TABLE, ours + len(operations)) == []
 
 
-def test_maintenance_accounts_for_what_changes_no_row_and_for_nothing_else(written: LakeTables) -> None:
+def test_maintenance_accounts_for_what_changes_no_row_and_for_nothing_else(written: Lake) -> None:
     with maintaining(written, TABLE, "night", "maintenance") as begin:
         begin()
         compact(written.open(TABLE))
@@ -83,7 +83,7 @@ def test_maintenance_accounts_for_what_changes_no_row_and_for_nothing_else(writt
     assert [item.operation for item in found] == ["Append", "Append", "BaseOperation", "Rewrite"]
 
 
-def test_maintenance_that_was_killed_accounts_for_its_commits_until_the_next_one(written: LakeTables) -> None:
+def test_maintenance_that_was_killed_accounts_for_its_commits_until_the_next_one(written: Lake) -> None:
     def killed() -> None:
         with maintaining(written, TABLE, "night", "maintenance") as begin:
             begin()
@@ -104,14 +104,14 @@ def test_maintenance_that_was_killed_accounts_for_its_commits_until_the_next_one
     assert [(item.run_id, item.ended is None) for item in maintenance(written)] == [("night", True), ("next", False)]
 
 
-def test_maintenance_with_nothing_to_do_writes_nothing(written: LakeTables) -> None:
+def test_maintenance_with_nothing_to_do_writes_nothing(written: Lake) -> None:
     version = written.open("lineage").version
     with maintaining(written, TABLE, "night", "maintenance"):
         pass
     assert written.open("lineage").version == version
 
 
-def test_the_history_written_over_by_hand_is_told(written: LakeTables) -> None:
+def test_the_history_written_over_by_hand_is_told(written: Lake) -> None:
     rows = written.open("lineage").to_table()
     lance.write_dataset(rows, written.open("lineage"), mode="append")
     assert [item.operation for item in outside_commits(written, "lineage", 0)] == ["Append"]
@@ -121,16 +121,16 @@ STEP = {"mm.assets": "raw_images", "mm.run_id": "night"}
 FENCED = {UPKEEP: "night", FENCE: "true"}
 
 
-def forged(tables: LakeTables, operation: lance.LanceOperation.BaseOperation, properties: dict[str, str]) -> None:
+def forged(tables: Lake, operation: lance.LanceOperation.BaseOperation, properties: dict[str, str]) -> None:
     ds = tables.open(TABLE)
     lance.LanceDataset.commit(ds, lance.Transaction(ds.version, operation, transaction_properties=properties))
 
 
-def new_row(tables: LakeTables) -> list[lance.FragmentMetadata]:
+def new_row(tables: Lake) -> list[lance.FragmentMetadata]:
     return write_fragments(tables, TABLE, pa.table({"image_id": ["x"], "label": ["y"]}, schema=SCHEMA))
 
 
-FORGED: dict[str, Callable[[LakeTables], object]] = {
+FORGED: dict[str, Callable[[Lake], object]] = {
     "an append as upkeep": lambda tables: forged(tables, lance.LanceOperation.Append(new_row(tables)), FENCED),
     "a fence that undoes commits": lambda tables: forged(tables, lance.LanceOperation.Restore(2), FENCED),
     "a fence that puts rows in": lambda tables: forged(
@@ -159,7 +159,7 @@ FORGED: dict[str, Callable[[LakeTables], object]] = {
 
 
 @pytest.mark.parametrize("what", FORGED)
-def test_what_a_commit_says_of_itself_is_not_enough(written: LakeTables, what: str) -> None:
+def test_what_a_commit_says_of_itself_is_not_enough(written: Lake, what: str) -> None:
     """Neither for what is told as made outside, nor for what the next run looks at again."""
     before = written.open(TABLE).version
     FORGED[what](written)
@@ -167,7 +167,7 @@ def test_what_a_commit_says_of_itself_is_not_enough(written: LakeTables, what: s
     assert [item.version for item in changes_outside(written.open(TABLE), 0)] == [before + 1]
 
 
-def test_a_row_that_was_taken_out_of_the_history_in_the_name_of_a_run(written: LakeTables) -> None:
+def test_a_row_that_was_taken_out_of_the_history_in_the_name_of_a_run(written: Lake) -> None:
     (row,) = written.open("lineage").to_table().to_pylist()
     commit(written, "lineage", lambda ds: put_rows(ds, "id", [row["id"]], []), {"mm.run_id": "run"})
     assert [item.version for item in outside_commits(written, "lineage", 0)] == [written.open("lineage").version]

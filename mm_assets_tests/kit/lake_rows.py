@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mm_assets.catalog import table_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.maintenance import maintenance_in, withdrawals_in
 from mm_assets.history.materializations import append
 from mm_assets.history.rows import read_rows
@@ -65,7 +65,7 @@ def calls_of(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> 
     return found
 
 
-def write(tables: LakeTables, table: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
+def write(tables: Lake, table: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append rows in one commit; a column that a row lacks is null."""
     ds = tables.open_or_create(table, schema, {})
     columns = {name: [row.get(name) for row in rows] for name in schema.names}
@@ -83,11 +83,11 @@ def image_row(image_id: str, label: str | None, data: bytes | None, **more: Any)
     return row | {"sha256": hashlib.sha256(data).hexdigest()} | size | more
 
 
-def write_images(tables: LakeTables, rows: Sequence[Mapping[str, Any]], *scores: pa.Field) -> None:
+def write_images(tables: Lake, rows: Sequence[Mapping[str, Any]], *scores: pa.Field) -> None:
     write(tables, IMAGES, pa.schema([*IMAGES_SCHEMA, *scores]), rows)
 
 
-def record(tables: LakeTables, asset: str, inputs: Sequence[Record] = (), **metadata: Any) -> Record:
+def record(tables: Lake, asset: str, inputs: Sequence[Record] = (), **metadata: Any) -> Record:
     """A materialization at the newest version of the asset's table."""
     table = table_of(asset)
     made = Record(
@@ -107,11 +107,11 @@ def record(tables: LakeTables, asset: str, inputs: Sequence[Record] = (), **meta
     return made
 
 
-def withdrawals(tables: LakeTables) -> list[Withdrawal]:
+def withdrawals(tables: Lake) -> list[Withdrawal]:
     """What the lake has let go, oldest first."""
     return withdrawals_in(read_rows(tables))
 
 
-def maintenance(tables: LakeTables) -> list[Maintenance]:
+def maintenance(tables: Lake) -> list[Maintenance]:
     """The work of maintenance on the lake, oldest first."""
     return maintenance_in(read_rows(tables))

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from mm_assets.definitions import build
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records, records
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import S3Settings, load_settings
@@ -123,8 +123,8 @@ class Project:
         return self.home / "command.log"
 
     @property
-    def tables(self) -> LakeTables:
-        return LakeTables(str(self.lake), self.s3)
+    def tables(self) -> Lake:
+        return Lake(str(self.lake), self.s3)
 
     def newest(self) -> dict[str, Record]:
         """The newest record of each asset."""

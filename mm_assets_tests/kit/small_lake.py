@@ -15,11 +15,11 @@ import pytest
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.settings import BaseModelSettings, ChecksSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.stages.curate.job import build_dataset
@@ -74,13 +74,13 @@ def photos(captions: Mapping[str, str] = MappingProxyType({})) -> list[dict[str,
     ]
 
 
-def store(tables: LakeTables, rows: list[dict[str, Any]], scorers: Sequence[Scorer] = BUILT_IN) -> None:
+def store(tables: Lake, rows: list[dict[str, Any]], scorers: Sequence[Scorer] = BUILT_IN) -> None:
     """Publish rows as what ingest and scoring leave behind; a row may hold any column, the rest is made up."""
     scored = pa.schema([*IMAGES_SCHEMA, *(field for scorer in scorers for field in scorer.fields()), *GROUP_FIELDS])
     assets = ["image_table", *(scorer.asset for scorer in scorers), NEAR_DUPLICATES]
 
-    def job(step: Step) -> dict[str, Final]:
-        finals = {asset: Final({"rows": len(rows)}) for asset in assets}
+    def job(step: StepContext) -> dict[str, StepResult]:
+        finals = {asset: StepResult({"rows": len(rows)}) for asset in assets}
         tables.open_or_create(IMAGES, scored, step.properties(assets, 0))
         whole = [_row(row, scorers) for row in rows]
         columns = {name: [row.get(name) for row in whole] for name in scored.names}
@@ -106,7 +106,7 @@ def _row(row: dict[str, Any], scorers: Sequence[Scorer]) -> dict[str, Any]:
 
 
 def dataset(
-    tables: LakeTables,
+    tables: Lake,
     settings: CurateSettings,
     scorers: Sequence[Scorer] = BUILT_IN,
     checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
@@ -127,14 +127,14 @@ def dataset(
 
 def untrained(*arguments: Any) -> Trained:
     """In place of `fine_tune`: another model of random weights."""
-    tables: LakeTables = arguments[1]
+    tables: Lake = arguments[1]
     with staging(tables) as folder:
         build(folder, seed=1)
         return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
 
 
 def checkpoint(
-    tables: LakeTables,
+    tables: Lake,
     settings: TrainSettings = TRAINING,
     training: Callable[..., Trained] = untrained,
     code: str = "1",

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from mm_assets.catalog import table_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source, open_source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.publish import publish
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings
 from mm_assets.stages.ingest.job import list_objects, store_images
 
 
 def run_step(
-    tables: LakeTables,
-    job: Callable[[Step], Final | dict[str, Final]],
+    tables: Lake,
+    job: Callable[[StepContext], StepResult | dict[str, StepResult]],
     *assets: str,
     inputs: tuple[str, ...] = (),
     code: str = "1",
@@ -28,9 +28,9 @@ def run_step(
     history = records(tables)
     newest = last_records(tables, list(history.values()))
     pins = {name: newest[name] for name in inputs}
-    step = Step(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
+    step = StepContext(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
     said = job(step)
-    finals = {assets[0]: said} if isinstance(said, Final) else said
+    finals = {assets[0]: said} if isinstance(said, StepResult) else said
     return {asset: publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()}
 
 
@@ -40,7 +40,7 @@ def nothing_new(again: Record, before: Record) -> bool:
 
 
 def ingest(
-    tables: LakeTables,
+    tables: Lake,
     cluster: Cluster,
     place: Source | Path,
     code: str = "1",

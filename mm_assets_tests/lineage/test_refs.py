@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mm_assets.lineage.ancestry import diamond_conflict
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError, Step, tag_name
+from mm_assets.lineage.refs import LanceRef, Record, RefusalError, StepContext, tag_name
 
 TABLE = {"raw_images": "objects", "image_table": "images", "base_model": "models"}
 
@@ -107,6 +107,6 @@ def test_what_lies_behind_one_version_of_an_input_may_differ() -> None:
 
 def test_an_input_that_was_not_read_is_refused() -> None:
     dataset = record("sft_dataset", 2)
-    step = Step("run", "step", {}, {}, {}, {}, print)
+    step = StepContext("run", "step", {}, {}, {}, {}, print)
     with pytest.raises(RefusalError, match="names no image_table"):
         step.input_of(dataset, "image_table")

@@ -15,7 +15,7 @@ import lance
 from PIL import Image
 
 from mm_assets.engines.lake.commits import carries, commits_after
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import records
 from mm_assets.lineage.refs import ASSETS, BATCH, MARK, RUN, Record, tag_name
 from mm_assets.operations.verify.job import verify
@@ -55,12 +55,12 @@ class Damage:
         return {kind: len(found) for kind, found in vars(self).items()}
 
 
-def versions(tables: LakeTables) -> dict[str, int]:
+def versions(tables: Lake) -> dict[str, int]:
     """The newest version of every table of the stages."""
     return {table: tables.open(table).version for table in KEYS if tables.exists(table)}
 
 
-def readable(tables: LakeTables) -> Damage:
+def readable(tables: Lake) -> Damage:
     """Whether every table that is there can be read to its last cell, the images' bytes too."""
     damage = Damage()
     for table in (*KEYS, "lineage"):
@@ -72,7 +72,7 @@ def readable(tables: LakeTables) -> Damage:
     return damage
 
 
-def compared(tables: LakeTables, undisturbed: LakeTables) -> Damage:
+def compared(tables: Lake, undisturbed: Lake) -> Damage:
     """The tables of the stages against those of an undisturbed run, cell for cell; row ids and versions excepted."""
     damage = readable(tables)
     if damage.unreadable:
@@ -91,7 +91,7 @@ def compared(tables: LakeTables, undisturbed: LakeTables) -> Damage:
     return damage
 
 
-def keyed(tables: LakeTables, table: str) -> tuple[Rows, dict[str, int]]:
+def keyed(tables: Lake, table: str) -> tuple[Rows, dict[str, int]]:
     """Rows by their key, and how often a key is there that is there more than once."""
     rows = _scan(tables.open(table)) if tables.exists(table) else []
     key = KEYS[table]
@@ -109,7 +109,7 @@ def _unlike(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} is {found.get(name)!r:.80}, not {expected.get(name)!r:.80}" for name in names)
 
 
-def consistent(tables: LakeTables) -> Damage:
+def consistent(tables: Lake) -> Damage:
     """One row per key; every digest, score and answer is what the bytes give that it stands beside."""
     damage = readable(tables)
     if damage.unreadable:
@@ -149,7 +149,7 @@ def _score(name: str, revision: str, picture: Image.Image) -> tuple[float | int 
         return None, f"ValueError: {error}"
 
 
-def done_once(tables: LakeTables, since: Mapping[str, int]) -> Damage:
+def done_once(tables: Lake, since: Mapping[str, int]) -> Damage:
     """No commit, batch, row or cell of an asset was made twice since the versions at which the source last changed."""
     damage = Damage()
     for table, key in KEYS.items():
@@ -178,7 +178,7 @@ def _touched(ds: lance.LanceDataset, key: str) -> list[str]:
     return found
 
 
-def recorded(tables: LakeTables) -> Damage:
+def recorded(tables: Lake) -> Damage:
     """The last record of every asset names its last commit, which is tagged, and the whole history holds."""
     damage = Damage(wrong=[str(item) for item in verify(tables, lambda line: None).disagreements])
     rows = tables.open("lineage").to_table(columns=["id"])["id"].to_pylist() if tables.exists("lineage") else []

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, keyed, recorded, versions
 from mm_assets_tests.torture.races import quietly
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
     scene = Scene(folder / "source")
     scene.add(PICTURES)
     source = FolderSource(str(scene.folder))
-    full, calm = (Work(LakeTables(str(place)), source) for place in (disk / "lake", folder / "calm"))
+    full, calm = (Work(Lake(str(place)), source) for place in (disk / "lake", folder / "calm"))
     for work in (full, calm):
         furnish(work.tables)
     said: dict[str, list[str]] = {stage: [] for stage in STAGES}

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, readable, recorded, versions
 from mm_assets_tests.torture.processes import DEADLINE_S, Child, Nodes, ray_cluster, start, step
@@ -104,7 +104,7 @@ class _Lakes:
     def __init__(self, folder: Path, nodes: Nodes, report: Report, chance: random.Random) -> None:
         self._nodes, self._report, self._chance = nodes, report, chance
         self._scene = Scene(folder / "source", chance.randrange(2**32))
-        self._tortured, self._undisturbed = LakeTables(str(folder / "tortured")), LakeTables(str(folder / "calm"))
+        self._tortured, self._undisturbed = Lake(str(folder / "tortured")), Lake(str(folder / "calm"))
         for tables in (self._tortured, self._undisturbed):
             furnish(tables)
 
@@ -141,7 +141,7 @@ class _Lakes:
             report.damage += done_once(self._tortured, since)
             report.damage += recorded(self._tortured)
 
-    def _work(self, tables: LakeTables, revision: str) -> Work:
+    def _work(self, tables: Lake, revision: str) -> Work:
         return Work(tables, FolderSource(str(self._scene.folder)), both(revision))
 
     def _calmly(self, work: Work, stage: str) -> Times:

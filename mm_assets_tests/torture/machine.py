@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PIL import Image as Picture
 
 from mm_assets.engines.answering.questions import Answer, Part
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource, stat_file
 from mm_assets.engines.workers.sandbox import DecodeLimits
 from mm_assets.history.materializations import last_records, records
@@ -96,7 +96,7 @@ class LakeMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.scene = Scene(self.folder / "source")
-        self.tables = LakeTables(str(self.folder / "lake"))
+        self.tables = Lake(str(self.folder / "lake"))
         self.oracle, self.calls = Oracle(), Calls()
         self.revisions = dict.fromkeys(NAMES, "1")
         self.commits = 0  # that were made, or begun, when an operation was last cut off

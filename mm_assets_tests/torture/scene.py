@@ -5,10 +5,10 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, register
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.lineage.refs import StepContext, StepResult
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets_tests.kit.lake_rows import noise, png
 from mm_assets_tests.kit.steps import run_step
@@ -76,7 +76,7 @@ class Scene:
         self.add(count - count // 2)
 
 
-def furnish(tables: LakeTables) -> None:
+def furnish(tables: Lake) -> None:
     """Put a model into an empty lake that answers can be asked of (`stages.Checksums` gives them)."""
     with staging(tables) as folder:
         (folder / "weights").write_bytes(b"none")
@@ -84,15 +84,15 @@ def furnish(tables: LakeTables) -> None:
     task = {"task": "label", "prompt": "what is it?", "answer": "a {label}."}
     model = Model(digest, "checkpoint", "torture", num_bytes, {}, {"tasks": [task], "labels": ["pool", "gym"]}, {})
 
-    def trained(step: Step) -> Final:
-        final = Final({"rows": 1, "digest": digest})
+    def trained(step: StepContext) -> StepResult:
+        final = StepResult({"rows": 1, "digest": digest})
         tables.open_or_create(TABLE, SCHEMA, step.properties(["llava_checkpoint"], 0))
         register(tables, model, step.run_id, step.properties(["llava_checkpoint"], 1, {"llava_checkpoint": final}))
         return final
 
-    def judged(step: Step) -> Final:
+    def judged(step: StepContext) -> StepResult:
         tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
-        return Final({"rows": 0})
+        return StepResult({"rows": 0})
 
     run_step(tables, trained, "llava_checkpoint")
     run_step(tables, judged, "evaluation", inputs=("llava_checkpoint",))

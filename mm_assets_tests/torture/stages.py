@@ -11,12 +11,12 @@ import pytest
 
 from mm_assets.catalog import table_of
 from mm_assets.engines.answering import job as answering
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.publish import publish
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
 from mm_assets.stages.ingest.job import list_objects, store_images
 from mm_assets.stages.predict.job import predict
@@ -43,7 +43,7 @@ class Work:
         retry_errors: what the jobs are told.
     """
 
-    tables: LakeTables
+    tables: Lake
     source: Source
     scorers: tuple[Scorer, ...] = field(default_factory=lambda: both("1"))
     retry_errors: bool = False
@@ -54,7 +54,7 @@ def both(revision: str) -> tuple[Scorer, ...]:
     return tuple(scorer(name, revision) for name in NAMES)
 
 
-Job = Callable[[Step], dict[str, Final]]
+Job = Callable[[StepContext], dict[str, StepResult]]
 
 
 def run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None] = lambda word: None) -> list[Record]:
@@ -70,7 +70,7 @@ def _run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None]) -
     score = ScoreSettings(batch_rows=BATCH_ROWS, error_budget=1.0)
     settings = PredictSettings(batch_rows=BATCH_ROWS, error_budget=1.0)
 
-    def job(step: Step) -> dict[str, Final]:
+    def job(step: StepContext) -> dict[str, StepResult]:
         if stage == LIST:
             return {"raw_images": list_objects(step, tables, work.source, "me")}
         if stage == INGEST:
@@ -84,7 +84,7 @@ def _run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None]) -
 
 
 def _step(
-    tables: LakeTables,
+    tables: Lake,
     job: Job,
     codes: dict[str, str],
     say: Callable[[str], None],
@@ -94,7 +94,7 @@ def _step(
     history = records(tables)
     newest = last_records(tables, list(history.values()))
     pins = {name: newest[name] for name in inputs}
-    step = Step(uuid.uuid4().hex, next(iter(codes)), codes, pins, history, own, lambda line: None)
+    step = StepContext(uuid.uuid4().hex, next(iter(codes)), codes, pins, history, own, lambda line: None)
     say("pinned")
     finals = job(step)
     say("publish")

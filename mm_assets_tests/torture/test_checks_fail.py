@@ -7,7 +7,7 @@ import lance
 import pytest
 
 from mm_assets.engines.lake import commits as lance_commits
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.stages.ingest import job
 from mm_assets.stages.ingest.tables import IMAGES
@@ -18,7 +18,7 @@ from mm_assets_tests.torture.stages import INGEST, LIST, SCORE, Work
 
 
 @pytest.fixture
-def work(tables: LakeTables, tmp_path: Path) -> Work:
+def work(tables: Lake, tmp_path: Path) -> Work:
     scene = Scene(tmp_path / "source")
     scene.add(12)
     furnish(tables)

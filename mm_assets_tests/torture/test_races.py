@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets_tests.torture.checks import Damage, compared, consistent, recorded
 from mm_assets_tests.torture.processes import DEADLINE_S
@@ -30,7 +30,7 @@ class Arena:
         return self._work("raced")
 
     def _work(self, name: str) -> Work:
-        return Work(LakeTables(str(self.folder / name)), FolderSource(str(self.scene.folder)))
+        return Work(Lake(str(self.folder / name)), FolderSource(str(self.scene.folder)))
 
     def quietly(self, stages: tuple[str, ...] = STAGES, revision: str = "1") -> None:
         """Materialize stages on both lakes."""
@@ -49,7 +49,7 @@ class Arena:
 def arena(tmp_path: Path) -> Arena:
     made = Arena(Scene(tmp_path / "source"), tmp_path)
     for name in ("calm", "raced"):
-        furnish(LakeTables(str(tmp_path / name)))
+        furnish(Lake(str(tmp_path / name)))
     made.scene.add(PICTURES)
     return made
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.bucket import S3Source
 from mm_assets_tests.kit.stores import Bucket
 from mm_assets_tests.torture.checks import Damage, compared, consistent, done_once, recorded, versions
@@ -50,7 +50,7 @@ class Coast:
         bucket.put_folder(scene.folder, "source")
         calm, stormy = (
             Work(
-                LakeTables(f"{bucket.uri}/{name}", s3),
+                Lake(f"{bucket.uri}/{name}", s3),
                 S3Source(f"{bucket.uri}/source", s3),
                 scorers=(scorer("luck", "1"),),
             )
@@ -63,7 +63,7 @@ class Coast:
         return cls(scene, bucket, storm, calm, stormy)
 
     @property
-    def seen(self) -> LakeTables:
+    def seen(self) -> Lake:
         """The stormy lake, past the storm."""
         return replace(self.stormy.tables, s3=self.bucket.s3)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from mm_assets.engines.answering.questions import Answer, Part
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.stages.score.scorers import Scorer, Values
 
@@ -56,7 +56,7 @@ class Checksums:
 
     def __init__(
         self,
-        tables: LakeTables,
+        tables: Lake,
         images: LanceRef,
         digest: str,
         questions: "Sequence[Question]",

@@ -14,7 +14,7 @@ from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.lake.commits import rows_by_key
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.workers.batches import cut
 from mm_assets.engines.workers.cluster import Cluster
@@ -34,7 +34,7 @@ class Answerer:
 
     def __init__(
         self,
-        tables: LakeTables,
+        tables: Lake,
         images: LanceRef,
         digest: str,
         questions: Sequence[Question],
@@ -141,7 +141,7 @@ def parts(rows: pa.Table, batch_size: int) -> Iterator[pa.Table]:
 class AnswerJob:
     """Everything that answering images takes but the images."""
 
-    tables: LakeTables
+    tables: Lake
     cluster: Cluster
     images: LanceRef
     digest: str

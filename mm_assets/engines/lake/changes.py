@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import commit, put_rows, rows_by_id
-from mm_assets.engines.lake.tables import GoneError, LakeTables, write_fragments
+from mm_assets.engines.lake.tables import GoneError, Lake, write_fragments
 from mm_assets.lineage.refs import LanceRef
 
 
@@ -25,7 +25,7 @@ class Changes:
 
 
 def changes_since(
-    tables: LakeTables,
+    tables: Lake,
     ref: LanceRef,
     since: int | None,
     columns: Iterable[str],
@@ -58,7 +58,7 @@ def changes_since(
     return Changes(rows, _rows_of(before, ids, names))
 
 
-def older(tables: LakeTables, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
+def older(tables: Lake, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
     """An older version of a pinned table; None where there is none, or where maintenance has removed it."""
     if since is None or since > ref.version:
         return None
@@ -131,7 +131,7 @@ class Synced:
 
 
 def sync_rows(
-    tables: LakeTables, table: str, key: str, desired: pa.Table, properties: Callable[[Synced], Mapping[str, str]]
+    tables: Lake, table: str, key: str, desired: pa.Table, properties: Callable[[Synced], Mapping[str, str]]
 ) -> Synced:
     """Make a table's rows equal to `desired` by one commit that writes only the difference; none where nothing differs.
 

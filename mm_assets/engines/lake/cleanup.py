@@ -13,7 +13,7 @@ import lance
 
 from mm_assets.engines.lake.commits import fence, properties_of, transactions
 from mm_assets.engines.lake.files import files_of, remove
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import UPKEEP
 
 # Older than any version: what Lance's clean-up then names is without a version, nothing else.
@@ -66,7 +66,7 @@ def remove_versions(ds: lance.LanceDataset, versions: Collection[int]) -> int:
     return int(stats.old_versions)
 
 
-def remove_orphans(tables: LakeTables, table: str, run_id: str, older_than: float) -> Orphans:
+def remove_orphans(tables: Lake, table: str, run_id: str, older_than: float) -> Orphans:
     """Remove files that no version refers to, behind a fence; without such files nothing is fenced.
 
     Args:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance.commit import CommitConflictError
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import ASSETS, FENCE, MARK, RefusalError
 
 # Tries of one commit, and the longest wait (seconds) before one of them.
@@ -68,7 +68,7 @@ def carries(properties: Mapping[str, str], asset: str) -> bool:
 
 
 def commit(
-    tables: LakeTables, table: str, prepare: Prepare, properties: Properties, written_at: int | None = None
+    tables: Lake, table: str, prepare: Prepare, properties: Properties, written_at: int | None = None
 ) -> lance.LanceDataset | None:
     """Make one commit, exactly once.
 
@@ -131,7 +131,7 @@ def _look_back(ds: lance.LanceDataset, seen: int, mark: str, *, fenced: bool) ->
     return None
 
 
-def fence(tables: LakeTables, table: str, properties: Mapping[str, str]) -> lance.LanceDataset:
+def fence(tables: Lake, table: str, properties: Mapping[str, str]) -> lance.LanceDataset:
     """Make every write that was begun before now fail when it wants to commit; the content stays as it is.
 
     A Merge of what is there conflicts with every change of rows or files, whichever comes first. A Restore does not: it
@@ -262,9 +262,7 @@ def _write_cells(
     )
 
 
-def commit_cells(
-    tables: LakeTables, table: str, cells: pa.Table, properties: Mapping[str, str]
-) -> lance.LanceDataset | None:
+def commit_cells(tables: Lake, table: str, cells: pa.Table, properties: Mapping[str, str]) -> lance.LanceDataset | None:
     """Write cells into the rows that still hold the bytes that they were computed from.
 
     Args:

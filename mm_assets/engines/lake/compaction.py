@@ -12,7 +12,7 @@ from lance.optimize import Compaction, CompactionTask, RewriteResult
 
 from mm_assets.engines.lake.commits import is_conflict
 from mm_assets.engines.lake.files import DATA, Weights, files_of, remove, stem_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 
 # A fragment of this share of the wanted bytes is left alone: rows would be written again and again otherwise.
 FULL = 0.5
@@ -34,7 +34,7 @@ class Compacted:
 
 
 def compact(
-    tables: LakeTables,
+    tables: Lake,
     table: str,
     target_bytes: int,
     log: Callable[[str], None],
@@ -60,7 +60,7 @@ def compact(
 
 
 def _planned(
-    tables: LakeTables, table: str, target_bytes: int, begin: Callable[[], None]
+    tables: Lake, table: str, target_bytes: int, begin: Callable[[], None]
 ) -> tuple[lance.LanceDataset, list[CompactionTask]]:
     """The table and what is to be done to it, after it was told that it begins."""
     ds = tables.open(table)
@@ -73,7 +73,7 @@ def _planned(
     return ds, tasks
 
 
-def _plan(tables: LakeTables, ds: lance.LanceDataset, table: str, target_bytes: int) -> list[CompactionTask]:
+def _plan(tables: Lake, ds: lance.LanceDataset, table: str, target_bytes: int) -> list[CompactionTask]:
     weights = Weights(files_of(tables, table))
     full, rows, num_bytes = [], 0, 0
     for fragment in (found.metadata for found in ds.get_fragments()):
@@ -98,7 +98,7 @@ def _removed_rows(fragment: lance.FragmentMetadata) -> int:
     return fragment.deletion_file.num_deleted_rows if fragment.deletion_file else 0
 
 
-def _compacted(tables: LakeTables, ds: lance.LanceDataset, table: str, task: CompactionTask) -> tuple[int, int] | None:
+def _compacted(tables: Lake, ds: lance.LanceDataset, table: str, task: CompactionTask) -> tuple[int, int] | None:
     """Fragments that went and came; None where another writer came first."""
     made = task.execute(ds)
     try:
@@ -111,7 +111,7 @@ def _compacted(tables: LakeTables, ds: lance.LanceDataset, table: str, task: Com
     return metrics.fragments_removed, metrics.fragments_added
 
 
-def _take_back(tables: LakeTables, table: str, made: RewriteResult) -> None:
+def _take_back(tables: Lake, table: str, made: RewriteResult) -> None:
     """Remove the files of a commit that was refused, unless it was made after all (a store's answer can get lost)."""
     stems = {stem_of(file) for fragment in made.new_fragments for file in fragment.files}
     newest = tables.open(table)

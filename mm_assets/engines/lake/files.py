@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import lance
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import client, is_s3, listed, split
 
 DATA = "data"
@@ -24,12 +24,12 @@ class File:
     written: float
 
 
-def files_of(tables: LakeTables, table: str) -> dict[str, File]:
+def files_of(tables: Lake, table: str) -> dict[str, File]:
     """All files of a table, by their path below it."""
     return dict(files_below(tables, tables.uri(table)))
 
 
-def files_below(tables: LakeTables, place: str) -> Iterator[tuple[str, File]]:
+def files_below(tables: Lake, place: str) -> Iterator[tuple[str, File]]:
     """Path below a place, size and age of every file there; one that goes away meanwhile is left out."""
     if is_s3(place):
         bucket, prefix = split(f"{place}/")
@@ -55,7 +55,7 @@ def _below(folder: str, name: str) -> Iterator[tuple[str, File]]:
         yield f"{name}{entry.name}", File(found.st_size, found.st_mtime)
 
 
-def remove(tables: LakeTables, place: str, paths: Iterable[str]) -> None:
+def remove(tables: Lake, place: str, paths: Iterable[str]) -> None:
     """Remove files below a place; one that is gone already is no error."""
     if is_s3(place):
         bucket, prefix = split(f"{place}/")
@@ -67,7 +67,7 @@ def remove(tables: LakeTables, place: str, paths: Iterable[str]) -> None:
         Path(place, path).unlink(missing_ok=True)
 
 
-def remove_empty_folders(tables: LakeTables, table: str, older_than: float) -> None:
+def remove_empty_folders(tables: Lake, table: str, older_than: float) -> None:
     """Remove the folders of large images that are left without one (a bucket has no folders)."""
     data = Path(tables.uri(table), DATA)
     if is_s3(tables.root) or not data.is_dir():

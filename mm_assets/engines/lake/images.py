@@ -7,7 +7,7 @@ import lance
 import pyarrow as pa
 from PIL import Image
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.images import decode
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PILLOW_MAX_PIXELS
@@ -21,7 +21,7 @@ class LanceImages:
         ref: of `images.lance`.
     """
 
-    def __init__(self, tables: LakeTables, ref: LanceRef) -> None:
+    def __init__(self, tables: Lake, ref: LanceRef) -> None:
         self._tables, self._ref = tables, ref
         self._opened: lance.LanceDataset | None = None
         self._ids: dict[str, int] | None = None

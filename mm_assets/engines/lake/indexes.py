@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import lance
 
 from mm_assets.engines.lake.commits import is_conflict
-from mm_assets.engines.lake.tables import KEY, LakeTables
+from mm_assets.engines.lake.tables import KEY, Lake
 
 # Below so many rows a pass over the key is as fast as an index (docs/decisions/0017).
 LEAST_ROWS = 100_000
@@ -22,9 +22,7 @@ def key_of(ds: lance.LanceDataset) -> str:
     return keys[0]
 
 
-def keep_indexes(
-    tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None] = lambda: None
-) -> list[str]:
+def keep_indexes(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], None] = lambda: None) -> list[str]:
     """Make the index on a table's key if it is wanted and missing, and add new rows to every index that there is.
 
     `begin` is called before anything is committed.
@@ -40,7 +38,7 @@ def keep_indexes(
         return [f"{table}: indexes skipped, the table is being written"]
 
 
-def _kept(tables: LakeTables, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
+def _kept(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
     ds = tables.open(table)
     key = key_of(ds)
     found = {index.name: list(index.field_names) for index in ds.describe_indices()}

@@ -6,12 +6,12 @@ from pathlib import Path
 import lance
 
 from mm_assets.engines.lake.commits import carries, commits_after
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import is_s3, listed, split
 from mm_assets.lineage.refs import RUN
 
 
-def bytes_written(tables: LakeTables, table: str, asset: str, run_id: str, after: int) -> int:
+def bytes_written(tables: Lake, table: str, asset: str, run_id: str, after: int) -> int:
     """Bytes of the data files that the commits of a run, for an asset, above a version, brought into a table.
 
     Images above some size lie in files of their own beside a fragment's file; they are counted.
@@ -37,12 +37,12 @@ def _new_files(operation: lance.LanceOperation.BaseOperation) -> Iterator[lance.
                 yield from fragment.files
 
 
-def _size(tables: LakeTables, table: str, file: lance.fragment.DataFile) -> int:
+def _size(tables: Lake, table: str, file: lance.fragment.DataFile) -> int:
     beside = f"{tables.uri(table)}/data/{Path(file.path).stem}/"
     return (file.file_size_bytes or 0) + sum(_sizes_below(tables, beside))
 
 
-def _sizes_below(tables: LakeTables, folder: str) -> Iterator[int]:
+def _sizes_below(tables: Lake, folder: str) -> Iterator[int]:
     if is_s3(folder):
         yield from (item["Size"] for item in listed(tables.s3, *split(folder)))
     else:

@@ -30,7 +30,7 @@ class GoneError(RefusalError):
 
 
 @dataclass(frozen=True)
-class LakeTables:
+class Lake:
     """The tables and models under one root, a folder or `s3://bucket/prefix`; small, and travels to every worker."""
 
     root: str
@@ -163,7 +163,7 @@ def table_id(ds: lance.LanceDataset) -> str:
     return (ds.schema.metadata or {}).get(TABLE_ID, b"").decode()
 
 
-def write_fragments(tables: LakeTables, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:
+def write_fragments(tables: Lake, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:
     """Write rows as new, uncommitted fragments (on a Ray worker); the driver commits them."""
     return lance.fragment.write_fragments(
         rows,

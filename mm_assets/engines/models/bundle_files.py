@@ -10,7 +10,7 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.s3_objects import code_of
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.store.upload import GONE, Checksum, Upload, upload
@@ -27,7 +27,7 @@ def uri_of(name: str) -> str:
     return f"{FOLDER}/{name}/{ARCHIVE}"
 
 
-def size_of(tables: LakeTables, uri: str) -> int | None:
+def size_of(tables: Lake, uri: str) -> int | None:
     """Bytes of a bundle's file; None where it is not there."""
     if not is_s3(tables.root):
         path = Path(tables.root, uri)
@@ -41,7 +41,7 @@ def size_of(tables: LakeTables, uri: str) -> int | None:
     return int(found["ContentLength"])
 
 
-def sha256_of(tables: LakeTables, uri: str) -> str:
+def sha256_of(tables: Lake, uri: str) -> str:
     """SHA-256 of a bundle's file in hex, read anew."""
     if not is_s3(tables.root):
         with Path(tables.root, uri).open("rb") as file:
@@ -54,7 +54,7 @@ def sha256_of(tables: LakeTables, uri: str) -> str:
 
 
 @contextmanager
-def staging(tables: LakeTables) -> Iterator[Path]:
+def staging(tables: Lake) -> Iterator[Path]:
     """A folder to pack a bundle in, removed afterwards: in the lake, where that is a folder, else a temporary one."""
     if is_s3(tables.root):
         with tempfile.TemporaryDirectory(prefix="mm-assets-bundle-") as name:
@@ -68,9 +68,7 @@ def staging(tables: LakeTables) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(
-    tables: LakeTables, archive: Path, uri: str, sha256: str, checksum: Checksum, log: Callable[[str], None]
-) -> None:
+def keep(tables: Lake, archive: Path, uri: str, sha256: str, checksum: Checksum, log: Callable[[str], None]) -> None:
     """Put a packed file into its place (the file comes before the row that names it).
 
     Raises:
@@ -86,7 +84,7 @@ def keep(
 
 
 @contextmanager
-def local_file(tables: LakeTables, uri: str, sha256: str) -> Iterator[Path]:
+def local_file(tables: Lake, uri: str, sha256: str) -> Iterator[Path]:
     """A bundle's file on this machine: in the lake itself, or a copy that is removed afterwards.
 
     Raises:
@@ -106,6 +104,6 @@ def local_file(tables: LakeTables, uri: str, sha256: str) -> Iterator[Path]:
         yield path
 
 
-def _object(tables: LakeTables, uri: str) -> dict[str, str]:
+def _object(tables: Lake, uri: str) -> dict[str, str]:
     bucket, root = split(tables.root)
     return {"Bucket": bucket, "Key": f"{root}/{uri}".lstrip("/")}

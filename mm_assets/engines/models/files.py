@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.fs
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import client, filesystem, is_s3, listed, split
 from mm_assets.lineage.refs import RefusalError
 
@@ -32,7 +32,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def stored_digest(tables: LakeTables, digest: str) -> str | None:
+def stored_digest(tables: Lake, digest: str) -> str | None:
     """The digest of the files that lie in the lake under a digest, read anew; None where there are none."""
     if not is_s3(tables.root):
         folder = _place(tables, digest)
@@ -44,14 +44,14 @@ def stored_digest(tables: LakeTables, digest: str) -> str | None:
         return files_digest(Path(name))[0]
 
 
-def is_there(tables: LakeTables, digest: str, num_bytes: int) -> bool:
+def is_there(tables: Lake, digest: str, num_bytes: int) -> bool:
     """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
     if not is_s3(tables.root):
         return sum(path.stat().st_size for path in _files(_place(tables, digest))) == num_bytes
     return sum(item["Size"] for item in listed(tables.s3, *_prefix(tables, digest))) == num_bytes
 
 
-def local_folder(tables: LakeTables, digest: str) -> Path:
+def local_folder(tables: Lake, digest: str) -> Path:
     """The files of a model on this machine: in the lake itself, or a copy that is fetched once and kept.
 
     Raises:
@@ -77,7 +77,7 @@ def _alone(place: Path) -> Iterator[None]:
         yield
 
 
-def read_text(tables: LakeTables, digest: str, name: str) -> str | None:
+def read_text(tables: Lake, digest: str, name: str) -> str | None:
     """A small file of a model, without the others; None where it has none of that name."""
     if not is_s3(tables.root):
         path = _place(tables, digest) / name
@@ -90,7 +90,7 @@ def read_text(tables: LakeTables, digest: str, name: str) -> str | None:
 
 
 @contextmanager
-def staging(tables: LakeTables) -> Iterator[Path]:
+def staging(tables: Lake) -> Iterator[Path]:
     """A folder to build a model in; what is left of it afterwards is removed."""
     if is_s3(tables.root):
         with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
@@ -100,7 +100,7 @@ def staging(tables: LakeTables) -> Iterator[Path]:
         yield folder
 
 
-def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
+def keep(tables: Lake, folder: Path) -> tuple[str, int]:
     """Put a staged folder into the place of its digest (the files come before the row that names them).
 
     Returns:
@@ -119,7 +119,7 @@ def keep(tables: LakeTables, folder: Path) -> tuple[str, int]:
 
 
 @contextmanager
-def training_storage(tables: LakeTables) -> Iterator[tuple[str, pyarrow.fs.FileSystem | None]]:
+def training_storage(tables: Lake) -> Iterator[tuple[str, pyarrow.fs.FileSystem | None]]:
     """Where a training keeps its checkpoints while it runs, seen by every node that sees the lake; removed afterwards.
 
     Yields:
@@ -143,7 +143,7 @@ def _named(what: str) -> str:
 
 
 @contextmanager
-def _scratch(tables: LakeTables, name: str) -> Iterator[Path]:
+def _scratch(tables: Lake, name: str) -> Iterator[Path]:
     """A folder beside the models, removed afterwards."""
     folder = _place(tables, name)
     folder.mkdir(parents=True)
@@ -153,11 +153,11 @@ def _scratch(tables: LakeTables, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _place(tables: LakeTables, name: str) -> Path:
+def _place(tables: Lake, name: str) -> Path:
     return Path(tables.root, "models", name)
 
 
-def _prefix(tables: LakeTables, name: str) -> tuple[str, str]:
+def _prefix(tables: Lake, name: str) -> tuple[str, str]:
     """Bucket, and the prefix (with a slash at its end) of one model's objects."""
     bucket, root = split(tables.root)
     return bucket, f"{root}/models/{name}/".lstrip("/")
@@ -168,7 +168,7 @@ def cache(what: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", what)
 
 
-def _download(tables: LakeTables, digest: str, folder: Path) -> None:
+def _download(tables: Lake, digest: str, folder: Path) -> None:
     _fetch(tables, digest, folder)
     if files_digest(folder)[0] != digest:
         raise RefusalError(
@@ -176,7 +176,7 @@ def _download(tables: LakeTables, digest: str, folder: Path) -> None:
         )
 
 
-def _fetch(tables: LakeTables, digest: str, folder: Path) -> None:
+def _fetch(tables: Lake, digest: str, folder: Path) -> None:
     bucket, prefix = _prefix(tables, digest)
     store = client(tables.s3)
     for item in listed(tables.s3, bucket, prefix):

@@ -11,7 +11,7 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.models.files import is_there
 from mm_assets.lineage.refs import RefusalError
 
@@ -51,7 +51,7 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | None:
+def find(tables: Lake, ds: lance.LanceDataset, **wanted: str) -> Model | None:
     """The newest model whose columns equal `wanted` and whose files are there."""
     condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
@@ -60,7 +60,7 @@ def find(tables: LakeTables, ds: lance.LanceDataset, **wanted: str) -> Model | N
     return _model(newest) if newest else None
 
 
-def get(tables: LakeTables, digest: str) -> Model:
+def get(tables: Lake, digest: str) -> Model:
     """A registered model by its digest.
 
     Raises:
@@ -78,7 +78,7 @@ def _model(row: dict[str, Any]) -> Model:
     return Model(**{name: row[name] for name in names}, **parsed)
 
 
-def register(tables: LakeTables, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
+def register(tables: Lake, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
     """Add a model's row (put it anew where its digest is known) in one commit."""
     row = {
         "digest": model.digest,

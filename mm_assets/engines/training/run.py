@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from mm_assets.chat import Message
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging, training_storage
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.weights import name_keys_for_vllm
@@ -71,7 +71,7 @@ class Trained:
 class Training:
     """Everything that a worker is told: where the base is, what to learn, how, and whom to tell."""
 
-    tables: LakeTables
+    tables: Lake
     base: str
     train: Examples
     validation: Examples
@@ -82,7 +82,7 @@ class Training:
 
 def fine_tune(
     cluster: Cluster,
-    tables: LakeTables,
+    tables: Lake,
     base: str,
     train: Examples,
     validation: Examples,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mm_assets.lineage.refs import LanceRef
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Finding:
         return f"{self.table}.lance: {', '.join(done)}"
 
 
-def look(tables: "LakeTables", names: Iterable[str]) -> dict[str, LanceRef]:
+def look(tables: "Lake", names: Iterable[str]) -> dict[str, LanceRef]:
     """Those of the tables that are there, as they are."""
     return {name: tables.ref(name, tables.open(name).version) for name in names if tables.exists(name)}
 
 
-def findings(tables: "LakeTables", before: Mapping[str, LanceRef], now: Mapping[str, LanceRef]) -> list[Finding]:
+def findings(tables: "Lake", before: Mapping[str, LanceRef], now: Mapping[str, LanceRef]) -> list[Finding]:
     """What happened between two looks; a table that was not there before may have been made by a run."""
     found = [_finding(tables, table, before.get(table), seen) for table, seen in now.items()]
     found += [Finding(table, seen, None, ()) for table, seen in before.items() if table not in now]
@@ -74,7 +74,7 @@ def _is_another(before: LanceRef | None, now: LanceRef | None) -> bool:
     return before.table_id != now.table_id or now.version < before.version
 
 
-def _finding(tables: "LakeTables", table: str, before: LanceRef | None, now: LanceRef) -> Finding:
+def _finding(tables: "Lake", table: str, before: LanceRef | None, now: LanceRef) -> Finding:
     from mm_assets.history.origins import changes_outside
 
     # Of a table that was put back, all commits were looked at when they were made.

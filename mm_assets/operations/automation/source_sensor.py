@@ -10,7 +10,7 @@ from dagster import AssetKey
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.operations.automation.debounce import Difference, Waiting, compare
 from mm_assets.operations.automation.runs import newest_id, unfinished_run
-from mm_assets.resources import ImageSource, Lake
+from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import DRAWN, AutomationSettings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def build(
         default_status=status,
     )
     def source_changed(
-        context: dg.SensorEvaluationContext, lake: Lake, image_source: ImageSource
+        context: dg.SensorEvaluationContext, lake: LakeResource, image_source: ImageSource
     ) -> dg.SensorResult | dg.SkipReason:
         """Lists the source again when it differs from its last listing and has become quiet.
 
@@ -62,7 +62,7 @@ def _listing(image_source: ImageSource, say: Callable[[str], None]) -> "pa.Table
         raise RefusalError(f"source (MM_SOURCE): {image_source.source} cannot be listed: {error}") from error
 
 
-def _listed(lake: Lake) -> "tuple[pa.Table | None, str]":
+def _listed(lake: LakeResource) -> "tuple[pa.Table | None, str]":
     """The last listing, and what names its version."""
     from mm_assets.engines.lake.tables import table_id
     from mm_assets.engines.sources.source import LISTING

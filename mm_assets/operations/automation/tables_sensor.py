@@ -12,7 +12,7 @@ from mm_assets.catalog import TABLES, table_of
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.automation.outside_writes import Finding, findings, look
 from mm_assets.operations.automation.runs import unfinished_run
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
 
 # What these hold are results of the past: a run of theirs would not repair them, and might train.
@@ -23,7 +23,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
     """Build `tables_written_outside`."""
 
     @dg.sensor(target=dg.AssetSelection.all(), minimum_interval_seconds=settings.tables_seconds, default_status=status)
-    def tables_written_outside(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult:
+    def tables_written_outside(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         """Shows writes from outside on the pages of the assets that own the table, and has these looked at again.
 
         A table whose owners are being materialized is left to the next look: nobody knows what that run has seen.

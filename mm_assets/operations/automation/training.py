@@ -10,7 +10,7 @@ from mm_assets.settings import AutomationSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 CHECKPOINT, DATASET, BASE = "llava_checkpoint", "sft_dataset", "base_model"
 # What makes an example another one to learn from.
@@ -26,7 +26,7 @@ class Verdict:
 
 
 def worth_training(
-    tables: "LakeTables", history: Mapping[str, Record], settings: AutomationSettings, code_version: str
+    tables: "Lake", history: Mapping[str, Record], settings: AutomationSettings, code_version: str
 ) -> Verdict:
     """Judge by what the lake holds.
 
@@ -59,7 +59,7 @@ def worth_training(
 
 
 def _held_out(
-    tables: "LakeTables", history: Mapping[str, Record], newest: Mapping[str, Record], max_drop: float
+    tables: "Lake", history: Mapping[str, Record], newest: Mapping[str, Record], max_drop: float
 ) -> tuple[str, bool]:
     """What is known of the accuracy on held-out images, in words, and whether it has dropped.
 
@@ -80,7 +80,7 @@ def _held_out(
     return said, found.dropped(max_drop)
 
 
-def new_examples(tables: "LakeTables", dataset: LanceRef, before: str) -> int:
+def new_examples(tables: "Lake", dataset: LanceRef, before: str) -> int:
     """How many training examples of a dataset are new, or others than at an earlier data version of it.
 
     All count where the earlier version is not there any more. What is read is in proportion to what changed.

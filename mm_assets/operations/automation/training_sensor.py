@@ -12,13 +12,13 @@ from mm_assets.lineage.refs import Record
 from mm_assets.operations.automation.freshness import TRAINED, Freshness
 from mm_assets.operations.automation.runs import failed_checks, newest_id, unfinished_checks, unfinished_run
 from mm_assets.operations.automation.training import CHECKPOINT, Verdict, worth_training
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.steps.materialize import RECORD
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
     from mm_assets.operations.automation.freshness import Graph
 
 
@@ -30,7 +30,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         minimum_interval_seconds=settings.conditions_seconds,
         default_status=status,
     )
-    def training(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SensorResult | dg.SkipReason:
+    def training(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         """Trains when there is enough to learn; every tick says how much there is.
 
         That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
@@ -60,7 +60,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
     return training
 
 
-def _newest(tables: "LakeTables") -> Record | None:
+def _newest(tables: "Lake") -> Record | None:
     from mm_assets.history.materializations import last_records, records
 
     return last_records(tables, records(tables).values()).get(CHECKPOINT)
@@ -102,7 +102,7 @@ def _digest(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
-def _adopted(tables: "LakeTables", known: Record) -> dg.AssetMaterialization:
+def _adopted(tables: "Lake", known: Record) -> dg.AssetMaterialization:
     """The lake's own checkpoint, for an instance that does not know it: what follows waits for it.
 
     As every materialization it gets a row of the lake's history, without a run.

@@ -4,21 +4,21 @@ import re
 from collections.abc import Iterator
 
 from mm_assets.engines.lake.commits import is_in
-from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.stages.serve.tables import BUNDLES
 
 COLUMNS = ["id", "model_digest", "sha256", "num_bytes", "uri", "uploaded_to", "run_id", "created_at"]
 
 
-def bundles_of(lake: Lake, model: str) -> Iterator[Node]:
+def bundles_of(lake: TracedLake, model: str) -> Iterator[Node]:
     """The bundles of a model, in the order in which they were recorded."""
     rows = rows_where(lake.head(BUNDLES), is_in("model_digest", [model]), COLUMNS)
     for row in sorted(rows, key=lambda row: (row["created_at"], row["id"])):
         yield Node("bundle", row["id"], said(row))
 
 
-def bundles_called(lake: Lake, what: str, fewest_digits: int) -> list[Row]:
+def bundles_called(lake: TracedLake, what: str, fewest_digits: int) -> list[Row]:
     """The bundles whose id is, or begins with, these digits, or whose file has this SHA-256."""
     if re.fullmatch("[0-9a-f]{64}", what):
         return rows_where(lake.head(BUNDLES), is_in("sha256", [what]), COLUMNS)

@@ -4,15 +4,15 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.find import as_text, find, not_found
-from mm_assets.operations.trace.lake import Lake
+from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.trace.nodes import Found, as_values
 
 
-def run(tables: LakeTables, what: str, *, as_json: bool) -> Callable[[], int]:
+def run(tables: Lake, what: str, *, as_json: bool) -> Callable[[], int]:
     """Read the lake; what is returned prints, and gives the exit code (1: nothing goes by that name)."""
-    lake = Lake(tables)
+    lake = TracedLake(tables)
     found = find(lake, what)
     if not found:
         sentence = not_found(lake, what)

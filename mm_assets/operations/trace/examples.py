@@ -8,7 +8,7 @@ from mm_assets.engines.lake.commits import is_in
 from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.trace.images import Past, pasts, pinned_node
-from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.operations.trace.reader import Reader
 from mm_assets.operations.trace.versions import let_go, version_node
@@ -41,7 +41,7 @@ class Dataset:
     checkpoints: tuple[Row, ...]
 
 
-def datasets(lake: Lake) -> list[Dataset]:
+def datasets(lake: TracedLake) -> list[Dataset]:
     """The newest dataset, and that of every checkpoint in the registry, the newest checkpoint first."""
     made_from: dict[str, list[Row]] = {}
     last = lake.newest.get(ASSET)
@@ -62,7 +62,7 @@ def datasets(lake: Lake) -> list[Dataset]:
     ]
 
 
-def _images_of(lake: Lake, data_version: str, models: Sequence[Row]) -> str | None:
+def _images_of(lake: TracedLake, data_version: str, models: Sequence[Row]) -> str | None:
     """The images that a dataset was read with last: one that was found unchanged stands for newer ones as well."""
     last, first = lake.newest.get(ASSET), lake.by_version.get((ASSET, data_version))
     if last is not None and last.data_version == data_version:
@@ -75,7 +75,7 @@ def _images_of(lake: Lake, data_version: str, models: Sequence[Row]) -> str | No
 class Uses:
     """What became of images in training and evaluation: rows of the datasets and of the evaluations."""
 
-    lake: Lake
+    lake: TracedLake
     datasets: Sequence[Dataset]
     examples: Mapping[str, Mapping[str, Sequence[Row]]]  # by data version, then by image id
     evaluations: Mapping[str, Sequence[Row]]  # by image id, oldest first
@@ -140,7 +140,7 @@ def answer_node(row: Row) -> Node:
     return Node("held-out answer", row["evaluation_id"], {**said, "right": right, "at": row["at"].isoformat()})
 
 
-def uses_of(lake: Lake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) -> Uses:
+def uses_of(lake: TracedLake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) -> Uses:
     """Read what became of images in training and evaluation, for all of them at once."""
     found = datasets(lake)
     keys = {f"{task}:{image_id}": image_id for image_id in image_ids for task in tasks}
@@ -159,14 +159,14 @@ def uses_of(lake: Lake, image_ids: Sequence[str], tasks: Sequence[str] = TASKS) 
     return Uses(lake, found, examples, evaluations)
 
 
-def with_bytes(lake: Lake, sha256: str) -> list[str]:
+def with_bytes(lake: TracedLake, sha256: str) -> list[str]:
     """Ids of the images that the datasets name with these bytes."""
     reader = Reader(is_in(DIGEST, [sha256]), ["images"])
     rows = (row for item in datasets(lake) for row in reader.rows(lake.at(item.ref)))
     return list(dict.fromkeys(row["images"][0]["image_id"] for row in rows))
 
 
-def find_example(lake: Lake, what: str) -> list[Found]:
+def find_example(lake: TracedLake, what: str) -> list[Found]:
     """The example with this id, in every dataset that is the newest or was trained on."""
     task, _, image_id = what.partition(":")
     if task not in TASKS:
@@ -181,7 +181,7 @@ def find_example(lake: Lake, what: str) -> list[Found]:
     return [Found("example", what, said, _origins(lake, past, down), down)]
 
 
-def _origins(lake: Lake, past: Past, down: Sequence[Node]) -> tuple[Node, ...]:
+def _origins(lake: TracedLake, past: Past, down: Sequence[Node]) -> tuple[Node, ...]:
     """The images of an example, each bytes once, at the version that its dataset has pinned; and the datasets."""
     shown = [node.said for node in down if node.kind == "example"]
     images = {said["sha256"]: said["images"] for said in reversed(shown)}

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.operations.trace.examples import find_example, uses_of, with_bytes
 from mm_assets.operations.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
-from mm_assets.operations.trace.lake import Lake, rows_where
+from mm_assets.operations.trace.lake import TracedLake, rows_where
 from mm_assets.operations.trace.models import find_bundle, find_model
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.operations.trace.predictions import find_prediction, prediction_node, predictions_of
@@ -27,7 +27,7 @@ EXAMPLES = (
 )
 
 
-def find(lake: Lake, what: str) -> list[Found]:
+def find(lake: TracedLake, what: str) -> list[Found]:
     """Everything in the lake that goes by this name (as the command line gives it); [] where nothing does."""
     name = as_text(what)
     finders = (find_example, find_model, find_bundle, find_prediction, find_version)
@@ -40,7 +40,7 @@ def as_text(what: str) -> str:
     return what.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
+def find_images(lake: TracedLake, what: str, source_uri: str) -> list[Found]:
     """The image with this id, those at this source uri, or those with these bytes (first of all, how many).
 
     Of a folder or a bucket the source uri is stored percent-encoded, and asked for either way.
@@ -56,7 +56,7 @@ def find_images(lake: Lake, what: str, source_uri: str) -> list[Found]:
     return _images(lake, pasts_at(lake, what, source_uri))
 
 
-def _with_bytes(lake: Lake, sha256: str) -> list[str]:
+def _with_bytes(lake: TracedLake, sha256: str) -> list[str]:
     """Ids of all images that have or had these bytes, those that have them now first.
 
     The datasets are asked where nothing else knows of any: of a million examples that takes its time.
@@ -67,7 +67,7 @@ def _with_bytes(lake: Lake, sha256: str) -> list[str]:
     return list(dict.fromkeys(found)) or with_bytes(lake, sha256)
 
 
-def _images(lake: Lake, known: Mapping[str, Past]) -> list[Found]:
+def _images(lake: TracedLake, known: Mapping[str, Past]) -> list[Found]:
     """The traces of images, of those that the lake knows of."""
     image_ids = list(known)
     uses, predictions, scores = uses_of(lake, image_ids), predictions_of(lake, image_ids), scores_of(lake, known)
@@ -94,12 +94,12 @@ def _said(past: Past) -> dict[str, object]:
     return {"state": "removed", "removed_at": later[-1].data_version, **facts(past.last)}
 
 
-def _up(lake: Lake, past: Past) -> tuple[Node, ...]:
+def _up(lake: TracedLake, past: Past) -> tuple[Node, ...]:
     own = origin(lake, past.last) if past.last else ()
     return (*own, *earlier(lake, past))
 
 
-def not_found(lake: Lake, what: str) -> str:
+def not_found(lake: TracedLake, what: str) -> str:
     """The sentence for a name that nothing has: what was looked for and where, and what comes near."""
     name = as_text(what)
     near = _near(lake, name)
@@ -107,7 +107,7 @@ def not_found(lake: Lake, what: str) -> str:
     return f"nothing in the lake {lake.tables.root} (MM_LAKE) is called {name!r}{words}; it may be {EXAMPLES}"
 
 
-def _near(lake: Lake, what: str) -> list[str]:
+def _near(lake: TracedLake, what: str) -> list[str]:
     """A few names that have these words in them, or the materialized versions around one that is none."""
     if re.fullmatch(DATA_VERSION, what):
         return neighbours(lake, what)

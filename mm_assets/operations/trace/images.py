@@ -9,7 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.engines.sources.source import row_of
 from mm_assets.lineage.refs import Record
-from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
 from mm_assets.operations.trace.reader import Reader
 from mm_assets.operations.trace.versions import let_go
@@ -34,7 +34,7 @@ class Seen:
 class Past:
     """All that can be read of one image: its rows, newest first; a row is replaced where the bytes are others."""
 
-    lake: Lake
+    lake: TracedLake
     image_id: str
     seen: Sequence[Seen]
 
@@ -58,7 +58,7 @@ class Past:
         return next((item for item in self.seen if item.row["sha256"] == sha256), None)
 
 
-def search(lake: Lake, wanted: Mapping[str, Sequence[str]], columns: Iterable[str]) -> list[Seen]:
+def search(lake: TracedLake, wanted: Mapping[str, Sequence[str]], columns: Iterable[str]) -> list[Seen]:
     """Rows of all materialized versions of the image table that can still be read, newest first, each once.
 
     Args:
@@ -75,12 +75,12 @@ def search(lake: Lake, wanted: Mapping[str, Sequence[str]], columns: Iterable[st
     return sorted(found.values(), key=lambda item: (-item.record.ref.version, -item.row["_rowid"]))
 
 
-def pasts(lake: Lake, image_ids: Sequence[str]) -> dict[str, Past]:
+def pasts(lake: TracedLake, image_ids: Sequence[str]) -> dict[str, Past]:
     """The past of each image, by id."""
     return _pasts(lake, image_ids, search(lake, {"image_id": image_ids}, COLUMNS))
 
 
-def pasts_at(lake: Lake, name: str, encoded: str) -> dict[str, Past]:
+def pasts_at(lake: TracedLake, name: str, encoded: str) -> dict[str, Past]:
     """The past of an image, and of those that were ever at this place (mostly the same one), by id.
 
     Args:
@@ -95,7 +95,7 @@ def pasts_at(lake: Lake, name: str, encoded: str) -> dict[str, Past]:
     return _pasts(lake, image_ids, seen) if image_ids == [name] else pasts(lake, image_ids)
 
 
-def _pasts(lake: Lake, image_ids: Sequence[str], seen: Sequence[Seen]) -> dict[str, Past]:
+def _pasts(lake: TracedLake, image_ids: Sequence[str], seen: Sequence[Seen]) -> dict[str, Past]:
     rows: dict[str, list[Seen]] = {image_id: [] for image_id in image_ids}
     for item in seen:
         rows[item.row["image_id"]].append(item)
@@ -107,7 +107,7 @@ def facts(item: Seen) -> dict[str, Any]:
     return {"data_version": item.record.data_version, **{name: item.row[name] for name in FACTS}}
 
 
-def image_node(lake: Lake, item: Seen, kind: str = "image") -> Node:
+def image_node(lake: TracedLake, item: Seen, kind: str = "image") -> Node:
     """An image as another thing's origin: with the way up to its object."""
     return Node(kind, item.row["image_id"], facts(item), origin(lake, item))
 
@@ -128,7 +128,7 @@ def pinned_node(past: Past, sha256: str | None, data_version: str | None) -> Nod
     return Node("image", past.image_id, {**facts(seen), "pinned": data_version}, origin(lake, seen))
 
 
-def origin(lake: Lake, item: Seen) -> tuple[Node, ...]:
+def origin(lake: TracedLake, item: Seen) -> tuple[Node, ...]:
     """The commits that wrote a row, and the object that it is of."""
     written = lake.commit(IMAGES, item.row[CREATED], ASSET)
     nodes = [Node("commit", written["data_version"], {"did": "wrote the row", **written})]
@@ -138,7 +138,7 @@ def origin(lake: Lake, item: Seen) -> tuple[Node, ...]:
     return (*nodes, *_objects(lake, item))
 
 
-def _objects(lake: Lake, item: Seen) -> Iterator[Node]:
+def _objects(lake: TracedLake, item: Seen) -> Iterator[Node]:
     for listing in (found for found in item.record.inputs if found.asset == "raw_images"):
         ref = lake.ref(listing.asset, listing.data_version)
         ds = lake.at(ref)
@@ -167,7 +167,7 @@ def _of_folder(image_id: str, source_uri: str) -> bool:
     return (made["image_id"], made["source_uri"]) == (image_id, source_uri)
 
 
-def earlier(lake: Lake, past: Past) -> tuple[Node, ...]:
+def earlier(lake: TracedLake, past: Past) -> tuple[Node, ...]:
     """Rows that an image had before, and the versions that nobody can ask any more."""
     shown = (image_node(lake, item, _kind_of_earlier(past, item)) for item in past.seen[1:])
     return (*shown, *_gone(lake))
@@ -178,7 +178,7 @@ def _kind_of_earlier(past: Past, item: Seen) -> str:
     return "earlier row" if item.row["sha256"] in (None, past.sha256) else "earlier bytes"
 
 
-def _gone(lake: Lake) -> Iterator[Node]:
+def _gone(lake: TracedLake) -> Iterator[Node]:
     gone = [record.data_version for record in lake.materialized(ASSET) if lake.at(record.ref) is None]
     taken = [version for version in gone if (ASSET, version) in lake.withdrawn]
     others = [version for version in gone if (ASSET, version) not in lake.withdrawn]

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mm_assets.engines.lake.commits import properties_of, transactions
-from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.maintenance import withdrawals_in
 from mm_assets.history.materializations import last_records, materializations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class Lake:
+class TracedLake:
     """A lake, read for one trace.
 
     What the lake was asked last stands in the newest materialized version of a table; models, evaluations and
     predictions are read at the newest version there is, for a row of a run that was cut off was used all the same.
     """
 
-    def __init__(self, tables: LakeTables) -> None:
+    def __init__(self, tables: Lake) -> None:
         self.tables = tables
         self._versions: dict[LanceRef, lance.LanceDataset | None] = {}
         self._heads: dict[str, lance.LanceDataset | None] = {}

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.lineage.refs import InputRef
 from mm_assets.operations.trace.bundles import bundles_called, bundles_of, found_bundle
-from mm_assets.operations.trace.lake import Lake, Row
+from mm_assets.operations.trace.lake import Row, TracedLake
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.operations.trace.versions import inputs_of
 from mm_assets.stages.predict.tables import PREDICTIONS
@@ -18,7 +18,7 @@ FEWEST_DIGITS = 6
 EVALUATION = ("task", "measure", "rows", "accuracy", "champion_accuracy", "interval", "promoted", "decision")
 
 
-def find_model(lake: Lake, what: str) -> list[Found]:
+def find_model(lake: TracedLake, what: str) -> list[Found]:
     """The models whose digest is, or begins with, these digits."""
     if not re.fullmatch(f"[0-9a-f]{{{FEWEST_DIGITS},16}}", what):
         return []
@@ -26,7 +26,7 @@ def find_model(lake: Lake, what: str) -> list[Found]:
     return [Found(kind(row), row["digest"], said(lake, row), model_origin(lake, row), _down(lake, row)) for row in rows]
 
 
-def find_bundle(lake: Lake, what: str) -> list[Found]:
+def find_bundle(lake: TracedLake, what: str) -> list[Found]:
     """The bundles with this id, its first digits, or this SHA-256, each with the model in it."""
     rows = bundles_called(lake, what, FEWEST_DIGITS)
     return [found_bundle(row, model_node(lake, row["model_digest"])) for row in rows]
@@ -37,7 +37,7 @@ def kind(row: Row) -> str:
     return "base model" if row["kind"] == "base" else "checkpoint"
 
 
-def said(lake: Lake, row: Row) -> dict[str, object]:
+def said(lake: TracedLake, row: Row) -> dict[str, object]:
     """Facts of a model."""
     return {
         "name": row["name"],
@@ -50,7 +50,7 @@ def said(lake: Lake, row: Row) -> dict[str, object]:
     }
 
 
-def model_node(lake: Lake, digest: str) -> Node:
+def model_node(lake: TracedLake, digest: str) -> Node:
     """A model as another thing's origin, with its own way up; also one that the registry does not know."""
     row = lake.models.get(digest)
     if row is None:
@@ -58,7 +58,7 @@ def model_node(lake: Lake, digest: str) -> Node:
     return Node(kind(row), digest, said(lake, row), model_origin(lake, row))
 
 
-def model_origin(lake: Lake, row: Row) -> tuple[Node, ...]:
+def model_origin(lake: TracedLake, row: Row) -> tuple[Node, ...]:
     """The versions that a model was made from, and its recipe."""
     order = ("sft_dataset", "base_model")  # the images are told where the dataset names them
     names = sorted(row["inputs"], key=lambda name: (order.index(name) if name in order else len(order), name))
@@ -67,14 +67,14 @@ def model_origin(lake: Lake, row: Row) -> tuple[Node, ...]:
     return (*inputs_of(lake, items, set()), *recipe)
 
 
-def _record_id(lake: Lake, asset: str, inputs: Mapping[str, str]) -> str:
+def _record_id(lake: TracedLake, asset: str, inputs: Mapping[str, str]) -> str:
     """The materialization of an input that was made from the same as the model; the registry names its version only."""
     same = lake.alike.get((asset, inputs[asset]), ())
     agree = (record for record in same if all(inputs.get(name, read) == read for name, read in record.read.items()))
     return next((record.id for record in agree), "")
 
 
-def _down(lake: Lake, row: Row) -> tuple[Node, ...]:
+def _down(lake: TracedLake, row: Row) -> tuple[Node, ...]:
     return (
         *_made_from(lake, row),
         *_evaluations(lake, row["digest"]),
@@ -83,13 +83,13 @@ def _down(lake: Lake, row: Row) -> tuple[Node, ...]:
     )
 
 
-def _made_from(lake: Lake, base: Row) -> Iterator[Node]:
+def _made_from(lake: TracedLake, base: Row) -> Iterator[Node]:
     for row in lake.models.values():
         if row["recipe"].get("base_model") == base["digest"]:
             yield Node(kind(row), row["digest"], said(lake, row))
 
 
-def _evaluations(lake: Lake, digest: str) -> Iterator[Node]:
+def _evaluations(lake: TracedLake, digest: str) -> Iterator[Node]:
     for (asset, data_version), record in sorted(lake.by_version.items(), key=lambda item: item[1].at):
         sides = {record.metadata.get("challenger"): "challenger", record.metadata.get("champion"): "champion"}
         if asset == "evaluation" and digest in sides:
@@ -99,7 +99,7 @@ def _evaluations(lake: Lake, digest: str) -> Iterator[Node]:
             yield Node("evaluation", data_version, {"as": sides[digest], "other": other, **facts, **run})
 
 
-def _predictions(lake: Lake, digest: str) -> Iterator[Node]:
+def _predictions(lake: TracedLake, digest: str) -> Iterator[Node]:
     """How many answers of a model there are, by prompt."""
     ds = lake.head(PREDICTIONS)
     if ds is None:

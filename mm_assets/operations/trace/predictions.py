@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.operations.trace.images import CREATED, Past, pasts, pinned_node
-from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.models import model_node
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.stages.predict.tables import PREDICTIONS
@@ -17,7 +17,7 @@ COLUMNS = [
 ]
 
 
-def predictions_of(lake: Lake, image_ids: Sequence[str]) -> dict[str, list[Row]]:
+def predictions_of(lake: TracedLake, image_ids: Sequence[str]) -> dict[str, list[Row]]:
     """The predictions of images, by image id, in the order in which they were made."""
     found: dict[str, list[Row]] = {}
     rows = rows_where(lake.head(PREDICTIONS), is_in("image_id", image_ids), COLUMNS)
@@ -26,12 +26,12 @@ def predictions_of(lake: Lake, image_ids: Sequence[str]) -> dict[str, list[Row]]
     return found
 
 
-def prediction_node(lake: Lake, row: Row, past: Past) -> Node:
+def prediction_node(lake: TracedLake, row: Row, past: Past) -> Node:
     """What one model said of an image."""
     return Node("prediction", row["id"], {**_said(lake, row, past), **_written(lake, row)})
 
 
-def _said(lake: Lake, row: Row, past: Past) -> dict[str, object]:
+def _said(lake: TracedLake, row: Row, past: Past) -> dict[str, object]:
     """Facts of a prediction; `right` is null where the bytes' label is not known."""
     seen = past.holding(row["sha256"])
     label = seen.row["label"] if seen else None
@@ -45,19 +45,19 @@ def _said(lake: Lake, row: Row, past: Past) -> dict[str, object]:
     }
 
 
-def _written(lake: Lake, row: Row) -> dict[str, object]:
+def _written(lake: TracedLake, row: Row) -> dict[str, object]:
     commit = lake.commit(PREDICTIONS, row[CREATED], ASSET)
     return {name: commit[name] for name in ("data_version", "run_id", "exact")}
 
 
-def find_prediction(lake: Lake, what: str) -> list[Found]:
+def find_prediction(lake: TracedLake, what: str) -> list[Found]:
     """The prediction with this id: the bytes, the model and the run that it comes from."""
     if not re.fullmatch("[0-9a-f]{32}", what):
         return []
     return [_found(lake, row) for row in rows_where(lake.head(PREDICTIONS), is_in("id", [what]), COLUMNS)]
 
 
-def _found(lake: Lake, row: Row) -> Found:
+def _found(lake: TracedLake, row: Row) -> Found:
     past = pasts(lake, [row["image_id"]])[row["image_id"]]
     commit = lake.commit(PREDICTIONS, row[CREATED], ASSET)
     written = Node("commit", commit["data_version"], {"did": "wrote the row", **commit})

@@ -7,12 +7,12 @@ from mm_assets.engines.lake.commits import is_in
 from mm_assets.lineage.columns import GROUPS, column_sources
 from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.operations.trace.images import Past
-from mm_assets.operations.trace.lake import Lake, Row, rows_where
+from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
 from mm_assets.operations.trace.versions import let_go
 
 
-def scores_of(lake: Lake, pasts: Mapping[str, Past]) -> dict[str, list[Node]]:
+def scores_of(lake: TracedLake, pasts: Mapping[str, Past]) -> dict[str, list[Node]]:
     """Score cells and near-duplicate groups of images that the newest image table has, by image id."""
     found: dict[str, list[Node]] = {image_id: [] for image_id in pasts}
     current = [image_id for image_id, past in pasts.items() if past.is_current]
@@ -39,7 +39,7 @@ def _state(record: Record) -> list[str]:
     return [f"{scorer}_rev", f"{scorer}_error"]
 
 
-def _rows(lake: Lake, ref: LanceRef, image_ids: Sequence[str], newest: Sequence[Record]) -> dict[str, Row]:
+def _rows(lake: TracedLake, ref: LanceRef, image_ids: Sequence[str], newest: Sequence[Record]) -> dict[str, Row]:
     """The cells of all scorers that are at one version."""
     ds = lake.at(ref)
     if ds is None:
@@ -64,7 +64,7 @@ def _node(record: Record, past: Past, row: Row | None, others: Mapping[str, Sequ
     return Node("score", record.asset, {**said, "values": {name: row[name] for name in _columns(record, list(row))}})
 
 
-def _members(lake: Lake, record: Record, rows: Iterable[Row]) -> dict[str, list[str]]:
+def _members(lake: TracedLake, record: Record, rows: Iterable[Row]) -> dict[str, list[str]]:
     """Ids of the images in the groups of some rows."""
     groups = {row["group_id"] for row in rows if row.get("group_id") is not None}
     found: dict[str, list[str]] = {}

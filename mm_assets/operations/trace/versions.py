@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mm_assets.engines.lake.tables import table_id
 from mm_assets.lineage.refs import InputRef, Record
-from mm_assets.operations.trace.lake import Lake
+from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.trace.nodes import Found, Node
 
 # What a materialization says of itself and a trace repeats, where it says so.
@@ -16,7 +16,7 @@ FACTS = (
 VERSION = "version"
 
 
-def find_version(lake: Lake, what: str) -> list[Found]:
+def find_version(lake: TracedLake, what: str) -> list[Found]:
     """The materializations that have a data version: several assets may share one."""
     found = [record for (_, version), record in lake.by_version.items() if version == what]
     return [
@@ -25,14 +25,14 @@ def find_version(lake: Lake, what: str) -> list[Found]:
     ]
 
 
-def version_node(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
+def version_node(lake: TracedLake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
     """One version, without what it was made from; also one that the history has lost."""
     record = lake.by_version.get((asset, data_version))
     said = _said(lake, record) if record else {"asset": asset, "lost": True}
     return Node(VERSION, data_version, said, children)
 
 
-def neighbours(lake: Lake, what: str) -> list[str]:
+def neighbours(lake: TracedLake, what: str) -> list[str]:
     """The materialized versions of a table right before and after one that is none."""
     place, _, number = what.rpartition("@v")
     own = sorted({r.ref.version for r in lake.records.values() if str(r.ref).rpartition("@")[0] == place})
@@ -40,7 +40,7 @@ def neighbours(lake: Lake, what: str) -> list[str]:
     return [f"{place}@v{version}" for version in (*before[-1:], *after[:1])]
 
 
-def _said(lake: Lake, record: Record) -> dict[str, object]:
+def _said(lake: TracedLake, record: Record) -> dict[str, object]:
     key = (record.asset, record.data_version)
     withdrawal = lake.withdrawn.get(key)
     return {
@@ -54,12 +54,12 @@ def _said(lake: Lake, record: Record) -> dict[str, object]:
     }
 
 
-def inputs_of(lake: Lake, inputs: Iterable[InputRef], told: set[tuple[str, str]]) -> tuple[Node, ...]:
+def inputs_of(lake: TracedLake, inputs: Iterable[InputRef], told: set[tuple[str, str]]) -> tuple[Node, ...]:
     """What something was made from, and that from what; each version is told once."""
     return tuple(_input(lake, item, told) for item in inputs)
 
 
-def _input(lake: Lake, item: InputRef, told: set[tuple[str, str]]) -> Node:
+def _input(lake: TracedLake, item: InputRef, told: set[tuple[str, str]]) -> Node:
     key = (item.asset, item.data_version)
     if key in told:
         return _again(*key)
@@ -68,7 +68,7 @@ def _input(lake: Lake, item: InputRef, told: set[tuple[str, str]]) -> Node:
     return version_node(lake, *key, inputs_of(lake, record.inputs, told) if record else ())
 
 
-def readers_of(lake: Lake, record: Record) -> tuple[Node, ...]:
+def readers_of(lake: TracedLake, record: Record) -> tuple[Node, ...]:
     """What was made from a version, and what from that; each version is told once.
 
     A dataset that was found unchanged on newer images was read by a checkpoint then, and perhaps by another one before:
@@ -78,7 +78,7 @@ def readers_of(lake: Lake, record: Record) -> tuple[Node, ...]:
     return _readers(lake, key, _reached(lake, lake.alike[key]), set())
 
 
-def _reached(lake: Lake, start: Iterable[Record]) -> set[str]:
+def _reached(lake: TracedLake, start: Iterable[Record]) -> set[str]:
     """Ids of materializations and of all that were made from them."""
     todo = [record.id for record in start]
     found = set(todo)
@@ -89,7 +89,7 @@ def _reached(lake: Lake, start: Iterable[Record]) -> set[str]:
     return found
 
 
-def _readers(lake: Lake, key: tuple[str, str], reached: set[str], told: set[tuple[str, str]]) -> tuple[Node, ...]:
+def _readers(lake: TracedLake, key: tuple[str, str], reached: set[str], told: set[tuple[str, str]]) -> tuple[Node, ...]:
     made: dict[tuple[str, str], list[Record]] = {}
     for read in (record for record in lake.alike[key] if record.id in reached):
         for reader in lake.readers.get(read.id, ()):
@@ -98,7 +98,7 @@ def _readers(lake: Lake, key: tuple[str, str], reached: set[str], told: set[tupl
     return tuple(_reader(lake, readers, reached, told) for _, readers in oldest_first)
 
 
-def _reader(lake: Lake, readers: list[Record], reached: set[str], told: set[tuple[str, str]]) -> Node:
+def _reader(lake: TracedLake, readers: list[Record], reached: set[str], told: set[tuple[str, str]]) -> Node:
     key = (readers[0].asset, readers[0].data_version)
     if key in told:
         return _again(*key)
@@ -111,7 +111,7 @@ def _again(asset: str, data_version: str) -> Node:
     return Node(VERSION, data_version, {"asset": asset, "see": "above"})
 
 
-def let_go(lake: Lake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
+def let_go(lake: TracedLake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
     """A version that can be read no more, and why."""
     withdrawal = lake.withdrawn.get((asset, data_version))
     if withdrawal:

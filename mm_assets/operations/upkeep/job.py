@@ -14,7 +14,7 @@ from mm_assets.engines.lake.commits import is_conflict
 from mm_assets.engines.lake.compaction import Compacted, compact
 from mm_assets.engines.lake.files import remove_empty_folders
 from mm_assets.engines.lake.indexes import keep_indexes
-from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.maintenance import maintaining, withdraw
 from mm_assets.history.materializations import last_records, own_commit, records
@@ -69,7 +69,7 @@ class Upkeep:
         return bool(self.leftovers or self.uploads_aborted) or any(report.changed for report in self.tables)
 
 
-def maintain(tables: LakeTables, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> Upkeep:
+def maintain(tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> Upkeep:
     """Bring all tables of a lake into shape; running it again when nothing changed makes no version.
 
     Args:
@@ -87,7 +87,7 @@ def maintain(tables: LakeTables, settings: UpkeepSettings, run_id: str, log: Cal
 class _Maintenance:
     """One pass over a lake. Everything can be cut off anywhere: the next pass does the rest."""
 
-    def __init__(self, tables: LakeTables, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> None:
+    def __init__(self, tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> None:
         self._tables, self._settings, self._run_id, self._log = tables, settings, run_id, log
         self._reports: dict[str, TableReport] = {}
         for name in TABLES:

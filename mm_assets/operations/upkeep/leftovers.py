@@ -7,7 +7,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from mm_assets.engines.lake.files import File, files_below, remove
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.bundle_files import FOLDER, PACKING
 from mm_assets.engines.store.s3 import client, is_s3, split
 
@@ -25,7 +25,7 @@ class Leftover:
     num_bytes: int
 
 
-def remove_leftovers(tables: LakeTables, older_than: float) -> list[Leftover]:
+def remove_leftovers(tables: Lake, older_than: float) -> list[Leftover]:
     """Remove folders of unfinished work in which nothing was written since `older_than` (seconds since 1970)."""
     return [
         Leftover(f"{place}/{item.name}", item.files, item.num_bytes)
@@ -34,7 +34,7 @@ def remove_leftovers(tables: LakeTables, older_than: float) -> list[Leftover]:
     ]
 
 
-def _removed(tables: LakeTables, place: str, beginnings: tuple[str, ...], older_than: float) -> list[Leftover]:
+def _removed(tables: Lake, place: str, beginnings: tuple[str, ...], older_than: float) -> list[Leftover]:
     folders: dict[str, dict[str, File]] = {name: {} for name in _empty(place, beginnings, older_than)}
     for path, file in files_below(tables, place):
         name = path.split("/")[0]
@@ -58,7 +58,7 @@ def _empty(place: str, beginnings: tuple[str, ...], older_than: float) -> list[s
     return [path.name for path in folders if path.is_dir() and path.stat().st_mtime < older_than]
 
 
-def abort_uploads(tables: LakeTables, older_than: float) -> int | None:
+def abort_uploads(tables: Lake, older_than: float) -> int | None:
     """Abort uploads in parts that were begun before `older_than` and never ended: a bucket keeps, and bills, the parts.
 
     Returns:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.metadata import shown
 
@@ -28,7 +28,7 @@ SKIPPED = "skipped: being written"
 
 @dg.op(out=dg.Out(dg.Nothing))
 def upkeep(
-    context: dg.OpExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.OpExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetObservation | dg.Output[None]]:
     """Compaction by bytes per file, indexes, retention of versions, and removal of what crashes left behind.
 

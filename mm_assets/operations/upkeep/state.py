@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.files import Weights, files_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.stages.ingest.tables import IMAGES
 
 MB = 1e6
@@ -42,7 +42,7 @@ class TableState:
         )
 
 
-def state_of(tables: LakeTables, table: str) -> TableState:
+def state_of(tables: Lake, table: str) -> TableState:
     """Look at a table."""
     files, ds = files_of(tables, table), tables.open(table)
     if table == IMAGES:

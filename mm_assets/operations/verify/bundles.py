@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mm_assets.engines.models.bundle_files import sha256_of, size_of
 from mm_assets.engines.models.registry import TABLE as MODELS
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.serve.tables import BUNDLES
@@ -12,7 +12,7 @@ from mm_assets.stages.serve.tables import BUNDLES
 ASSET = "serving_bundle"
 
 
-def check_bundles(lake: Lake, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
+def check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
     """Look for the file of every bundle, and compare its size (deep: its SHA-256) with its row.
 
     Older ones may have been deleted to save the disk: a bundle whose file is gone is packed again when it is wanted.
@@ -22,7 +22,7 @@ def check_bundles(lake: Lake, report: Report, log: Callable[[str], None], *, dee
             _check_bundles(lake, report, log, deep=deep)
 
 
-def _check_bundles(lake: Lake, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
+def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
     columns = ["id", "model_digest", "uri", "num_bytes", "sha256"]
     rows = lake.heads[BUNDLES].to_table(columns=columns).to_pylist()
     newest = lake.newest(ASSET)
@@ -46,7 +46,7 @@ def _check_bundles(lake: Lake, report: Report, log: Callable[[str], None], *, de
     _check_models(lake, {row["model_digest"] for row in rows}, report)
 
 
-def _check_models(lake: Lake, digests: set[str], report: Report) -> None:
+def _check_models(lake: LakeSnapshot, digests: set[str], report: Report) -> None:
     registry = lake.heads.get(MODELS)
     known = set(registry.to_table(columns=["digest"])["digest"].to_pylist()) if registry is not None else set()
     for digest in sorted(digests - known - dropped_models(lake)):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.verify.events import EventLog
 from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.report import Report
@@ -16,7 +16,7 @@ from mm_assets.settings import SettingsError
 HOME = "DAGSTER_HOME"
 
 
-def prove(tables: LakeTables, *, deep: bool, as_json: bool) -> Callable[[], int]:
+def prove(tables: Lake, *, deep: bool, as_json: bool) -> Callable[[], int]:
     """Verify a lake, and Dagster's event log where there is one; what is returned prints, and gives the exit code."""
     with ExitStack() as stack:
         report = verify(tables, _say, _event_log(stack), deep=deep)

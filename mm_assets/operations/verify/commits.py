@@ -8,13 +8,13 @@ from dataclasses import fields
 from mm_assets.history.origins import Commit, from_outside
 from mm_assets.lineage.refs import INPUTS, MARK, RUN, Record
 from mm_assets.operations.verify.history import inputs_in
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 
 OUTSIDE = "made outside: no step, no maintenance run and not the lake's history accounts for it"
 
 
-def check_commits(lake: Lake, report: Report) -> None:
+def check_commits(lake: LakeSnapshot, report: Report) -> None:
     """Every commit is of a materialization, of a batch of an unfinished run, or of upkeep that its run recorded."""
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
@@ -36,7 +36,7 @@ def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
             report.disagree("commit", table, f"{count} commits have the mark {mark}: one was committed twice")
 
 
-def _check_runs(lake: Lake, commit: Commit, report: Report) -> None:
+def _check_runs(lake: LakeSnapshot, commit: Commit, report: Report) -> None:
     """A batch comes before the materialization of its run, if that has one."""
     run_id = commit.properties.get(RUN, "")
     for asset in commit.assets:
@@ -46,7 +46,7 @@ def _check_runs(lake: Lake, commit: Commit, report: Report) -> None:
             report.disagree("commit", f"{commit.table}@v{commit.version}", said)
 
 
-def unfinished(lake: Lake) -> Iterator[tuple[Commit, str]]:
+def unfinished(lake: LakeSnapshot) -> Iterator[tuple[Commit, str]]:
     """Commits of runs that have not materialized an asset of theirs, and that asset."""
     for commits in lake.commits.values():
         for commit in commits.values():
@@ -55,7 +55,7 @@ def unfinished(lake: Lake) -> Iterator[tuple[Commit, str]]:
                     yield commit, asset
 
 
-def _check_drafts(lake: Lake, report: Report) -> None:
+def _check_drafts(lake: LakeSnapshot, report: Report) -> None:
     """The records that commits carry are those of the history."""
     last = {draft.asset: draft for draft in lake.drafts}
     for said in lake.drafts:
@@ -75,7 +75,7 @@ def _plain(record: Record, name: str) -> object:
     return json.dumps(value, sort_keys=True) if name == "metadata" else value
 
 
-def _check_untold(lake: Lake, said: Record, report: Report, *, is_last: bool) -> None:
+def _check_untold(lake: LakeSnapshot, said: Record, report: Report, *, is_last: bool) -> None:
     """A crash before the lineage row is healed by the asset's next run, and nobody pins a version without a row."""
     newest = lake.newest(said.asset)
     healed = newest is not None and newest.walked >= said.ref.version

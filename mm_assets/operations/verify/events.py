@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mm_assets.lineage.refs import RUN, Record
 from mm_assets.operations.verify.commits import unfinished
-from mm_assets.operations.verify.lake import DATA_VERSION, Lake
+from mm_assets.operations.verify.lake import DATA_VERSION, LakeSnapshot
 from mm_assets.operations.verify.report import Report
 
 
@@ -49,7 +49,7 @@ class EventLog(Protocol):
         """Until when the events of an asset were wiped; None where they never were."""
 
 
-def check_events(lake: Lake, log: EventLog, report: Report) -> None:
+def check_events(lake: LakeSnapshot, log: EventLog, report: Report) -> None:
     """Every event says what its record says, and every record of a run that succeeded has one event."""
     batches = list(unfinished(lake))
     runs = {record.run_id for record in lake.history.values()}
@@ -82,7 +82,7 @@ def _check_missing(record: Record, ends: Mapping[str, bool], wiped: datetime | N
         report.disagree("event", f"{record.asset} {record.data_version}", said)
 
 
-def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) -> None:
+def check_event(lake: LakeSnapshot, event: Event, seen: dict[str, int], report: Report) -> None:
     """One event; `seen` are the records that have an event already, which it is added to."""
     where = f"{event.asset} {event.data_version or '(no data version)'}, event {event.number}"
     if event.record_id is None:
@@ -100,7 +100,7 @@ def check_event(lake: Lake, event: Event, seen: dict[str, int], report: Report) 
             report.disagree("event", where, f"{what}: Dagster says {said}, lineage.lance {recorded}")
 
 
-def _check_unknown(lake: Lake, event: Event, where: str, report: Report) -> None:
+def _check_unknown(lake: LakeSnapshot, event: Event, where: str, report: Report) -> None:
     """An event without a record may be of another lake: of a table that this one never had, or of a copy of it."""
     named = DATA_VERSION.fullmatch(event.data_version or "")
     if named is None or named["table"] != event.table:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import fragments_of
 from mm_assets.engines.lake.files import DATA, File
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.ingest.tables import IMAGES
 
@@ -17,7 +17,7 @@ IMAGE = "image"
 BESIDE = [1, 2]
 
 
-def check_files(lake: Lake, report: Report) -> None:
+def check_files(lake: LakeSnapshot, report: Report) -> None:
     """Look at each file once, however many versions share it."""
     for table in lake.files:
         ds = lake.heads[table]
@@ -29,7 +29,7 @@ def check_files(lake: Lake, report: Report) -> None:
         report.looked_at["files"] += sum(not path.endswith("/") for path in seen)
 
 
-def _check_version(lake: Lake, ds: lance.LanceDataset, table: str, seen: set[str], report: Report) -> None:
+def _check_version(lake: LakeSnapshot, ds: lance.LanceDataset, table: str, seen: set[str], report: Report) -> None:
     files = lake.files[table]
     where = f"{table}@v{ds.version}"
     for fragment in ds.get_fragments():

@@ -11,7 +11,7 @@ from mm_assets.engines.lake.commits import fragments_of
 from mm_assets.engines.workers.batches import cut
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.files import IMAGE, image_files
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.pace import Progress
 from mm_assets.stages.ingest.tables import IMAGES
@@ -22,7 +22,7 @@ BATCH_ROWS, BATCH_BYTES = 1_000, 64 * 2**20
 Known = dict[str, np.ndarray]
 
 
-def check_images(lake: Lake, report: Report, log: Callable[[str], None]) -> None:
+def check_images(lake: LakeSnapshot, report: Report, log: Callable[[str], None]) -> None:
     """Hash the bytes of every image of every version that is promised; those that versions share once."""
     if IMAGES not in lake.heads:
         return
@@ -33,7 +33,7 @@ def check_images(lake: Lake, report: Report, log: Callable[[str], None]) -> None
             _check_version(lake, ref, known, report, log)
 
 
-def _check_version(lake: Lake, ref: LanceRef, known: Known, report: Report, log: Callable[[str], None]) -> None:
+def _check_version(lake: LakeSnapshot, ref: LanceRef, known: Known, report: Report, log: Callable[[str], None]) -> None:
     """Check the rows of a version that were not looked at yet."""
     ds = lake.tables.open_at(ref)
     columns = ["image_id", "sha256", "num_bytes"]

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.verify.bundles import check_bundles
 from mm_assets.operations.verify.commits import check_commits
 from mm_assets.operations.verify.events import EventLog, check_events
 from mm_assets.operations.verify.files import check_files
 from mm_assets.operations.verify.images import check_images
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.models import check_models
 from mm_assets.operations.verify.records import check_dropped, check_records, check_tags
 from mm_assets.operations.verify.report import Report
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 def verify(
-    tables: LakeTables,
+    tables: Lake,
     log: Callable[[str], None],
     events: EventLog | None = None,
     *,
@@ -35,7 +35,7 @@ def verify(
     """
     for _ in range(ROUNDS):
         report = Report()
-        lake = Lake(tables, report)
+        lake = LakeSnapshot(tables, report)
         _look_at(lake, report, log, events, deep=deep)
         if not report.disagreements or not lake.moved():
             break
@@ -43,7 +43,9 @@ def verify(
     return report
 
 
-def _look_at(lake: Lake, report: Report, log: Callable[[str], None], events: EventLog | None, *, deep: bool) -> None:
+def _look_at(
+    lake: LakeSnapshot, report: Report, log: Callable[[str], None], events: EventLog | None, *, deep: bool
+) -> None:
     log("commits, records and tags")
     check_commits(lake, report)
     check_records(lake, report)

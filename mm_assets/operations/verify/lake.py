@@ -9,7 +9,7 @@ import lance
 
 from mm_assets.engines.lake.cleanup import versions_of
 from mm_assets.engines.lake.files import File, files_of
-from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.store.s3 import is_s3
 from mm_assets.history.origins import Commit, commits_in
 from mm_assets.history.rows import TABLE as LINEAGE
@@ -21,10 +21,10 @@ from mm_assets.tables import TABLES
 DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)")
 
 
-class Lake:
+class LakeSnapshot:
     """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
 
-    def __init__(self, tables: LakeTables, report: Report, names: Iterable[str] = TABLES) -> None:
+    def __init__(self, tables: Lake, report: Report, names: Iterable[str] = TABLES) -> None:
         """Read what is compared.
 
         Args:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mm_assets.engines.models.files import stored_digest
 from mm_assets.engines.models.registry import TABLE as MODELS
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.evaluate.tables import EVALUATIONS
 
@@ -12,14 +12,14 @@ from mm_assets.stages.evaluate.tables import EVALUATIONS
 MAKERS = ("base_model", "llava_checkpoint")
 
 
-def check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> None:
+def check_models(lake: LakeSnapshot, report: Report, log: Callable[[str], None]) -> None:
     """Hash the files of every registered model, and look up every digest that the history and the evaluations name."""
     if MODELS in lake.heads:
         with report.reading(MODELS):
             _check_models(lake, report, log)
 
 
-def _check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> None:
+def _check_models(lake: LakeSnapshot, report: Report, log: Callable[[str], None]) -> None:
     rows = lake.heads[MODELS].to_table(columns=["digest", "num_bytes"]).to_pylist()
     for row in rows:
         digest = row["digest"]
@@ -40,13 +40,13 @@ def _check_models(lake: Lake, report: Report, log: Callable[[str], None]) -> Non
             report.disagree("model", where, f"names the model {digest}, which is not in the registry")
 
 
-def dropped_models(lake: Lake) -> set[str]:
+def dropped_models(lake: LakeSnapshot) -> set[str]:
     """Digests of models that a registry had which was dropped since."""
     lost = (record for record in lake.history.values() if record.asset in MAKERS and not lake.is_here(record.ref))
     return {str(record.metadata["digest"]) for record in lost if "digest" in record.metadata}
 
 
-def _named(lake: Lake) -> list[tuple[str, str]]:
+def _named(lake: LakeSnapshot) -> list[tuple[str, str]]:
     """Where a model is named, and its digest."""
     found = [
         (f"{record.asset} {record.data_version}", str(record.metadata["digest"]))

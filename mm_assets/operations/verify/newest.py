@@ -2,16 +2,16 @@
 
 from itertools import takewhile
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records
 from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.operations.verify.events import Event, check_event
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.records import check_record, check_tag
 from mm_assets.operations.verify.report import Report
 
 
-def verify_newest(tables: LakeTables, asset: str, event: Event | None) -> tuple[Report, Record | None]:
+def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report, Record | None]:
     """Compare what Dagster says of a materialization with the lake: a few reads, whatever the lake holds.
 
     Args:
@@ -24,7 +24,7 @@ def verify_newest(tables: LakeTables, asset: str, event: Event | None) -> tuple[
         What was found, and the record that was looked at; None where the lake has none.
     """
     report = Report()
-    lake = Lake(tables, report, names=())
+    lake = LakeSnapshot(tables, report, names=())
     record = lake.history.get(event.record_id or "") if event else None
     record = record or last_records(tables, lake.history.values()).get(asset)
     earlier = _before(lake, record)
@@ -42,7 +42,7 @@ def verify_newest(tables: LakeTables, asset: str, event: Event | None) -> tuple[
     return report, record
 
 
-def _before(lake: Lake, record: Record | None) -> set[tuple[str, LanceRef]]:
+def _before(lake: LakeSnapshot, record: Record | None) -> set[tuple[str, LanceRef]]:
     """The versions that the history names before a record."""
     older = takewhile(lambda known: known is not record, lake.history.values())
     return {(known.asset, known.ref) for known in older}

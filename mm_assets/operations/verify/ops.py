@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.steps.metadata import JUDGED, shown
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class VerifyConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dg.Nothing))
-def verification(context: dg.OpExecutionContext, config: VerifyConfig, lake: Lake) -> dg.Output[None]:
+def verification(context: dg.OpExecutionContext, config: VerifyConfig, lake: LakeResource) -> dg.Output[None]:
     """The lake's history against commits, tags, files and rows, and against Dagster's event log.
 
     Fails where anything disagrees, with a line for each; changes nothing.
@@ -68,7 +68,7 @@ def lineage_checks(keys: Iterable[dg.AssetKey]) -> list[dg.AssetChecksDefinition
 
 def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(name=CHECK, asset=key, blocking=True)
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         """Fails when the newest event, its record in the lake, the commit, run, inputs and tag disagree."""
         from mm_assets.operations.verify.dagster_log import newest
         from mm_assets.operations.verify.newest import verify_newest

@@ -9,7 +9,7 @@ from mm_assets.lineage.ancestry import walk_known
 from mm_assets.lineage.promotions import EVALUATION
 from mm_assets.lineage.refs import RUN, LanceRef, Record, tag_name
 from mm_assets.operations.verify.history import inputs_in
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
 
@@ -20,7 +20,7 @@ OURS = re.compile(r"(?P<asset>[A-Za-z0-9._-]+)\.v(?P<version>\d+)")
 PRODUCTION = "production"
 
 
-def check_records(lake: Lake, report: Report) -> None:
+def check_records(lake: LakeSnapshot, report: Report) -> None:
     """What a record says it wrote has its commit, with its run and inputs; what it read has a record."""
     earlier: set[tuple[str, LanceRef]] = set()
     report.looked_at["materializations"] = len(lake.history)
@@ -29,7 +29,7 @@ def check_records(lake: Lake, report: Report) -> None:
         earlier.add((record.asset, record.ref))
 
 
-def check_record(lake: Lake, record: Record, report: Report, earlier: Collection[tuple[str, LanceRef]]) -> None:
+def check_record(lake: LakeSnapshot, record: Record, report: Report, earlier: Collection[tuple[str, LanceRef]]) -> None:
     """One materialization; `earlier` are the versions that those before it name."""
     _check_inputs(lake, record, report)
     if not lake.is_here(record.ref):
@@ -44,7 +44,7 @@ def check_record(lake: Lake, record: Record, report: Report, earlier: Collection
         report.disagree("version", _at(record), "cannot be read, and nothing says that it was let go")
 
 
-def check_dropped(lake: Lake, report: Report) -> None:
+def check_dropped(lake: LakeSnapshot, report: Report) -> None:
     """A table that was dropped is history once it was made again, and nothing that is newest leads back to the old."""
     for asset in dict.fromkeys(record.asset for record in lake.history.values()):
         newest = lake.newest(asset)
@@ -62,7 +62,7 @@ def _at(record: Record) -> str:
     return f"{record.asset} {record.data_version}"
 
 
-def _check_inputs(lake: Lake, record: Record, report: Report) -> None:
+def _check_inputs(lake: LakeSnapshot, record: Record, report: Report) -> None:
     for item in record.inputs:
         read = lake.history.get(item.record_id)
         if read is None:
@@ -83,7 +83,7 @@ def _check_commit(record: Record, commit: Commit, report: Report) -> None:
             report.disagree("record", _at(record), "recorded are other inputs than its commit names")
 
 
-def _check_found(lake: Lake, record: Record, report: Report) -> None:
+def _check_found(lake: LakeSnapshot, record: Record, report: Report) -> None:
     """What another run wrote and did not record is reused where it was the asset's newest when it was looked at."""
     commits = lake.commits[record.ref.table].items()
     later = [v for v, commit in commits if record.ref.version < v <= record.seen and record.asset in commit.assets]
@@ -92,7 +92,7 @@ def _check_found(lake: Lake, record: Record, report: Report) -> None:
         report.disagree("record", _at(record), said)
 
 
-def check_tags(lake: Lake, report: Report) -> None:
+def check_tags(lake: LakeSnapshot, report: Report) -> None:
     """Every version that retention promises is tagged, and every tag of ours stands where its name says."""
     for record in lake.promised.values():
         check_tag(lake, record, report)
@@ -114,7 +114,7 @@ def check_tags(lake: Lake, report: Report) -> None:
     report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.withdrawn)
 
 
-def _check_unmade(lake: Lake, table: str, tag: str, version: int, report: Report) -> None:
+def _check_unmade(lake: LakeSnapshot, table: str, tag: str, version: int, report: Report) -> None:
     """A tag comes before the row of the history: a run can be cut off in between."""
     commit = lake.commits[table].get(version)
     if commit is not None and tag in {tag_name(asset, version) for asset in commit.assets}:
@@ -123,7 +123,7 @@ def _check_unmade(lake: Lake, table: str, tag: str, version: int, report: Report
         report.disagree("tag", f"{table}, {tag}", "protects a version that nobody materialized")
 
 
-def check_tag(lake: Lake, record: Record, report: Report) -> None:
+def check_tag(lake: LakeSnapshot, record: Record, report: Report) -> None:
     """The tag that protects a version is there."""
     tag = _tag(record)
     if tag not in lake.tags.get(record.ref.table, {tag: 0}):  # tags that cannot be read are told already
@@ -134,7 +134,7 @@ def _tag(record: Record) -> str:
     return tag_name(record.asset, record.ref.version)
 
 
-def _check_production(lake: Lake, report: Report) -> None:
+def _check_production(lake: LakeSnapshot, report: Report) -> None:
     """The tag `production` protects the model that the evaluations name."""
     if MODELS in lake.heads and MODELS not in lake.tags:
         return
@@ -145,7 +145,7 @@ def _check_production(lake: Lake, report: Report) -> None:
         report.disagree("tag", f"{MODELS}, {PRODUCTION}", said)
 
 
-def _about_production(lake: Lake) -> str | None:
+def _about_production(lake: LakeSnapshot) -> str | None:
     """What is wrong with it."""
     digest = current_production(lake.heads[EVALUATIONS]) if EVALUATIONS in lake.heads else None
     tagged = lake.tags.get(MODELS, {}).get(PRODUCTION)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.lineage.refs import Record
 from mm_assets.operations.verify.history import inputs_in
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.curate.tables import SFT
@@ -31,7 +31,7 @@ class Images:
     A version is a data version: a table that was dropped and made again has the same numbers.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeSnapshot) -> None:
         self._lake = lake
         self._version, self._rows = 0, pa.table({})
 
@@ -54,7 +54,7 @@ class Images:
         return pc.and_(same, pc.is_valid(places)).to_numpy()
 
 
-def check_examples(lake: Lake, report: Report) -> None:
+def check_examples(lake: LakeSnapshot, report: Report) -> None:
     """Every row of every dataset that is promised: its images exist at the pinned version with the digest recorded."""
     images = Images(lake)
     for record in lake.promised.values():
@@ -63,7 +63,7 @@ def check_examples(lake: Lake, report: Report) -> None:
                 _check_dataset(lake, record, images, report)
 
 
-def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -> None:
+def _check_dataset(lake: LakeSnapshot, record: Record, images: Images, report: Report) -> None:
     rows = lake.tables.open_at(record.ref).to_table(columns=["example_id", "images"]).combine_chunks()
     empty = pc.equal(pc.fill_null(pc.list_value_length(rows["images"]), 0), 0)
     keys = rows["example_id"].filter(empty).to_pylist()
@@ -81,14 +81,14 @@ def _check_dataset(lake: Lake, record: Record, images: Images, report: Report) -
     report.disagree_rows("example", record.data_version, f"names bytes that {pinned} does not have", keys)
 
 
-def check_predictions(lake: Lake, report: Report) -> None:
+def check_predictions(lake: LakeSnapshot, report: Report) -> None:
     """Every prediction's key is the digest of its parts, its model is registered, its bytes were those of an image."""
     if PREDICTIONS in lake.heads:
         with report.reading(PREDICTIONS):
             _check_predictions(lake, report)
 
 
-def _check_predictions(lake: Lake, report: Report) -> None:
+def _check_predictions(lake: LakeSnapshot, report: Report) -> None:
     rows = lake.heads[PREDICTIONS].to_table(columns=["id", *PARTS, "_row_created_at_version"])
     report.looked_at["predictions"] += rows.num_rows
     wrong = [key for batch in rows.to_batches(CHUNK_ROWS) for key in _wrong_keys(batch)]
@@ -103,7 +103,7 @@ def _wrong_keys(rows: pa.RecordBatch) -> list[str]:
     return [key for key, part in zip(rows["id"].to_pylist(), parts, strict=True) if key != prediction_key(*part)]
 
 
-def _check_models(lake: Lake, rows: pa.Table, report: Report) -> None:
+def _check_models(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
     registry = lake.heads.get(MODELS)
     known = registry.to_table(columns=["digest"])["digest"] if registry is not None else pa.array([], pa.string())
     unknown = rows.filter(pc.invert(pc.is_in(rows["model_digest"], known)))
@@ -113,7 +113,7 @@ def _check_models(lake: Lake, rows: pa.Table, report: Report) -> None:
     report.disagree_rows("prediction", PREDICTIONS, "its model is not in the registry", unknown["id"].to_pylist())
 
 
-def _check_bytes(lake: Lake, rows: pa.Table, report: Report) -> None:
+def _check_bytes(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
     """Nearly all are of images that are there now; the others, of the images that their step had pinned."""
     images, newest = Images(lake), lake.newest(IMAGE_TABLE)
     if newest is not None:
@@ -147,7 +147,7 @@ class Pin:
 class _Pins:
     """What the steps had pinned that made predictions, by the version that they made."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeSnapshot) -> None:
         self._commits = lake.commits[PREDICTIONS]
         own = [record for record in lake.history.values() if record.asset == ASSET and lake.is_here(record.ref)]
         self._records = sorted(own, key=lambda record: record.ref.version)

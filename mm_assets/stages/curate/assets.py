@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.lineage.refs import Final, Step
-from mm_assets.resources import Lake
+from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
 from mm_assets.stages.finetune.assets import base_model
@@ -31,7 +31,7 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         check_specs=BEFORE_PUBLICATION,
     )
     def sft_dataset(
-        context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+        context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """One row per image and task: a chat example in TRL's format with its split, or why it was left out.
 
@@ -44,7 +44,7 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         from mm_assets.stages.curate.job import build_dataset
         from mm_assets.stages.curate.previews import previews
 
-        def build(step: Step) -> dict[str, Final]:
+        def build(step: StepContext) -> dict[str, StepResult]:
             chosen = list(scorers.values())
             return {ASSET: build_dataset(step, lake.tables(), settings.curate, chosen, settings.checks)}
 

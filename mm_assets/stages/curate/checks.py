@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mm_assets.judging.verdicts import Verdict
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.checks import Checked, judged
 
@@ -40,7 +40,7 @@ BEFORE_PUBLICATION = [
     ],
 )
 def sft_dataset_checks(
-    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
     """How the examples are spread over classes and splits."""
     least = settings.checks.min_class_share

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import rows_by_id
-from mm_assets.engines.lake.tables import LakeTables
-from mm_assets.lineage.refs import LanceRef, Step
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.lineage.refs import LanceRef, StepContext
 from mm_assets.stages.curate.bounds import Bound
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Reads:
     columns: Mapping[str, list[str]]
 
 
-def reads_of(step: Step, bounds: Sequence[Bound]) -> Reads:
+def reads_of(step: StepContext, bounds: Sequence[Bound]) -> Reads:
     """What the bounds, the groups and the examples need."""
     columns: dict[str, list[str]] = defaultdict(list, {ASSET: IMAGE_COLUMNS, NEAR_DUPLICATES: GROUP_COLUMNS})
     for bound in bounds:
@@ -40,7 +40,7 @@ def reads_of(step: Step, bounds: Sequence[Bound]) -> Reads:
     return Reads({asset: step.ref(asset) for asset in unique}, unique)
 
 
-def joined(tables: LakeTables, reads: Reads, ids: pa.ChunkedArray | None = None) -> pa.Table:
+def joined(tables: Lake, reads: Reads, ids: pa.ChunkedArray | None = None) -> pa.Table:
     """The pinned images, oldest first, with the scores that belong to the same bytes; all or those with the row ids."""
     images = tables.open_at(reads.refs[ASSET])
     rows = _rows(images, ids, IMAGE_COLUMNS).sort_by("_rowid")

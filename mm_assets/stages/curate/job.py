@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.reuse import others_wrote, same_pass
-from mm_assets.lineage.refs import BlockedError, Final, Record, Step
+from mm_assets.lineage.refs import BlockedError, Record, StepContext, StepResult
 from mm_assets.settings import ChecksSettings, CurateSettings
 from mm_assets.stages.curate.bounds import Bound, bounds_of
 from mm_assets.stages.curate.examples import Wording, reads_labels
@@ -35,12 +35,12 @@ CHUNK_ROWS = 2_500
 
 
 def build_dataset(
-    step: Step,
-    tables: LakeTables,
+    step: StepContext,
+    tables: Lake,
     settings: CurateSettings,
     scorers: Sequence[Scorer],
     checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
-) -> Final:
+) -> StepResult:
     """Bring `sft.lance` up to the pinned images, scores and base model.
 
     Only images that changed since the last time, and the others of their near-duplicate groups, are chosen from anew;
@@ -81,7 +81,7 @@ class _Made:
     """What differs, and what the dataset then says of itself."""
 
     rewrite: Rewrite
-    final: Final
+    final: StepResult
 
     @property
     def labels(self) -> list[str]:
@@ -94,8 +94,8 @@ class _Made:
 class _Making:
     """Makes the rows of the dataset from what a step has pinned."""
 
-    step: Step
-    tables: LakeTables
+    step: StepContext
+    tables: Lake
     settings: CurateSettings
     bounds: Sequence[Bound]
     base: Model
@@ -186,7 +186,9 @@ class _Making:
         counted = rewrite.counted
         said = summary(counted, self.settings)
         metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
-        return _Made(rewrite, Final(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version}))
+        return _Made(
+            rewrite, StepResult(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version})
+        )
 
     def _keys(self, image_ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:
         """Keys of the examples of images, by task."""

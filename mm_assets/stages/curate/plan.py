@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import older
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.lake.untouched import untouched
 from mm_assets.lineage.refs import Record, version_of
 from mm_assets.stages.curate.inputs import ASSET, NEAR_DUPLICATES, Reads, at
@@ -22,7 +22,7 @@ class Delta:
     gone: pa.ChunkedArray
 
 
-def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
+def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
     """Compare what is pinned with what a materialization has read.
 
     Rows that no commit has touched between the oldest version that either reads and the newest need no look, nor those
@@ -54,7 +54,7 @@ def delta(tables: LakeTables, reads: Reads, before: Record) -> Delta | None:
     return Delta(_column(np.union1d(changed, members)), lost)
 
 
-def _past(tables: LakeTables, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
+def _past(tables: Lake, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
     """The versions that a materialization has read, by asset."""
     read = before.read
     found = {}

@@ -15,7 +15,7 @@ from mm_assets.splits import SHARES, TRAIN
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 MAX_LABELS, MAX_REASONS = 30, 20
 MAX_TEXT = 600
@@ -23,7 +23,7 @@ SPLITS = [name for name, _ in SHARES]
 LABEL = "label"
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `sft_dataset`."""
     ds = tables.open_at(record.ref)
     dataset = ds.scanner(columns=[LABEL, "split", "left_out", "task"], with_row_id=True).to_table()

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import difference
 from mm_assets.engines.lake.commits import put_rows, rows_by_id
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
-from mm_assets.lineage.refs import Step
+from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.lineage.refs import StepContext
 from mm_assets.stages.curate.summary import COUNTED, can_learn
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 
@@ -42,7 +42,7 @@ class Rewrite:
         whole: whether rows that are not given (see `add`) are to go.
     """
 
-    def __init__(self, step: Step, tables: LakeTables, *, whole: bool) -> None:
+    def __init__(self, step: StepContext, tables: Lake, *, whole: bool) -> None:
         self._step, self._tables = step, tables
         self._ds = tables.open(SFT) if tables.exists(SFT) else None
         self.version = 0 if self._ds is None else self._ds.version

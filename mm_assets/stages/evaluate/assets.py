@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mm_assets.resources import Lake, RayCluster
+from mm_assets.resources import LakeResource, RayCluster
 from mm_assets.settings import Settings
 from mm_assets.stages.finetune.assets import llava_checkpoint
 from mm_assets.steps.materialize import materialize
@@ -16,7 +16,7 @@ from mm_assets.steps.materialize import materialize
     owners=["team:ml"],
 )
 def evaluation(
-    context: dg.AssetExecutionContext, lake: Lake, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, lake: LakeResource, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     """The checkpoint and the production model (the base where there is none) on the held-out split, row by row.
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question, main_task, reference
 from mm_assets.engines.lake.commits import commit, put_rows, tag
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import EvaluateSettings, PredictSettings
 from mm_assets.splits import TEST
@@ -22,8 +22,8 @@ from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Answers, Con
 
 
 def evaluate_checkpoint(
-    step: Step, tables: LakeTables, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
-) -> Final:
+    step: StepContext, tables: Lake, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
+) -> StepResult:
     """Compare the pinned checkpoint with the production model, unless that was done with the same settings.
 
     Raises:
@@ -39,7 +39,7 @@ def evaluate_checkpoint(
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
         if before.metadata["promoted"]:
             _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
-        return Final(before.metadata | {"rows_computed": 0})
+        return StepResult(before.metadata | {"rows_computed": 0})
     ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
     production = current_production(ds)
     contest = _contest(step, tables, production)
@@ -48,16 +48,16 @@ def evaluate_checkpoint(
     now_production = contest.challenger.digest if result["promoted"] else production
     result |= wanted | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
-    properties = step.properties(["evaluation"], 1, {"evaluation": Final(result)})
+    properties = step.properties(["evaluation"], 1, {"evaluation": StepResult(result)})
     commit(tables, EVALUATIONS, lambda head: put_rows(head, "id", [], fragments), properties, written_at=ds.version)
     if result["promoted"]:
         _protect(tables, checkpoint.ref.version)
     ours, theirs = result["accuracy"], result["champion_accuracy"]
     step.log(f"{result['measure']} {ours:.3f}, champion {theirs:.3f}: {result['decision']}")
-    return Final(result)
+    return StepResult(result)
 
 
-def _protect(tables: LakeTables, version: int) -> None:
+def _protect(tables: Lake, version: int) -> None:
     """Tag the model in production; doing it again changes nothing."""
     registry = tables.open(TABLE)
     stands = registry.tags.list().get("production")
@@ -69,7 +69,7 @@ def _protect(tables: LakeTables, version: int) -> None:
         tag(registry, "production", version)
 
 
-def _contest(step: Step, tables: LakeTables, production: str | None) -> Contest:
+def _contest(step: StepContext, tables: Lake, production: str | None) -> Contest:
     checkpoint = step.inputs["llava_checkpoint"]
     dataset = step.input_of(checkpoint, "sft_dataset")
     base = step.input_of(checkpoint, "base_model")
@@ -92,7 +92,7 @@ def _contest(step: Step, tables: LakeTables, production: str | None) -> Contest:
 
 
 def _answers(
-    step: Step, tables: LakeTables, cluster: Cluster, contest: Contest, settings: PredictSettings
+    step: StepContext, tables: Lake, cluster: Cluster, contest: Contest, settings: PredictSettings
 ) -> dict[str, dict[str, Answer]]:
     """Answers of both models by image id; both are asked what the challenger was trained for."""
     question, ids = _question(contest, settings), contest.image_ids

@@ -13,7 +13,7 @@ from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 MAX_CLASSES, MAX_BARS = 30, 25
 MISTAKES = 8
@@ -32,7 +32,7 @@ COLUMNS = [
 PATH = ("llava_checkpoint", "sft_dataset", "image_table")
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `evaluation`."""
     drawn = {}
     confusion = record.metadata.get("confusion")
@@ -105,7 +105,7 @@ def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
     return captions.sort_by([("challenger_score", "ascending"), ("image_id", "ascending")]).slice(0, most).to_pylist()
 
 
-def _images(tables: "LakeTables", record: Record) -> LanceRef | None:
+def _images(tables: "Lake", record: Record) -> LanceRef | None:
     """The version of the image table that the evaluated examples were made from; None where history has lost it."""
     from mm_assets.history.materializations import records
 
@@ -118,7 +118,7 @@ def _images(tables: "LakeTables", record: Record) -> LanceRef | None:
     return record.ref
 
 
-def _tiles(tables: "LakeTables", record: Record, shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
+def _tiles(tables: "Lake", record: Record, shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
     images, ids = _images(tables, record) if shown else None, [row["image_id"] for row in shown]
     pictures = rows.pictures_of(tables.open_at(images), ids) if images else [None] * len(ids)
     return [tile(image, row) for image, row in zip(pictures, shown, strict=True)]

@@ -3,14 +3,14 @@
 import dagster as dg
 from pydantic import Field
 
-from mm_assets.resources import Lake, RayCluster
+from mm_assets.resources import LakeResource, RayCluster
 from mm_assets.settings import Settings
 from mm_assets.steps.materialize import materialize
 
 
 @dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"])
 def base_model(
-    context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
 
@@ -38,7 +38,7 @@ class TrainConfig(dg.Config):
 def llava_checkpoint(
     context: dg.AssetExecutionContext,
     config: TrainConfig,
-    lake: Lake,
+    lake: LakeResource,
     ray_cluster: RayCluster,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:

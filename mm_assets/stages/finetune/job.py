@@ -9,19 +9,19 @@ import lance
 
 from mm_assets.chat import MISTRAL_TEMPLATE, without_gaps
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, find, get, recipe_digest, register
 from mm_assets.engines.training.run import Examples, fine_tune
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
 from mm_assets.own_code import OwnCodeError, load
 from mm_assets.settings import BaseModelSettings, TrainSettings
 from mm_assets.splits import TRAIN, VALIDATION
 
 
-def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) -> Final:
+def provide_base(step: StepContext, tables: Lake, settings: BaseModelSettings) -> StepResult:
     """Build or download the base model, unless the registry has one of the same recipe and its files are there.
 
     Raises:
@@ -39,9 +39,9 @@ def provide_base(step: Step, tables: LakeTables, settings: BaseModelSettings) ->
     return _registered(step, tables, "base_model", model)
 
 
-def _registered(step: Step, tables: LakeTables, asset: str, model: Model) -> Final:
+def _registered(step: StepContext, tables: Lake, asset: str, model: Model) -> StepResult:
     """Make the asset's newest commit name this model; no commit where it does already, and the registry has it."""
-    final = Final(
+    final = StepResult(
         {"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics}
     )
     before = step.last_record(asset)
@@ -87,8 +87,8 @@ def _put_template(folder: Path) -> None:
 
 
 def train_checkpoint(
-    step: Step, tables: LakeTables, cluster: Cluster, settings: TrainSettings, *, force: bool
-) -> Final:
+    step: StepContext, tables: Lake, cluster: Cluster, settings: TrainSettings, *, force: bool
+) -> StepResult:
     """Fine-tune on the pinned examples, unless a checkpoint of the same inputs and recipe exists.
 
     Raises:
@@ -114,7 +114,7 @@ def train_checkpoint(
 
 
 def _trained(
-    step: Step, tables: LakeTables, cluster: Cluster, settings: TrainSettings, recipe: dict[str, Any]
+    step: StepContext, tables: Lake, cluster: Cluster, settings: TrainSettings, recipe: dict[str, Any]
 ) -> Model:
     dataset, base = step.inputs["sft_dataset"], get(tables, step.inputs["base_model"].metadata["digest"])
     image_ref = step.input_of(dataset, "image_table").ref

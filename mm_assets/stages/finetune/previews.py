@@ -6,10 +6,10 @@ from mm_assets.lineage.refs import Record
 from mm_assets.previews import plots
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `llava_checkpoint`; a base model has nothing to show."""
     points = [(row["step"], row["loss"]) for row in record.metadata.get("loss") or []]
     if not points:

@@ -2,13 +2,15 @@
 
 import dagster as dg
 
-from mm_assets.resources import ImageSource, Lake, RayCluster, RetryConfig
+from mm_assets.resources import ImageSource, LakeResource, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 from mm_assets.steps.materialize import materialize
 
 
 @dg.asset(group_name="ingest", code_version="2", kinds={"lance"}, owners=["team:data"])
-def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: ImageSource) -> dg.MaterializeResult:
+def raw_images(
+    context: dg.AssetExecutionContext, lake: LakeResource, image_source: ImageSource
+) -> dg.MaterializeResult:
     """The listing of the source: every object with its uri, etag, size and label, whatever its name; never the bytes.
 
     A line of a manifest that cannot be used is listed with an `error`.
@@ -36,7 +38,7 @@ def raw_images(context: dg.AssetExecutionContext, lake: Lake, image_source: Imag
 def image_table(
     context: dg.AssetExecutionContext,
     config: RetryConfig,
-    lake: Lake,
+    lake: LakeResource,
     ray_cluster: RayCluster,
     image_source: ImageSource,
     settings: dg.ResourceParam[Settings],

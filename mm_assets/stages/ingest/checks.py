@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mm_assets.judging.verdicts import Verdict
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import ChecksSettings, Settings
 from mm_assets.steps.checks import Checked, judged
 
@@ -29,7 +29,7 @@ ASSET = "image_table"
     can_subset=True,
 )
 def image_table_checks(
-    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
     """Rejected objects, and copies that disagree on their label; image bytes are not read."""
     limits = settings.checks

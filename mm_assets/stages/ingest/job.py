@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import Synced, sync_rows
 from mm_assets.engines.lake.commits import carries, commit, commit_cells, commits_after, put_rows, rows_by_key
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.engines.workers.sandbox import DecodeLimits
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import RUN, Final, RefusalError, Step, check_budget, inputs_of, version_of
+from mm_assets.lineage.refs import RUN, RefusalError, StepContext, StepResult, check_budget, inputs_of, version_of
 from mm_assets.pace import Progress
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
@@ -33,7 +33,7 @@ PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
 ROUNDS = 5
 
 
-def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) -> Final:
+def list_objects(step: StepContext, tables: Lake, source: Source, identity: str) -> StepResult:
     """Make `objects.lance` equal to the listing of the source.
 
     Raises:
@@ -57,10 +57,10 @@ def list_objects(step: Step, tables: LakeTables, source: Source, identity: str) 
     return _listed(listing, done)
 
 
-def _listed(listing: pa.Table, done: Synced) -> Final:
+def _listed(listing: pa.Table, done: Synced) -> StepResult:
     fine = listing.filter(pc.is_null(listing["error"]))
     labels = Counter({item["values"].as_py(): item["counts"].as_py() for item in fine["label"].value_counts()})
-    return Final(
+    return StepResult(
         {
             "rows": listing.num_rows,
             "rows_considered": listing.num_rows,
@@ -76,14 +76,14 @@ def _listed(listing: pa.Table, done: Synced) -> Final:
 
 
 def store_images(
-    step: Step,
-    tables: LakeTables,
+    step: StepContext,
+    tables: Lake,
     cluster: Cluster,
     source: Source,
     settings: IngestSettings,
     *,
     retry_errors: bool = False,
-) -> Final:
+) -> StepResult:
     """Bring `images.lance` up to the pinned listing: new and changed objects are read, the rest costs nothing.
 
     Where another run writes the table at the same time, it is compared once more at the end, as a whole.
@@ -119,7 +119,7 @@ class _Ingest:
     """
 
     def __init__(
-        self, step: Step, tables: LakeTables, cluster: Cluster, source: Source, settings: IngestSettings
+        self, step: StepContext, tables: Lake, cluster: Cluster, source: Source, settings: IngestSettings
     ) -> None:
         self._step, self._tables, self._cluster = step, tables, cluster
         self._source, self._settings = source, settings
@@ -127,7 +127,7 @@ class _Ingest:
         self._looked_at = 0  # the version up to which commits of others were looked for
         self.alone = True
 
-    def follow(self, plan: Plan) -> Final:
+    def follow(self, plan: Plan) -> StepResult:
         """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
         self._looked_at = plan.version
         step, read = self._step, plan.read
@@ -160,14 +160,14 @@ class _Ingest:
         coming = progress.over(done, lambda piece: piece.objects)
         yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
 
-    def _properties(self, final: Final | None) -> dict[str, str]:
+    def _properties(self, final: StepResult | None) -> dict[str, str]:
         finals = {ASSET: final} if final is not None and self.alone and self._within_budget(final) else None
         return self._step.properties([ASSET], self._number, finals)
 
-    def _within_budget(self, final: Final) -> bool:
+    def _within_budget(self, final: StepResult) -> bool:
         return at_most(final.metadata["rows_failed"], final.metadata["rows"], self._settings.error_budget)
 
-    def _commit(self, plan: Plan, pieces: list[Piece], final: Final | None) -> None:
+    def _commit(self, plan: Plan, pieces: list[Piece], final: StepResult | None) -> None:
         """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
         words, gone = ([plan.words], plan.gone) if final is not None else ([], [])
         cells = pa.concat_tables([TOUCHED.empty_table(), *words, *(piece.touched for piece in pieces)])
@@ -178,7 +178,7 @@ class _Ingest:
         if rows:
             self._commit_rows(plan, pieces, gone, final)
 
-    def _commit_rows(self, plan: Plan, pieces: list[Piece], gone: list[str], final: Final | None) -> None:
+    def _commit_rows(self, plan: Plan, pieces: list[Piece], gone: list[str], final: StepResult | None) -> None:
         """Put a batch's rows in, in place of those of the same keys."""
         self._number += 1
 
@@ -240,9 +240,9 @@ def _piece_rows(batch: pa.Table, workers: int) -> int:
     return max(-(-batch.num_rows // (2 * workers)), min(PIECE_ROWS, -(-batch.num_rows // workers)))
 
 
-def _stored(step: Step, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> Final:
+def _stored(step: StepContext, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> StepResult:
     computed = plan.read.num_rows + plan.words.num_rows
-    return Final(
+    return StepResult(
         {
             "rows": plan.considered,
             "rows_considered": plan.considered,

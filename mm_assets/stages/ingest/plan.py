@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import Changes, changes_since, difference
 from mm_assets.engines.lake.commits import rows_by_key
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import LISTING, REFUSALS
 from mm_assets.history.reuse import outside_since, written_at
-from mm_assets.lineage.refs import Step
+from mm_assets.lineage.refs import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, TOUCHED
@@ -51,7 +51,7 @@ class Plan:
 
 
 def make_plan(
-    step: Step, tables: LakeTables, settings: IngestSettings, *, everything: bool, retry_errors: bool
+    step: StepContext, tables: Lake, settings: IngestSettings, *, everything: bool, retry_errors: bool
 ) -> Plan:
     """Compare the pinned listing with the table: what changed since the last time, or all of it.
 
@@ -93,7 +93,7 @@ def make_plan(
     )
 
 
-def _seen(step: Step) -> int | None:
+def _seen(step: StepContext) -> int | None:
     """The version of the listing that the table was last brought up to, by the same rules.
 
     None also where a run was cut off since: its rows may be of objects that came and went between two listings.
@@ -105,7 +105,7 @@ def _seen(step: Step) -> int | None:
 
 
 def _delta(
-    tables: LakeTables, step: Step, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
+    tables: Lake, step: StepContext, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
 ) -> tuple[pa.Table, pa.Table, list[str]]:
     """Listed objects to look at, the rows of the table that have their keys, and keys that are listed no more."""
     columns = ["image_id", "sha256", *PLACE, *WORDS]
@@ -165,7 +165,9 @@ def _words(listed: pa.Table, current: pa.Table, wanted: set[str]) -> pa.Table:
     return cells.select(TOUCHED.names)
 
 
-def _judged_anew(step: Step, head: lance.LanceDataset, settings: IngestSettings, *, retry_errors: bool) -> set[str]:
+def _judged_anew(
+    step: StepContext, head: lance.LanceDataset, settings: IngestSettings, *, retry_errors: bool
+) -> set[str]:
     """Rejected rows that are asked for again, and rows that other limits may judge otherwise."""
     before = step.last_record(ASSET)
     conditions = []

@@ -14,14 +14,14 @@ from mm_assets.reasons import reasons
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 MAX_LABELS = 26
 MAX_REFUSED = 10
 GOOD, CARDS = 12, 8
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `raw_images` or `image_table`."""
     ds = tables.open_at(record.ref)
     return _listing(ds) if record.asset == "raw_images" else _images(ds)

@@ -9,7 +9,7 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.sandbox import DecodeLimits, DecodeSandbox
 from mm_assets.images import ImageError, ImageInfo
@@ -44,7 +44,7 @@ class Piece:
 class ImageWriter:
     """Reads objects, decodes them in a sandbox and writes their rows as fragments; runs as a Ray actor."""
 
-    def __init__(self, tables: LakeTables, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
+    def __init__(self, tables: Lake, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
         self._tables, self._source, self._max_bytes = tables, source, max_bytes
         self._sandbox = DecodeSandbox(limits)
         self._readers = ThreadPoolExecutor(READ_AHEAD)

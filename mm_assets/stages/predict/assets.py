@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mm_assets.resources import Lake, RayCluster, RetryConfig
+from mm_assets.resources import LakeResource, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 from mm_assets.stages.evaluate.assets import evaluation
 from mm_assets.stages.ingest.assets import image_table
@@ -21,7 +21,7 @@ from mm_assets.steps.materialize import materialize
 def batch_predictions(
     context: dg.AssetExecutionContext,
     config: RetryConfig,
-    lake: Lake,
+    lake: LakeResource,
     ray_cluster: RayCluster,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.promotions import last_promotion
 from mm_assets.lineage.refs import Record
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.checks import Checked, judged
 
@@ -40,7 +40,7 @@ ASSET = "batch_predictions"
     can_subset=True,
 )
 def batch_predictions_checks(
-    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
     """Answers that are missing, and answers that are others than they were; no model is asked."""
     judges = {

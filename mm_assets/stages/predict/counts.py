@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import Final, check_budget
+from mm_assets.lineage.refs import StepResult, check_budget
 from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.ingest.tables import IMAGES
@@ -62,12 +62,12 @@ class Tally:
         errors, plan = self._errors[one.prompt_digest], self._plans[self._asked.index(one)]
         return errors.total() - errors[NO_IMAGE], plan.rows - errors[NO_IMAGE]
 
-    def final(self) -> Final:
+    def final(self) -> StepResult:
         """What the materialization says of itself; `predicted_labels` and `failed_for` are of the chief question."""
         rows, computed = sum(p.rows for p in self._plans), sum(p.todo.num_rows for p in self._plans)
         chief = self._asked[0]
         questions = {one.prompt_digest: self._question(one) for one in self._asked}
-        return Final(
+        return StepResult(
             {
                 "rows": rows,
                 "rows_considered": rows,

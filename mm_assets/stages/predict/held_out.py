@@ -14,7 +14,7 @@ from mm_assets.splits import TEST
 from mm_assets.stages.predict.join import answered
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class HeldOut:
 
 
 def held_out_accuracy(
-    tables: "LakeTables", history: Mapping[str, Record], predictions: Record | None = None
+    tables: "Lake", history: Mapping[str, Record], predictions: Record | None = None
 ) -> HeldOut | None:
     """Measure predictions against the labels of held-out examples, as the lake has them now.
 
@@ -93,7 +93,7 @@ def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
     return of_model[-1] if of_model and of_model[-1].metadata["measure"] == "accuracy" else None
 
 
-def _examples(tables: "LakeTables", dataset: Record) -> pa.Table:
+def _examples(tables: "Lake", dataset: Record) -> pa.Table:
     """Held-out examples of a label: `image_id`, `sha256`, `label`."""
     held_out = f"split = '{TEST}' and task = 'label'"
     found = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)

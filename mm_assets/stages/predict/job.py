@@ -12,11 +12,11 @@ from mm_assets.engines.answering.job import AnswerJob, parts
 from mm_assets.engines.answering.questions import Answer
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.engines.lake.commits import commit, put_rows, rows_by_key
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Final, RefusalError, Step
+from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.evaluate.tables import current_production
@@ -30,8 +30,8 @@ Batch = tuple[pa.Table, bool]
 
 
 def predict(
-    step: Step, tables: LakeTables, cluster: Cluster, settings: PredictSettings, *, retry_errors: bool = False
-) -> Final:
+    step: StepContext, tables: Lake, cluster: Cluster, settings: PredictSettings, *, retry_errors: bool = False
+) -> StepResult:
     """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
 
     Raises:
@@ -60,7 +60,7 @@ def predict(
 class Work:
     """Answering, and what it took."""
 
-    step: Step
+    step: StepContext
     job: AnswerJob
     spent: Spent = field(default_factory=Spent)
 
@@ -95,7 +95,7 @@ def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Bat
         start += len(answers)
 
 
-def _commit(tables: LakeTables, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
+def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
     """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile.
 
     Returns:
@@ -115,7 +115,7 @@ def _commit(tables: LakeTables, done: pa.Table, again: frozenset[str], propertie
     return looked_at
 
 
-def _chosen(step: Step, tables: LakeTables, settings: PredictSettings) -> Model:
+def _chosen(step: StepContext, tables: Lake, settings: PredictSettings) -> Model:
     evaluation = step.inputs["evaluation"]
     if settings.model == "latest":
         return get(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])

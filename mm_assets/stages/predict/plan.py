@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import Changes, changes_since
 from mm_assets.engines.lake.commits import rows_by_key
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import outside_since
-from mm_assets.lineage.refs import Record, Step
+from mm_assets.lineage.refs import Record, StepContext
 from mm_assets.reasons import reasons
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key
@@ -43,7 +43,7 @@ class Plan:
     failed: Counter[str] = field(default_factory=Counter)
 
 
-def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_errors: bool) -> Plan:
+def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_errors: bool) -> Plan:
     """Find images whose bytes this model has not answered with this prompt.
 
     A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
@@ -77,7 +77,7 @@ def make_plan(step: Step, tables: LakeTables, asked: dict[str, str], *, retry_er
     return Plan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
 
 
-def _same_question(step: Step, asked: dict[str, str]) -> Record | None:
+def _same_question(step: StepContext, asked: dict[str, str]) -> Record | None:
     """The last materialization, if it asked the same model this, too."""
     before = step.last_record(ASSET)
     if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.watermarks:
@@ -96,7 +96,7 @@ def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
     return rows.append_column("id", pa.array(ids, pa.string()))
 
 
-def _known(tables: LakeTables, rows: pa.Table) -> pa.Table:
+def _known(tables: Lake, rows: pa.Table) -> pa.Table:
     return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
 
 
@@ -111,7 +111,7 @@ def _counts(predictions: pa.Table) -> tuple[Counter[str], Counter[str]]:
 
 
 def _added(
-    tables: LakeTables,
+    tables: Lake,
     before: Record,
     changes: Changes,
     asked: dict[str, str],

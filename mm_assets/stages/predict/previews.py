@@ -15,7 +15,7 @@ from mm_assets.stages.predict.join import answered
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 MAX_LABELS = 26
 TILES, MISTAKES, RIGHT = 12, 8, 4
@@ -24,7 +24,7 @@ CAPTION_LINES = 4
 COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `batch_predictions`."""
     from mm_assets.history.materializations import records
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.resources import Lake, RayCluster, RetryConfig
+from mm_assets.resources import LakeResource, RayCluster, RetryConfig
 from mm_assets.settings import Settings
 from mm_assets.stages.ingest.assets import image_table
 from mm_assets.stages.score.duplicates import GROUPING_REVISION
@@ -35,7 +35,7 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
     def scores(
         context: dg.AssetExecutionContext,
         config: RetryConfig,
-        lake: Lake,
+        lake: LakeResource,
         ray_cluster: RayCluster,
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -70,7 +70,7 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
     owners=["team:data"],
 )
 def near_duplicates(
-    context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     """Groups of images whose phash differs in few bits (`duplicates.max_distance`), found without comparing all pairs.
 

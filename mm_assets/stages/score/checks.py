@@ -9,13 +9,13 @@ import pyarrow as pa
 from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.promotions import last_promotion, made_from
 from mm_assets.lineage.refs import Record, RefusalError
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.score.scorers import Scorer
 from mm_assets.steps.checks import Checked, judged
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 NEAR_DUPLICATES = "scores/near_duplicates"
 IMAGE_TABLE = "image_table"
@@ -31,7 +31,7 @@ def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def checks(
-        context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
         """Whether all images have cells, how many failed, and how far the values moved; columns are read, no images."""
         judges = {scorer.asset: _judges(scorer, settings) for scorer in scorers.values()}
@@ -52,7 +52,7 @@ def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
     ],
 )
 def near_duplicates_checks(
-    context: dg.AssetCheckExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
     """Whether all images that can have a group have one."""
     yield from judged(context, lake, {NEAR_DUPLICATES: {"coverage": lambda checked: _grouped(checked, settings)}})
@@ -151,7 +151,7 @@ def _moved(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
     return moved(then, now, settings.checks.max_drift, said)
 
 
-def _values(tables: "LakeTables", record: Record, history: Mapping[str, Record], scorer: Scorer) -> pa.Table:
+def _values(tables: "Lake", record: Record, history: Mapping[str, Record], scorer: Scorer) -> pa.Table:
     from mm_assets.stages.score.plan import is_current, usable_at
 
     images = made_from(record, IMAGE_TABLE, history)

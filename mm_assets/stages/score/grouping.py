@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import older
 from mm_assets.engines.lake.commits import add_columns, commit, rows_by_id, write_unless_replaced
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import others_wrote, same_pass
-from mm_assets.lineage.refs import Final, LanceRef, Record, Step
+from mm_assets.lineage.refs import LanceRef, Record, StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.duplicates import components, group_names, revision_of
 
@@ -33,10 +33,10 @@ class _Grouped:
 
     version: int
     cells: pa.Table
-    final: Final
+    final: StepResult
 
 
-def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final:
+def group_duplicates(step: StepContext, tables: Lake, max_distance: int) -> StepResult:
     """Give every image its near-duplicate group; only rows whose group changed are written.
 
     Hashes that were there the last time are not compared with each other again, but for the members of groups that
@@ -60,7 +60,7 @@ def group_duplicates(step: Step, tables: LakeTables, max_distance: int) -> Final
 
 
 def _regroup(
-    tables: LakeTables, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int
+    tables: Lake, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int
 ) -> _Grouped:
     revision = revision_of(max_distance)
     rows = _with_groups(tables.open_at(ref), head)
@@ -84,7 +84,7 @@ def _regroup(
     return _Grouped(
         head.version,
         _with_digests(tables.open_at(ref), cells),
-        Final(metadata, {IMAGES: ref.version, LOOKED_AT: head.version}),
+        StepResult(metadata, {IMAGES: ref.version, LOOKED_AT: head.version}),
     )
 
 
@@ -103,7 +103,7 @@ def _hashes(ds: lance.LanceDataset, columns: list[str]) -> pa.Table:
 
 
 def _known(
-    tables: LakeTables, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
+    tables: Lake, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
 ) -> tuple[np.ndarray | None, int]:
     """The groups that are as the last pass left them: a number for each row, -1 where it has to be compared.
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, commit_cells
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import BudgetError, Final, LanceRef, RefusalError, Step, check_budget
+from mm_assets.lineage.refs import BudgetError, LanceRef, RefusalError, StepContext, StepResult, check_budget
 from mm_assets.pace import Progress
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
@@ -23,14 +23,14 @@ PIECE_ROWS, PIECE_BYTES = 256, 64 * 2**20
 
 
 def compute_scores(
-    step: Step,
-    tables: LakeTables,
+    step: StepContext,
+    tables: Lake,
     cluster: Cluster,
     scorers: list[Scorer],
     settings: ScoreSettings,
     *,
     retry_errors: bool = False,
-) -> dict[str, Final]:
+) -> dict[str, StepResult]:
     """Fill the cells that the chosen scorers have not computed at their revision.
 
     Each image is read once for all scorers that take the same resources.
@@ -55,7 +55,7 @@ def compute_scores(
     return _judged(list(tally.values()), pinned)
 
 
-def _add_columns(step: Step, tables: LakeTables, scorers: list[Scorer]) -> None:
+def _add_columns(step: StepContext, tables: Lake, scorers: list[Scorer]) -> None:
     names = tables.open(IMAGES).schema
     for scorer in scorers:
         for field in scorer.fields():
@@ -71,7 +71,7 @@ def _add_columns(step: Step, tables: LakeTables, scorers: list[Scorer]) -> None:
 
 
 def _scored(
-    step: Step, tables: LakeTables, cluster: Cluster, pinned: LanceRef, plan: Plan, settings: ScoreSettings
+    step: StepContext, tables: Lake, cluster: Cluster, pinned: LanceRef, plan: Plan, settings: ScoreSettings
 ) -> Iterator[tuple[tuple[Scorer, ...], pa.Table, bool]]:
     """Cells of one batch after the other, the scorers that computed them, and whether nothing comes after."""
     left = sum(rows.num_rows for rows in plan.work.values())
@@ -113,9 +113,9 @@ class _Tally:
         """See `check_budget`."""
         check_budget(self.scorer.asset, self._failed, self._rows, self._budget, self._setting)
 
-    def final(self, pinned: LanceRef) -> Final:
+    def final(self, pinned: LanceRef) -> StepResult:
         """What the scorer's asset says of itself."""
-        return Final(
+        return StepResult(
             {
                 "rows": self._rows,
                 "rows_considered": self._rows,
@@ -130,7 +130,7 @@ class _Tally:
         )
 
 
-def _judged(tallies: list[_Tally], pinned: LanceRef) -> dict[str, Final]:
+def _judged(tallies: list[_Tally], pinned: LanceRef) -> dict[str, StepResult]:
     """What the scorers say of themselves.
 
     Raises:

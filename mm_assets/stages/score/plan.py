@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.history.reuse import outside_since, written_at
-from mm_assets.lineage.refs import LanceRef, Step
+from mm_assets.lineage.refs import LanceRef, StepContext
 from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.scorers import Scorer
@@ -33,7 +33,7 @@ class Plan:
 
 
 def make_plan(
-    step: Step,
+    step: StepContext,
     head: lance.LanceDataset,
     pinned: LanceRef,
     scorers: Sequence[Scorer],
@@ -111,13 +111,13 @@ def has_failed(scorer: Scorer) -> str:
     return f"{scorer.error_column} is not null and {is_current(scorer)}"
 
 
-def _stale(step: Step, scorer: Scorer, outside: Sequence[int]) -> str:
+def _stale(step: StepContext, scorer: Scorer, outside: Sequence[int]) -> str:
     """Cells that are missing, and all of rows that were written outside: whose they are cannot be told."""
     lacks = f"({scorer.rev_column} is null or {scorer.rev_column} <> '{scorer.revision}')"
     return f"{lacks} or {written_at(outside)}" if outside else f"{lacks}{_since(step, scorer)}"
 
 
-def _since(step: Step, scorer: Scorer) -> str:
+def _since(step: StepContext, scorer: Scorer) -> str:
     """Look only at rows that changed since this revision last saw every row."""
     before = step.last_record(scorer.asset)
     if before is None or before.code_version != step.code_versions[scorer.asset] or IMAGES not in before.watermarks:

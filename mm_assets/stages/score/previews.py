@@ -14,7 +14,7 @@ from mm_assets.previews.sheets import Section, Tile, sheet
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 MAX_CHARS = 40_000
 PLOT_CHARS = 6_000
@@ -23,7 +23,7 @@ ENDS = 5
 GROUPS, MEMBERS, MAX_SIZES = 4, 5, 12
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of one scorer's columns or of the duplicate groups."""
     ds = tables.open_at(record.ref)
     if record.asset == "scores/near_duplicates":

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.images import ImageError, decode
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PILLOW_MAX_PIXELS
@@ -14,7 +14,7 @@ from mm_assets.stages.score.scorers import Scorer
 class ImageScorer:
     """Reads images by row id and runs scorers on each; runs as a Ray actor."""
 
-    def __init__(self, tables: LakeTables, ref: LanceRef, scorers: list[Scorer]) -> None:
+    def __init__(self, tables: Lake, ref: LanceRef, scorers: list[Scorer]) -> None:
         self._images, self._scorers = tables.open_at(ref), scorers
 
     def __call__(self, rows: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.evaluate.assets import evaluation
 from mm_assets.steps.materialize import materialize
@@ -10,7 +10,7 @@ from mm_assets.steps.materialize import materialize
 
 @dg.asset(group_name="serve", deps=[evaluation], code_version="1", kinds={"huggingface"}, owners=["team:ml"])
 def serving_bundle(
-    context: dg.AssetExecutionContext, lake: Lake, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     """The model in production as one `model.tar.gz`, as SageMaker and DJL Serving take it.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit, is_in, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.bundle_files import size_of
 from mm_assets.stages.serve.tables import BUNDLES
 
@@ -35,7 +35,7 @@ class Bundle:
 JSON = ("recipe", "properties")
 
 
-def find(tables: LakeTables, bundle_id: str) -> Bundle | None:
+def find(tables: Lake, bundle_id: str) -> Bundle | None:
     """The bundle of an id, if its file is there."""
     rows = tables.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
     if not rows or size_of(tables, rows[0]["uri"]) != rows[0]["num_bytes"]:
@@ -44,13 +44,13 @@ def find(tables: LakeTables, bundle_id: str) -> Bundle | None:
     return Bundle(**{**names, **{name: json.loads(rows[0][name]) for name in JSON}})
 
 
-def uploaded_to(tables: LakeTables, bundle_id: str, sha256: str) -> str | None:
+def uploaded_to(tables: Lake, bundle_id: str, sha256: str) -> str | None:
     """Where a bundle that is packed again was uploaded, if its bytes are the same."""
     rows = tables.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
     return next((row["uploaded_to"] for row in rows if row["sha256"] == sha256), None)
 
 
-def register(tables: LakeTables, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
+def register(tables: Lake, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
     """Put a bundle's row in, in one commit, in the place of the one that it has."""
     texts = {name: json.dumps(getattr(bundle, name), sort_keys=True) for name in JSON}
     row = {**asdict(bundle), **texts, "run_id": run_id, "created_at": datetime.now(UTC)}

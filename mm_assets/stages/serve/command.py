@@ -15,7 +15,7 @@ from typing import NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.answering.questions import main_task
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import cache, local_folder, move
 from mm_assets.engines.models.registry import get
 from mm_assets.engines.sources.s3_objects import described
@@ -36,7 +36,7 @@ class Served:
     asked: request.Request
 
 
-def serve(tables: LakeTables, settings: ServeSettings, place: server.Place, bundle: Path | None) -> Callable[[], int]:
+def serve(tables: Lake, settings: ServeSettings, place: server.Place, bundle: Path | None) -> Callable[[], int]:
     """Find what is to be served.
 
     Args:
@@ -75,7 +75,7 @@ def _become(served: Served, settings: ServeSettings, place: server.Place) -> NoR
     os.execve(found[0], found, server.environment_of(machine))
 
 
-def promoted(tables: LakeTables, settings: ServeSettings) -> Served:
+def promoted(tables: Lake, settings: ServeSettings) -> Served:
     """The model in production.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mm_assets.engines.answering.questions import main_task
 from mm_assets.engines.lake.commits import commit, is_in, unchanged
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models import bundle_files
 from mm_assets.engines.models.files import local_folder, read_text
 from mm_assets.engines.models.registry import TABLE as MODELS
@@ -17,7 +17,7 @@ from mm_assets.engines.store.upload import Upload, is_uploaded, upload
 from mm_assets.history.materializations import records
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.promotions import promotion_of
-from mm_assets.lineage.refs import Final, Record, RefusalError, Step
+from mm_assets.lineage.refs import Record, RefusalError, StepContext, StepResult
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.evaluate.tables import current_production
 from mm_assets.stages.serve import card as cards
@@ -64,7 +64,7 @@ class Plan:
         return bundle_files.uri_of(f"{self.model.digest}-{self.id}")
 
 
-def bundle_production(step: Step, tables: LakeTables, settings: ServeSettings, precision: str) -> Final:
+def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, precision: str) -> StepResult:
     """Pack the model that is in production at the pinned evaluation, unless that bundle is there.
 
     Args:
@@ -90,27 +90,29 @@ def bundle_production(step: Step, tables: LakeTables, settings: ServeSettings, p
         step.log(f"bundle {bundle.id} of model {digest} is there: nothing to pack")
     before = bundle
     bundle = _uploaded(step, tables, bundle, settings, packed=packed)
-    final = Final(_said(plan, bundle, packed=packed))
+    final = StepResult(_said(plan, bundle, packed=packed))
     if packed or bundle != before or not _names(step, bundle.id):
         register(tables, bundle, step.run_id, step.properties([ASSET], 2, {ASSET: final}))
     return final
 
 
-def _names(step: Step, bundle_id: str | None) -> bool:
+def _names(step: StepContext, bundle_id: str | None) -> bool:
     """Whether the asset's last commit is of a materialization that names this bundle (None: that there is none)."""
     record, ref = step.last_record(ASSET), step.own[ASSET].ref
     return record is not None and record.ref == ref and record.metadata.get("bundle") == bundle_id
 
 
-def _nothing(step: Step, tables: LakeTables) -> Final:
+def _nothing(step: StepContext, tables: Lake) -> StepResult:
     step.log("no model was promoted yet: there is nothing to serve, and no bundle")
-    final = Final({"rows": 0, "rows_computed": 0, "decision": "no model was promoted yet: there is nothing to pack"})
+    final = StepResult(
+        {"rows": 0, "rows_computed": 0, "decision": "no model was promoted yet: there is nothing to pack"}
+    )
     if not _names(step, None):
         commit(tables, BUNDLES, unchanged, step.properties([ASSET], 1, {ASSET: final}))
     return final
 
 
-def _plan(step: Step, tables: LakeTables, digest: str, settings: ServeSettings, precision: str) -> Plan:
+def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings, precision: str) -> Plan:
     model, history = get(tables, digest), records(tables)
     promotion = promotion_of(digest, step.ref("evaluation"), history)
     if promotion is None:
@@ -147,7 +149,7 @@ def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]
     return list({(record.asset, record.data_version): record for record in found}.values())
 
 
-def _base(tables: LakeTables, model: Model, license_chosen: str | None) -> Base:
+def _base(tables: Lake, model: Model, license_chosen: str | None) -> Base:
     """What is known of the base model; its files may be gone, of which the bundle needs none."""
     digest = model.recipe["base_model"]
     rows = tables.open(MODELS).to_table(columns=["name", "recipe"], filter=is_in("digest", [digest])).to_pylist()
@@ -159,7 +161,7 @@ def _base(tables: LakeTables, model: Model, license_chosen: str | None) -> Base:
     return Base(rows[0]["name"], digest, license_name, known, None if built else recipe["revision"])
 
 
-def _packed(step: Step, tables: LakeTables, plan: Plan, settings: ServeSettings) -> Bundle:
+def _packed(step: StepContext, tables: Lake, plan: Plan, settings: ServeSettings) -> Bundle:
     folder = local_folder(tables, plan.model.digest)
     contents: dict[str, Content] = {name: text.encode() for name, text in plan.texts.items()}
     contents = {**served_files(folder), **contents}
@@ -192,7 +194,7 @@ def _is_left_out(name: str) -> bool:
     return top.startswith(LEFT_OUT_FOLDERS) if below else name.startswith(LEFT_OUT_FILES)
 
 
-def _uploaded(step: Step, tables: LakeTables, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
+def _uploaded(step: StepContext, tables: Lake, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
     """The bundle as it is after the upload, where one is asked for."""
     if settings.upload_to is None:
         return bundle

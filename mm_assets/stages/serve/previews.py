@@ -6,13 +6,13 @@ from mm_assets.lineage.refs import Record
 from mm_assets.stages.serve.properties import as_text
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import LakeTables
+    from mm_assets.engines.lake.tables import Lake
 
 # Characters of a card that are shown, which may name a thousand labels; all of it is in the bundle.
 MAX_CARD = 12_000
 
 
-def previews(tables: "LakeTables", record: Record) -> dict[str, str]:
+def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `serving_bundle`; {} where nothing was promoted."""
     if "bundle" not in record.metadata:
         return {}

@@ -8,13 +8,13 @@ import pytest
 
 from mm_assets.engines.lake.changes import Changes, Synced, changes_since, difference, sync_rows
 from mm_assets.engines.lake.commits import add_columns, commit, commits_after, properties_of, put_rows, write_cells
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("tags", pa.list_(pa.string()))])
 
 
 @pytest.fixture
-def tables(anywhere: LakeTables) -> LakeTables:
+def tables(anywhere: Lake) -> Lake:
     return anywhere
 
 
@@ -23,22 +23,22 @@ def rows(**values: int | None) -> pa.Table:
     return pa.Table.from_pylist(items, schema=SCHEMA)
 
 
-def sync(tables: LakeTables, properties: dict[str, str] | None = None, **values: int | None) -> Synced:
+def sync(tables: Lake, properties: dict[str, str] | None = None, **values: int | None) -> Synced:
     tables.open_or_create("t", SCHEMA, {})
     return sync_rows(tables, "t", "id", rows(**values), lambda _: properties or {})
 
 
-def content(tables: LakeTables) -> dict[str, Any]:
+def content(tables: Lake) -> dict[str, Any]:
     found = tables.open("t").to_table(columns=["id", "value"], with_row_id=True).to_pylist()
     return {row["id"]: (row["value"], row["_rowid"]) for row in found}
 
 
-def changes(tables: LakeTables, since: int | None, **more: Any) -> Changes | None:
+def changes(tables: Lake, since: int | None, **more: Any) -> Changes | None:
     ref = tables.ref("t", tables.open("t").version)
     return changes_since(tables, ref, since, ["id"], gone=["id", "value"], **more)
 
 
-def test_sync_writes_only_the_difference_and_nothing_where_there_is_none(tables: LakeTables) -> None:
+def test_sync_writes_only_the_difference_and_nothing_where_there_is_none(tables: Lake) -> None:
     assert sync(tables, {"k": "1"}, a=1, b=2, c=None) == Synced(3, 0)
     first, before = tables.open("t"), content(tables)
     assert properties_of(first.read_transaction(first.version))["k"] == "1"
@@ -58,7 +58,7 @@ def test_difference_sees_nulls_and_nested_values() -> None:
     assert difference(rows(a=1, b=2), rows(b=2), "id") == ([], ["a"])
 
 
-def test_a_key_that_stands_twice_is_put_right(tables: LakeTables) -> None:
+def test_a_key_that_stands_twice_is_put_right(tables: Lake) -> None:
     sync(tables, a=1, b=2, c=3)
     fragments = write_fragments(tables, "t", rows(a=1, b=7))
     commit(tables, "t", lambda ds: put_rows(ds, "id", [], fragments), {})
@@ -68,7 +68,7 @@ def test_a_key_that_stands_twice_is_put_right(tables: LakeTables) -> None:
     assert sync(tables, a=1, c=3) == Synced(0, 0)
 
 
-def test_changes_are_new_rows_changed_cells_and_rows_that_are_gone(tables: LakeTables) -> None:
+def test_changes_are_new_rows_changed_cells_and_rows_that_are_gone(tables: Lake) -> None:
     sync(tables, a=1, b=2, c=3, d=4)
     before = tables.open("t").version
     sync(tables, a=1, b=20, d=4, e=5)
@@ -90,7 +90,7 @@ def test_changes_are_new_rows_changed_cells_and_rows_that_are_gone(tables: LakeT
     assert nothing.gone.schema.names == found.gone.schema.names
 
 
-def test_changes_since_a_version_that_was_removed_are_unknown(tables: LakeTables) -> None:
+def test_changes_since_a_version_that_was_removed_are_unknown(tables: Lake) -> None:
     for value in range(4):
         sync(tables, a=1, b=value)
     ds = tables.open("t")

@@ -23,7 +23,7 @@ from mm_assets.engines.lake.commits import (
     tag,
     write_cells,
 )
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.refs import ASSETS, MARK
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("sha256", pa.string())])
@@ -31,13 +31,13 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
-def tables(anywhere: LakeTables) -> LakeTables:
+def tables(anywhere: Lake) -> Lake:
     return anywhere
 
 
 @pytest.fixture
-def folder(tmp_path: Any) -> LakeTables:
-    return LakeTables(str(tmp_path / "lake"))
+def folder(tmp_path: Any) -> Lake:
+    return Lake(str(tmp_path / "lake"))
 
 
 def rows(**values: int | None) -> pa.Table:
@@ -45,22 +45,22 @@ def rows(**values: int | None) -> pa.Table:
     return pa.Table.from_pylist(items, schema=SCHEMA)
 
 
-def put(tables: LakeTables, drop: Iterable[str] = (), properties: dict[str, str] | None = None, **values: Any) -> Any:
+def put(tables: Lake, drop: Iterable[str] = (), properties: dict[str, str] | None = None, **values: Any) -> Any:
     tables.open_or_create("t", SCHEMA, {})
     fragments = write_fragments(tables, "t", rows(**values)) if values else []
     return commit(tables, "t", lambda ds: put_rows(ds, "id", drop, fragments), properties or {})
 
 
-def content(tables: LakeTables, column: str = "value") -> dict[str, Any]:
+def content(tables: Lake, column: str = "value") -> dict[str, Any]:
     return {row["id"]: row[column] for row in tables.open("t").to_table().to_pylist()}
 
 
-def row_ids(tables: LakeTables) -> dict[str, int]:
+def row_ids(tables: Lake) -> dict[str, int]:
     table = tables.open("t").scanner(columns=["id"], with_row_id=True).to_table()
     return dict(zip(table["id"].to_pylist(), table["_rowid"].to_pylist(), strict=True))
 
 
-def scores(tables: LakeTables, **values: float) -> pa.Table:
+def scores(tables: Lake, **values: float) -> pa.Table:
     ids = row_ids(tables)
     ids = {key: ids[key] for key in values}
     digests = [content(tables, "sha256")[key] for key in values]
@@ -68,11 +68,11 @@ def scores(tables: LakeTables, **values: float) -> pa.Table:
     return pa.table({**columns, "score": pa.array(values.values(), pa.float32())})
 
 
-def with_scores(tables: LakeTables) -> None:
+def with_scores(tables: Lake) -> None:
     commit(tables, "t", lambda ds: add_columns(ds, [pa.field("score", pa.float32())]), {ASSETS: "scores/x"})
 
 
-def test_the_first_rows_may_come_in_many_fragments(tables: LakeTables) -> None:
+def test_the_first_rows_may_come_in_many_fragments(tables: Lake) -> None:
     tables.open_or_create("t", SCHEMA, {})
     fragments = [f for part in (rows(a=1), rows(b=2), rows(c=3)) for f in write_fragments(tables, "t", part)]
     commit(tables, "t", lambda ds: put_rows(ds, "id", [], fragments), {})
@@ -80,7 +80,7 @@ def test_the_first_rows_may_come_in_many_fragments(tables: LakeTables) -> None:
     assert sorted(row_ids(tables).values()) == [0, 1, 2]
 
 
-def test_a_replaced_row_keeps_no_cell_of_the_old_one(tables: LakeTables) -> None:
+def test_a_replaced_row_keeps_no_cell_of_the_old_one(tables: Lake) -> None:
     put(tables, a=1, b=2)
     with_scores(tables)
     commit_cells(tables, "t", scores(tables, a=0.5, b=0.25), {})
@@ -91,14 +91,14 @@ def test_a_replaced_row_keeps_no_cell_of_the_old_one(tables: LakeTables) -> None
     assert row_ids(tables)["a"] == before["a"]  # an untouched row is the same row
 
 
-def test_nothing_to_put_and_nothing_to_drop_is_no_commit(tables: LakeTables) -> None:
+def test_nothing_to_put_and_nothing_to_drop_is_no_commit(tables: Lake) -> None:
     put(tables, a=1)
     version = tables.open("t").version
     assert put(tables, ["never there"]) is None
     assert tables.open("t").version == version
 
 
-def test_cells_are_written_to_their_rows_alone(tables: LakeTables) -> None:
+def test_cells_are_written_to_their_rows_alone(tables: Lake) -> None:
     put(tables, a=1, b=2)
     put(tables, c=3, d=4)
     ids = row_ids(tables)
@@ -109,7 +109,7 @@ def test_cells_are_written_to_their_rows_alone(tables: LakeTables) -> None:
     assert properties_of(done.read_transaction(done.version))["k"] == "cells"
 
 
-def test_a_cell_is_not_written_on_bytes_that_it_was_not_computed_from(tables: LakeTables) -> None:
+def test_a_cell_is_not_written_on_bytes_that_it_was_not_computed_from(tables: Lake) -> None:
     put(tables, a=1, b=2)
     with_scores(tables)
     cells = scores(tables, a=0.5, b=0.25)
@@ -120,7 +120,7 @@ def test_a_cell_is_not_written_on_bytes_that_it_was_not_computed_from(tables: La
 
 
 @pytest.mark.parametrize("odd", ["it's", 'a"b', "line\nbreak", "客厅", "n" * 300])
-def test_rows_are_found_by_any_key(folder: LakeTables, odd: str) -> None:
+def test_rows_are_found_by_any_key(folder: Lake, odd: str) -> None:
     values: dict[str, Any] = {odd: 1, "z": 2}
     put(folder, **values)
     assert rows_by_key(folder.open("t"), "id", [odd, "none"])["id"].to_pylist() == [odd]
@@ -128,7 +128,7 @@ def test_rows_are_found_by_any_key(folder: LakeTables, odd: str) -> None:
     assert content(folder) == {"z": 2}
 
 
-def test_added_columns_carry_properties(tables: LakeTables) -> None:
+def test_added_columns_carry_properties(tables: Lake) -> None:
     tables.open_or_create("t", SCHEMA, {ASSETS: "maker"})
     fields = [pa.field("s", pa.string())]
     done = commit(tables, "t", lambda ds: add_columns(ds, fields), {ASSETS: "scores/a,scores/b"})
@@ -140,14 +140,14 @@ def test_added_columns_carry_properties(tables: LakeTables) -> None:
     assert not carries(commits[2], "scores")
 
 
-def test_tagging_twice_changes_nothing(tables: LakeTables) -> None:
+def test_tagging_twice_changes_nothing(tables: Lake) -> None:
     ds = tables.open_or_create("t", SCHEMA, {})
     tag(ds, "maker.v1", 1)
     tag(ds, "maker.v1", 1)
     assert list(ds.tags.list()) == ["maker.v1"]
 
 
-def test_what_another_commit_overtook_is_prepared_again(tables: LakeTables) -> None:
+def test_what_another_commit_overtook_is_prepared_again(tables: Lake) -> None:
     put(tables, a=1)
     versions = []
 
@@ -163,7 +163,7 @@ def test_what_another_commit_overtook_is_prepared_again(tables: LakeTables) -> N
     assert content(tables) == {"a": 1, "b": 2}
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(folder: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(folder: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder, a=1)
     real = lance.LanceDataset.commit
     lost: list[int] = []
@@ -181,7 +181,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(folder: LakeTables, mo
     assert folder.open("t").to_table()["id"].to_pylist() == ["a", "b"]
 
 
-def test_a_fence_refuses_what_was_written_before_it(folder: LakeTables) -> None:
+def test_a_fence_refuses_what_was_written_before_it(folder: Lake) -> None:
     put(folder, a=1)
     begun = folder.open("t")
     fragments = write_fragments(folder, "t", rows(b=2))
@@ -198,7 +198,7 @@ def test_a_fence_refuses_what_was_written_before_it(folder: LakeTables) -> None:
 
 def insert_missing(root: str, count: int) -> None:
     """What a racing process does: create the table, and insert what is not there, five rows a commit."""
-    tables = LakeTables(root)
+    tables = Lake(root)
     tables.open_or_create("t", SCHEMA, {})
     for number in range(count):
         wanted = {f"{number}-{i}": i for i in range(5)}
@@ -211,7 +211,7 @@ def insert_missing(root: str, count: int) -> None:
         commit(tables, "t", prepare, {})
 
 
-def test_processes_that_insert_the_same_keys_insert_each_once(folder: LakeTables) -> None:
+def test_processes_that_insert_the_same_keys_insert_each_once(folder: Lake) -> None:
     racers = [SPAWN.Process(target=insert_missing, args=(folder.root, 30)) for _ in range(3)]
     for racer in racers:
         racer.start()
@@ -224,7 +224,7 @@ def test_processes_that_insert_the_same_keys_insert_each_once(folder: LakeTables
     assert len(set(marks)) == len(marks) == 30  # and no version is empty
 
 
-def test_no_rows_are_looked_up_without_reading_any(folder: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rows_are_looked_up_without_reading_any(folder: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder, a=1, b=2)
     ds, filters = folder.open("t"), []
     scanner = lance.LanceDataset.scanner

@@ -3,33 +3,33 @@
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, put_rows, write_cells
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.lake.untouched import untouched
 
 SCHEMA = pa.schema([key_field("id"), pa.field("a", pa.int64())])
 WIDER = pa.field("b", pa.int64())
 
 
-def put(tables: LakeTables, *keys: str, drop: tuple[str, ...] = ()) -> None:
+def put(tables: Lake, *keys: str, drop: tuple[str, ...] = ()) -> None:
     rows = pa.table({"id": list(keys), "a": [0] * len(keys)}, schema=SCHEMA)
     commit(tables, "t", lambda ds: put_rows(ds, "id", drop, write_fragments(tables, "t", rows) if keys else []), {})
 
 
-def cells(tables: LakeTables, column: str, *keys: str) -> None:
+def cells(tables: Lake, column: str, *keys: str) -> None:
     rows = tables.open("t").scanner(columns=["id"], with_row_id=True).to_table()
     chosen = rows.filter(pa.array([key in keys for key in rows["id"].to_pylist()]))
     values = chosen.drop_columns(["id"]).append_column(column, pa.array([7] * chosen.num_rows, pa.int64()))
     commit(tables, "t", lambda ds: write_cells(ds, values), {})
 
 
-def same(tables: LakeTables, since: int, *columns: str) -> str:
+def same(tables: Lake, since: int, *columns: str) -> str:
     ds = tables.open("t")
     rows = ds.scanner(columns=["id"], with_row_id=True).to_table().to_pylist()
     found = untouched(tables.open("t", since), ds, columns).tolist()
     return "".join(row["id"] for row in rows if row["_rowid"] in found)
 
 
-def test_rows_in_the_same_files_are_untouched(tables: LakeTables) -> None:
+def test_rows_in_the_same_files_are_untouched(tables: Lake) -> None:
     tables.open_or_create("t", SCHEMA, {})
     put(tables, "x", "y")
     put(tables, "z")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import files_digest, is_there, keep, local_folder, staging, training_storage
 from mm_assets.engines.store.s3 import client
 from mm_assets.lineage.refs import RefusalError
@@ -12,11 +12,11 @@ from mm_assets_tests.kit.stores import Bucket
 
 
 @pytest.fixture
-def tables(anywhere: LakeTables) -> LakeTables:
+def tables(anywhere: Lake) -> Lake:
     return anywhere
 
 
-def kept(tables: LakeTables, text: str = "weights") -> str:
+def kept(tables: Lake, text: str = "weights") -> str:
     with staging(tables) as folder:
         (folder / "adapter").mkdir()
         (folder / "model.safetensors").write_text(text)
@@ -26,7 +26,7 @@ def kept(tables: LakeTables, text: str = "weights") -> str:
     return digest
 
 
-def test_what_is_kept_comes_back_whole(tables: LakeTables) -> None:
+def test_what_is_kept_comes_back_whole(tables: Lake) -> None:
     digest = kept(tables)
     assert is_there(tables, digest, len("weights{}"))
     assert not is_there(tables, "0" * 16, 9)
@@ -35,13 +35,13 @@ def test_what_is_kept_comes_back_whole(tables: LakeTables) -> None:
     assert (folder / "adapter" / "config.json").read_text() == "{}"
 
 
-def test_the_same_files_are_kept_once(tables: LakeTables) -> None:
+def test_the_same_files_are_kept_once(tables: Lake) -> None:
     assert kept(tables) == kept(tables)
     assert kept(tables) != kept(tables, "other weights")
 
 
 def test_a_model_that_lost_a_file_is_not_there_until_it_is_made_again(
-    tables: LakeTables, request: pytest.FixtureRequest
+    tables: Lake, request: pytest.FixtureRequest
 ) -> None:
     text = "weights that will be lost"
     digest, num_bytes = kept(tables, text), len(text) + 2
@@ -55,7 +55,7 @@ def test_a_model_that_lost_a_file_is_not_there_until_it_is_made_again(
     assert files_digest(local_folder(tables, digest))[0] == digest
 
 
-def test_what_a_failed_build_leaves_is_removed(tables: LakeTables) -> None:
+def test_what_a_failed_build_leaves_is_removed(tables: Lake) -> None:
     def build() -> None:
         with staging(tables) as folder:
             built.append(folder)
@@ -68,7 +68,7 @@ def test_what_a_failed_build_leaves_is_removed(tables: LakeTables) -> None:
     assert not built[0].exists()
 
 
-def test_the_checkpoints_of_a_training_are_removed(tables: LakeTables) -> None:
+def test_the_checkpoints_of_a_training_are_removed(tables: Lake) -> None:
     with training_storage(tables) as (path, filesystem):
         if filesystem is None:
             Path(path, "checkpoint").write_text("x")
@@ -85,7 +85,7 @@ def test_the_checkpoints_of_a_training_are_removed(tables: LakeTables) -> None:
 
 @pytest.mark.s3
 def test_a_damaged_model_in_a_bucket_is_refused(bucket: Bucket) -> None:
-    tables = LakeTables(f"{bucket.uri}/lake", bucket.s3)
+    tables = Lake(f"{bucket.uri}/lake", bucket.s3)
     digest = kept(tables, "weights of this test")
     bucket.put(f"lake/models/{digest}/model.safetensors", b"other bytes")
     with pytest.raises(RefusalError, match=f"are not those of model {digest}: materialize it again"):
@@ -94,7 +94,7 @@ def test_a_damaged_model_in_a_bucket_is_refused(bucket: Bucket) -> None:
 
 @pytest.mark.s3
 def test_a_model_in_a_bucket_is_fetched_once(bucket: Bucket) -> None:
-    tables = LakeTables(f"{bucket.uri}/lake", bucket.s3)
+    tables = Lake(f"{bucket.uri}/lake", bucket.s3)
     digest = kept(tables, "weights fetched once")
     first = local_folder(tables, digest)
     bucket.delete(f"lake/models/{digest}/model.safetensors")

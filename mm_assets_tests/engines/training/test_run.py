@@ -10,7 +10,7 @@ from ray._private import worker as ray_worker
 from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.training.run import Examples, fine_tune
 from mm_assets.engines.workers.cluster import Cluster
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ray
 SETTINGS = TrainSettings(epochs=4, batch_size=4, learning_rate=1e-3, warmup_steps=2)
 
 
-def examples(tables: LakeTables) -> Examples:
+def examples(tables: Lake) -> Examples:
     images = LanceImages(tables, tables.ref("images", tables.open("images").version))
     ids = sorted(tables.open("images").to_table(columns=["image_id"], filter="error is null")["image_id"].to_pylist())
     words = [[user_message("what?"), assistant_message(f"a {image_id.split('/')[0]}.")] for image_id in ids]
@@ -40,7 +40,7 @@ def kill_after_an_epoch(models: Path, killed: list[int], done: threading.Event) 
             return
 
 
-def test_a_killed_worker_goes_on_from_the_last_epoch(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_killed_worker_goes_on_from_the_last_epoch(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     with staging(tables) as folder:
         build(folder, seed=0)

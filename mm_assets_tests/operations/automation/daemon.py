@@ -9,7 +9,7 @@ import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.operations.automation.freshness import TRAINED
-from mm_assets.resources import Lake
+from mm_assets.resources import LakeResource
 from mm_assets.settings import PREFIX
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets_tests.kit.project import built
@@ -74,7 +74,7 @@ class Daemon:
             instance=self.instance,
             cursor=cursor,
             definitions=self.definitions,
-            resources={"lake": Lake(root=lake, single_writer=False)},
+            resources={"lake": LakeResource(root=lake, single_writer=False)},
         ) as context:
             return sensor.evaluate_tick(context)
 

@@ -8,11 +8,11 @@ import dagster as dg
 import lance
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.operations.automation.source_sensor import RAW_IMAGES, build
-from mm_assets.resources import ImageSource, Lake
+from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.stages.ingest.job import list_objects
 from mm_assets_tests.kit.steps import run_step
@@ -26,7 +26,7 @@ class Watch:
     """The sensor with a source, a lake and a clock of its own."""
 
     folder: Path
-    tables: LakeTables
+    tables: Lake
     daemon: Daemon = field(default_factory=Daemon)
     now: float = 1000.0
     cursor: str | None = None
@@ -40,7 +40,7 @@ class Watch:
             instance=self.daemon.instance,
             cursor=self.cursor,
             resources={
-                "lake": Lake(root=self.tables.root, single_writer=False),
+                "lake": LakeResource(root=self.tables.root, single_writer=False),
                 "image_source": ImageSource(source=str(self.folder)),
             },
         )
@@ -70,7 +70,7 @@ class Watch:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, tables: LakeTables) -> Watch:
+def watch(tmp_path: Path, tables: Lake) -> Watch:
     watch = Watch(tmp_path / "photos", tables)
     watch.put("a/1", "a/2", "b/3")
     return watch

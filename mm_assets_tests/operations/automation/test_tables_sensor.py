@@ -12,8 +12,8 @@ import pytest
 
 from mm_assets.engines.lake.cleanup import remove_orphans
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
-from mm_assets.lineage.refs import Step
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.lineage.refs import StepContext
 from mm_assets.operations.automation import tables_sensor
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import AutomationSettings, UpkeepSettings
@@ -32,9 +32,9 @@ def rows(*keys: str) -> pa.Table:
     return pa.Table.from_pylist(found, schema=SCHEMA)
 
 
-def put(tables: LakeTables, *keys: str, table: str = TABLE, asset: str = "image_table") -> None:
+def put(tables: Lake, *keys: str, table: str = TABLE, asset: str = "image_table") -> None:
     """A commit of a step of ours."""
-    step = Step("run", asset, {asset: "1"}, {}, {}, {}, print)
+    step = StepContext("run", asset, {asset: "1"}, {}, {}, {}, print)
     tables.open_or_create(table, SCHEMA, step.properties([asset], 0))
     fragments = write_fragments(tables, table, rows(*keys))
     commit(tables, table, lambda ds: put_rows(ds, "image_id", [], fragments), step.properties([asset], 1))
@@ -44,7 +44,7 @@ def put(tables: LakeTables, *keys: str, table: str = TABLE, asset: str = "image_
 class Watch:
     """The sensor over a lake; `said` is what it said last."""
 
-    tables: LakeTables
+    tables: Lake
     daemon: Daemon = field(default_factory=Daemon)
     cursor: str | None = None
     requests: list[dg.RunRequest] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Watch:
 
 
 @pytest.fixture
-def watch(tables: LakeTables) -> Watch:
+def watch(tables: Lake) -> Watch:
     put(tables, "a", "b")
     watch = Watch(tables)
     assert watch.look() == "1 tables, watched from now on"

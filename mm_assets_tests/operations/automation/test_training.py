@@ -9,11 +9,11 @@ import pytest
 from mm_assets.definitions import build
 from mm_assets.demo import tiny_llava
 from mm_assets.engines.lake.commits import commit, rows_by_key, write_cells
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.operations.automation import training_sensor
 from mm_assets.operations.automation.freshness import TRAINED
 from mm_assets.operations.automation.training import Verdict, new_examples, worth_training
@@ -39,29 +39,29 @@ def retrained(*arguments: Any) -> Trained:
         return Trained(*keep(arguments[1], folder), {"examples": len(arguments[3])})
 
 
-def verdict(tables: LakeTables, settings: AutomationSettings = THREE, code: str = CODE) -> Verdict:
+def verdict(tables: Lake, settings: AutomationSettings = THREE, code: str = CODE) -> Verdict:
     return worth_training(tables, records(tables), settings, code)
 
 
-def newest(tables: LakeTables, asset: str) -> Record:
+def newest(tables: Lake, asset: str) -> Record:
     return last_records(tables, records(tables).values())[asset]
 
 
-def more(tables: LakeTables, count: int) -> Record:
+def more(tables: Lake, count: int) -> Record:
     """So many more images to train on, and the dataset with them."""
     known = tables.open(IMAGES).count_rows()
     store(tables, [{"image_id": name, "label": "pool"} for name in names(TRAIN, known + count)[known:]])
     return dataset(tables, TASKS)
 
 
-def relabel(tables: LakeTables, label: str, *image_ids: str) -> Record:
+def relabel(tables: Lake, label: str, *image_ids: str) -> Record:
     """Other labels for images, and the dataset with them."""
     assets = ["image_table"]
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         rows = rows_by_key(tables.open(IMAGES), "image_id", list(image_ids)).select(["_rowid"])
         cells = rows.append_column("label", [[label] * rows.num_rows])
-        final = Final({"rows": 0})
+        final = StepResult({"rows": 0})
         commit(tables, IMAGES, lambda ds: write_cells(ds, cells), step.properties(assets, 1, {"image_table": final}))
         return final
 
@@ -70,14 +70,14 @@ def relabel(tables: LakeTables, label: str, *image_ids: str) -> Record:
 
 
 @pytest.fixture
-def lake(tables: LakeTables) -> LakeTables:
+def lake(tables: Lake) -> Lake:
     store(tables, photos())
     dataset(tables, TASKS)
     checkpoint(tables, code=CODE)
     return tables
 
 
-def test_a_first_training_needs_a_dataset_and_nothing_else(tables: LakeTables) -> None:
+def test_a_first_training_needs_a_dataset_and_nothing_else(tables: Lake) -> None:
     assert verdict(tables) == Verdict(False, "there is no base_model yet")
     store(tables, photos())
     dataset(tables, TASKS)
@@ -86,7 +86,7 @@ def test_a_first_training_needs_a_dataset_and_nothing_else(tables: LakeTables) -
     assert verdict(tables) == Verdict(False, "0 of 3 new training examples")
 
 
-def test_the_nth_new_example_starts_a_training_and_the_one_before_does_not(lake: LakeTables) -> None:
+def test_the_nth_new_example_starts_a_training_and_the_one_before_does_not(lake: Lake) -> None:
     more(lake, 2)
     assert verdict(lake) == Verdict(False, "2 of 3 new training examples")
     more(lake, 1)
@@ -95,7 +95,7 @@ def test_the_nth_new_example_starts_a_training_and_the_one_before_does_not(lake:
     assert verdict(lake) == Verdict(False, "0 of 3 new training examples")
 
 
-def test_changed_examples_count_and_those_of_other_splits_do_not(lake: LakeTables) -> None:
+def test_changed_examples_count_and_those_of_other_splits_do_not(lake: Lake) -> None:
     before = newest(lake, "sft_dataset").data_version
     train = [row["image_id"] for row in photos()[:8] if row["label"] == "pool"]
     held_out = [row["image_id"] for row in photos()[8:] if row["label"] == "pool"]
@@ -105,13 +105,13 @@ def test_changed_examples_count_and_those_of_other_splits_do_not(lake: LakeTable
     assert newest(lake, "sft_dataset").data_version != before
 
 
-def test_a_dataset_that_is_materialized_again_at_the_same_version_counts_nothing(lake: LakeTables) -> None:
+def test_a_dataset_that_is_materialized_again_at_the_same_version_counts_nothing(lake: Lake) -> None:
     first = newest(lake, "sft_dataset")
     assert dataset(lake, TASKS).ref == first.ref
     assert new_examples(lake, first.ref, first.data_version) == 0
 
 
-def test_all_count_where_the_dataset_trained_on_is_gone(lake: LakeTables) -> None:
+def test_all_count_where_the_dataset_trained_on_is_gone(lake: Lake) -> None:
     before = newest(lake, "sft_dataset").data_version
     now = more(lake, 1)
     ds = lake.open("sft")
@@ -122,11 +122,11 @@ def test_all_count_where_the_dataset_trained_on_is_gone(lake: LakeTables) -> Non
     assert new_examples(lake, now.ref, f"sft:ffffff@v{now.ref.version}") == 7
 
 
-def test_another_recipe_or_base_model_is_a_deliberate_act(lake: LakeTables) -> None:
+def test_another_recipe_or_base_model_is_a_deliberate_act(lake: Lake) -> None:
     assert verdict(lake, code="another") == Verdict(True, "the recipe or the code of the training has changed")
 
-    def other(step: Step) -> Final:
-        final = Final({"rows": 1, "digest": "other"})
+    def other(step: StepContext) -> StepResult:
+        final = StepResult({"rows": 1, "digest": "other"})
         properties = step.properties(["base_model"], 1, {"base_model": final})
         commit(lake, "models", lambda ds: write_cells(ds, _touched(ds)), properties)
         return final
@@ -139,7 +139,7 @@ def _touched(ds: Any) -> Any:
     return ds.to_table(columns=["metrics"], filter="kind = 'base'", with_row_id=True)
 
 
-def test_a_drop_on_held_out_images_starts_a_training(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drop_on_held_out_images_starts_a_training(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tables, LABEL)
     predicted(tables)
     found = HeldOut("m", accuracy=0.85, evaluated=0.95, examples=40)
@@ -162,7 +162,7 @@ def test_a_drop_on_held_out_images_starts_a_training(tables: LakeTables, monkeyp
     )  # it is of the one before
 
 
-def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: LakeTables) -> None:
+def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: Lake) -> None:
     trained(tables, LABEL)
     predicted(tables)
     said = verdict(tables, code="1").sentence
@@ -181,7 +181,7 @@ def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: La
 class Look:
     """The sensor over a lake, with Dagster's events of its assets."""
 
-    def __init__(self, tables: LakeTables, but: Collection[str] = ()) -> None:
+    def __init__(self, tables: Lake, but: Collection[str] = ()) -> None:
         self.tables, self.daemon = tables, Daemon()
         self.cursor: str | None = None
         names = [spec.key.to_user_string() for spec in self.daemon.definitions.resolve_all_asset_specs()]
@@ -198,14 +198,14 @@ class Look:
         return "a run" if said.run_requests else str(said.skip_message)
 
 
-def test_the_sensor_says_why_it_does_not_train(lake: LakeTables) -> None:
+def test_the_sensor_says_why_it_does_not_train(lake: Lake) -> None:
     look = Look(lake)
     assert look() == "0 of 3 new training examples"
     look.daemon.materialize("image_table")
     assert look() == ("waiting for scores/entropy, scores/exposure, scores/phash, scores/sharpness, sft_dataset")
 
 
-def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
+def test_the_sensor_asks_once_and_waits_for_its_run(lake: Lake) -> None:
     look = Look(lake)
     more(lake, 3)
     look.daemon.materialize("sft_dataset")
@@ -227,7 +227,7 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: LakeTables) -> None:
     assert len({request.run_key for request in look.asked}) == 2
 
 
-def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: LakeTables) -> None:
+def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: Lake) -> None:
     look = Look(lake)
     more(lake, 3)
     look.daemon.materialize("sft_dataset")
@@ -238,7 +238,7 @@ def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: LakeTables) -> N
     assert len(look.asked) == 1
 
 
-def test_an_older_training_that_is_still_going_is_not_joined_by_another(lake: LakeTables) -> None:
+def test_an_older_training_that_is_still_going_is_not_joined_by_another(lake: Lake) -> None:
     look = Look(lake)
     older = look.daemon.start("llava_checkpoint")
     look.daemon.fail(look.daemon.start("llava_checkpoint"))
@@ -247,7 +247,7 @@ def test_an_older_training_that_is_still_going_is_not_joined_by_another(lake: La
     assert look() == f"run {older.run_id[:8]} is training, or is to do so"
 
 
-def test_a_training_waits_for_the_checks_of_what_it_is_trained_on(lake: LakeTables) -> None:
+def test_a_training_waits_for_the_checks_of_what_it_is_trained_on(lake: Lake) -> None:
     look = Look(lake)
     more(lake, 3)
     run = look.daemon.start("sft_dataset")
@@ -258,7 +258,7 @@ def test_a_training_waits_for_the_checks_of_what_it_is_trained_on(lake: LakeTabl
     assert look() == "a run"
 
 
-def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lake: LakeTables) -> None:
+def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lake: Lake) -> None:
     before = newest(lake, "llava_checkpoint")
     look = Look(lake, but=["llava_checkpoint"])
     more(lake, 1)
@@ -276,7 +276,7 @@ def test_an_instance_that_does_not_know_the_checkpoint_of_the_lake_adopts_it(lak
     assert len(look.daemon.instance.fetch_materializations(TRAINED, limit=5).records) == 1
 
 
-def test_the_checkpoint_is_adopted_before_anything_is_waited_for(lake: LakeTables) -> None:
+def test_the_checkpoint_is_adopted_before_anything_is_waited_for(lake: Lake) -> None:
     look = Look(lake, but=["llava_checkpoint", "sft_dataset", "image_table"])
     look.daemon.start("llava_checkpoint")
     assert "adopted" in look()

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.find import find
-from mm_assets.operations.trace.lake import Lake
+from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.trace.nodes import Found, Node
 
 
-def asked(tables: LakeTables, what: str) -> list[Found]:
-    return find(Lake(tables), what)
+def asked(tables: Lake, what: str) -> list[Found]:
+    return find(TracedLake(tables), what)
 
 
-def one(tables: LakeTables, what: str) -> Found:
+def one(tables: Lake, what: str) -> Found:
     (found,) = asked(tables, what)
     return found
 

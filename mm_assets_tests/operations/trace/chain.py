@@ -9,7 +9,7 @@ import numpy as np
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.lineage.refs import Record
@@ -50,7 +50,7 @@ def change_pictures(folder: Path) -> None:
     (folder / ADDED).write_bytes(draw("pool", 991))
 
 
-def refresh(tables: LakeTables, folder: Path, seed: int) -> dict[str, Record]:
+def refresh(tables: Lake, folder: Path, seed: int) -> dict[str, Record]:
     """Materialize every asset; `seed` is that of the model which stands for the trained one."""
     cluster, how = InProcess(), ScoreSettings(error_budget=1)
     listed, stored = ingest(tables, cluster, folder, error_budget=1)
@@ -84,7 +84,7 @@ def training_of(seed: int) -> Any:
     """In place of `fine_tune`: a model of random weights, another for each seed."""
 
     def train(*arguments: Any) -> Trained:
-        tables: LakeTables = arguments[1]
+        tables: Lake = arguments[1]
         with staging(tables) as folder:
             build(folder, seed=seed)
             return Trained(*keep(tables, folder), {"examples": len(arguments[3])})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import Record
 from mm_assets_tests.operations.trace.chain import change_pictures, first_pictures, refresh
 from mm_assets_tests.operations.trace.reused import Reused, reused_dataset
@@ -16,7 +16,7 @@ from mm_assets_tests.operations.trace.reused import Reused, reused_dataset
 class Rounds:
     """The lake, the folder that it was made from, and what each round materialized, by asset."""
 
-    tables: LakeTables
+    tables: Lake
     folder: Path
     first: dict[str, Record]
     second: dict[str, Record]
@@ -26,7 +26,7 @@ class Rounds:
 def rounds(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
     """For reading: a test that changes it takes `own_rounds`."""
     place = tmp_path_factory.mktemp("rounds")
-    tables, folder = LakeTables(str(place / "lake")), place / "photos"
+    tables, folder = Lake(str(place / "lake")), place / "photos"
     first_pictures(folder)
     first = refresh(tables, folder, seed=1)
     change_pictures(folder)
@@ -37,10 +37,10 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
 def own_rounds(rounds: Rounds, tmp_path: Path) -> Rounds:
     shutil.copytree(rounds.tables.root, tmp_path / "lake")
     shutil.copytree(rounds.folder, tmp_path / "photos")
-    return Rounds(LakeTables(str(tmp_path / "lake")), tmp_path / "photos", rounds.first, rounds.second)
+    return Rounds(Lake(str(tmp_path / "lake")), tmp_path / "photos", rounds.first, rounds.second)
 
 
 @pytest.fixture(scope="session")
 def reused(tmp_path_factory: pytest.TempPathFactory) -> Reused:
     """For reading."""
-    return reused_dataset(LakeTables(str(tmp_path_factory.mktemp("reused") / "lake")))
+    return reused_dataset(Lake(str(tmp_path_factory.mktemp("reused") / "lake")))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import CurateSettings
 from mm_assets_tests.kit.lake_rows import record
@@ -17,13 +17,13 @@ from mm_assets_tests.operations.trace.chain import training_of
 class Reused:
     """The image table, the dataset and the checkpoint of each time; both datasets are at one version."""
 
-    tables: LakeTables
+    tables: Lake
     images: tuple[Record, Record]
     datasets: tuple[Record, Record]
     checkpoints: tuple[Record, Record]
 
 
-def reused_dataset(tables: LakeTables) -> Reused:
+def reused_dataset(tables: Lake) -> Reused:
     """Train, give the image table a version in which no example is another, and train on that too."""
     settings = CurateSettings(tasks=[LABEL])
     store(tables, photos())

@@ -1,12 +1,12 @@
 """The way of a bundle, and from a model to its bundles."""
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.lines import line
 from mm_assets_tests.operations.trace.asking import asked, of_kind, one
 from mm_assets_tests.stages.serve.lake import bundled, judged
 
 
-def test_a_model_shows_its_bundles_and_a_bundle_its_model(tables: LakeTables) -> None:
+def test_a_model_shows_its_bundles_and_a_bundle_its_model(tables: Lake) -> None:
     judged(tables)
     first, older = bundled(tables).metadata, bundled(tables, mode="rolling_batch").metadata
     model = one(tables, first["digest"])
@@ -23,7 +23,7 @@ def test_a_model_shows_its_bundles_and_a_bundle_its_model(tables: LakeTables) ->
             assert {node.said["asset"] for node in of_kind(found.up, "version")} >= {"sft_dataset", "base_model"}
 
 
-def test_the_line_of_a_bundle(tables: LakeTables) -> None:
+def test_the_line_of_a_bundle(tables: Lake) -> None:
     judged(tables)
     said = bundled(tables).metadata
     (node,) = of_kind(one(tables, said["digest"]).down, "bundle")
@@ -33,7 +33,7 @@ def test_the_line_of_a_bundle(tables: LakeTables) -> None:
     assert not any("uploaded" in fact for fact in facts)
 
 
-def test_a_lake_without_bundles_can_be_traced(tables: LakeTables) -> None:
+def test_a_lake_without_bundles_can_be_traced(tables: Lake) -> None:
     digest = judged(tables).metadata["production"]
     assert of_kind(one(tables, digest).down, "bundle") == []
     assert asked(tables, "0" * 64) == []

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from mm_assets.cli import main
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.lines import line
 from mm_assets.operations.trace.nodes import Found, Node, as_values
 from mm_assets.operations.trace.tree import MOST, trees
@@ -88,7 +88,7 @@ def test_people_are_shown_a_few_of_many() -> None:
     assert "... and 2 more" in printed([found] * (MOST + 2))
 
 
-def test_no_name_breaks_the_screen(tables: LakeTables) -> None:
+def test_no_name_breaks_the_screen(tables: Lake) -> None:
     store(tables, [*photos(), *({"image_id": name, "label": name} for name in ODD_NAMES)])
     for name in ODD_NAMES:
         lines = printed([one(tables, name)]).splitlines()
@@ -136,7 +136,7 @@ def test_a_name_that_is_no_text_is_not_found_in_one_sentence(
 
 
 def test_the_json_of_a_name_that_is_no_text_is_text(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tables: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(tables, [*photos(), {"image_id": "caf\\xe9.png", "label": "pool"}])
     monkeypatch.setenv("MM_LAKE", tables.root)

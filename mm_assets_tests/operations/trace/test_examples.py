@@ -1,7 +1,7 @@
 """The way of an example: up to the bytes that its dataset has pinned, down to checkpoints and their answers."""
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.engines.models.registry import Model, register
@@ -48,7 +48,7 @@ def test_an_example_of_a_task_that_is_not_taught_is_none(rounds: Rounds) -> None
 GONE = "f" * 64
 
 
-def example_of_bytes_that_are_gone(tables: LakeTables) -> Record:
+def example_of_bytes_that_are_gone(tables: Lake) -> Record:
     """A dataset with an example of an image that no image table has."""
     write_images(tables, [image_row("there", None, plain("red"))])
     record(tables, "image_table")
@@ -58,7 +58,7 @@ def example_of_bytes_that_are_gone(tables: LakeTables) -> Record:
     return record(tables, "sft_dataset")
 
 
-def test_bytes_that_a_dataset_alone_names_lead_to_the_image(tables: LakeTables) -> None:
+def test_bytes_that_a_dataset_alone_names_lead_to_the_image(tables: Lake) -> None:
     made = example_of_bytes_that_are_gone(tables)
     copies, found = asked(tables, GONE)
     assert (copies.said["copies"], found.id, found.said) == (1, "gone", {"state": "let go"})
@@ -66,7 +66,7 @@ def test_bytes_that_a_dataset_alone_names_lead_to_the_image(tables: LakeTables) 
     assert (example.said["sft_dataset"], example.said["sha256"]) == (made.data_version, GONE)
 
 
-def test_bytes_that_a_dataset_of_before_alone_names_lead_to_the_image(tables: LakeTables) -> None:
+def test_bytes_that_a_dataset_of_before_alone_names_lead_to_the_image(tables: Lake) -> None:
     made = example_of_bytes_that_are_gone(tables)
     tables.open_or_create(MODELS, MODELS_SCHEMA, {})
     inputs = {"sft_dataset": made.data_version}

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
@@ -141,7 +141,7 @@ def test_a_source_uri_leads_to_its_image(rounds: Rounds, uri: str) -> None:
     assert one(rounds.tables, uri).id == TWIN
 
 
-def test_a_name_that_is_no_text_is_found_as_the_shell_gives_it(tables: LakeTables) -> None:
+def test_a_name_that_is_no_text_is_found_as_the_shell_gives_it(tables: Lake) -> None:
     name = b"caf\xe9.png"
     write_images(tables, [image_row("caf\\xe9.png", None, plain("red"), source_uri=quote(name))])
     record(tables, "image_table")
@@ -149,7 +149,7 @@ def test_a_name_that_is_no_text_is_found_as_the_shell_gives_it(tables: LakeTable
         assert one(tables, what).id == "caf\\xe9.png"
 
 
-def test_a_uri_of_several_images_leads_to_each(tables: LakeTables) -> None:
+def test_a_uri_of_several_images_leads_to_each(tables: Lake) -> None:
     uri = "https://example.com/ü.png"
     names = ("a", "b", uri)
     rows = [{"image_id": name, "source_uri": uri, "etag": "1", "size": 1} for name in names]
@@ -162,7 +162,7 @@ def test_a_uri_of_several_images_leads_to_each(tables: LakeTables) -> None:
 
 
 def test_a_uri_of_a_manifest_is_shown_as_it_is(tmp_path: Path) -> None:
-    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    tables, folder = Lake(str(tmp_path / "lake")), tmp_path / "photos"
     folder.mkdir()
     for name in ("a b.png", "a%20b.png", "other.png"):
         (folder / name).write_bytes(plain("red"))
@@ -175,7 +175,7 @@ def test_a_uri_of_a_manifest_is_shown_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
-    tables, folder = LakeTables(str(tmp_path / "lake")), tmp_path / "photos"
+    tables, folder = Lake(str(tmp_path / "lake")), tmp_path / "photos"
     folder.mkdir()
     names = ("a b.png", "a%20b.png", "a\\b.png", "ü.png")
     for name in names:
@@ -189,7 +189,7 @@ def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
     assert {found.id for found in asked(tables, "a%20b.png")} == {"a b.png", "a%20b.png"}
 
 
-def put_again(tables: LakeTables, *data: bytes) -> None:
+def put_again(tables: Lake, *data: bytes) -> None:
     """An image whose file was replaced again and again, each time as a row of its own."""
     for number, item in enumerate(data):
         if number:
@@ -198,7 +198,7 @@ def put_again(tables: LakeTables, *data: bytes) -> None:
         record(tables, "image_table")
 
 
-def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: LakeTables) -> None:
+def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: Lake) -> None:
     red, blue = plain("red"), plain("blue")
     put_again(tables, red, blue, red)
     found = one(tables, "a")
@@ -207,14 +207,14 @@ def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: LakeTables) -> None
     assert found.up[-1].said["sha256"] == found.said["sha256"]
 
 
-def test_a_row_without_known_bytes_is_an_earlier_row(tables: LakeTables) -> None:
+def test_a_row_without_known_bytes_is_an_earlier_row(tables: Lake) -> None:
     write_images(tables, [image_row("a", None, None)])
     record(tables, "image_table")
     put_again(tables, plain("red"))
     assert [node.kind for node in one(tables, "a").up if node.kind.startswith("earlier")] == ["earlier row"]
 
 
-def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(tables: LakeTables) -> None:
+def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(tables: Lake) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table")
     (written,) = of_kind(one(tables, "a").up, "commit")
@@ -222,7 +222,7 @@ def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(table
     assert written.said["run_id"] == "run"
 
 
-def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: LakeTables) -> None:
+def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: Lake) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table")
     append(tables, replace(stored, id="again", run_id="another", reused=True))
@@ -230,7 +230,7 @@ def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: 
     assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
 
 
-def test_odd_names_are_found_as_they_are(tables: LakeTables) -> None:
+def test_odd_names_are_found_as_they_are(tables: Lake) -> None:
     names = [*ODD_NAMES, "it's", "' or 'a' = 'a", "100%_", "label:x"]
     store(tables, [*photos(), *({"image_id": name, "label": "pool"} for name in names)])
     dataset(tables, CurateSettings(tasks=[LABEL]))

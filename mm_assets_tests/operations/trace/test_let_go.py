@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables, table_id
+from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.materializations import append
 from mm_assets.operations.trace.find import not_found
-from mm_assets.operations.trace.lake import Lake
+from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.trace.versions import let_go
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
@@ -62,10 +62,10 @@ def test_only_what_maintenance_took_is_said_to_be_let_go_by_it(kept: Rounds) -> 
     assert after == [*before, {"asset": "image_table", "versions": [by_hand.data_version], "why": "removed"}]
 
 
-def test_an_empty_table_is_the_same_table(tables: LakeTables) -> None:
+def test_an_empty_table_is_the_same_table(tables: Lake) -> None:
     ds = tables.open_or_create("sft", SFT_SCHEMA, {})
     version = f"sft:{table_id(ds)[:6]}@v99"
-    lake = Lake(tables)
+    lake = TracedLake(tables)
     assert lake.ref("sft_dataset", version) == tables.ref("sft", 99)
     assert let_go(lake, "sft_dataset", version).said["why"] == "removed"
     assert let_go(lake, "sft_dataset", "sft:000000@v99").said["why"] == "its table is not the same any more"
@@ -114,4 +114,4 @@ def test_checkpoints_of_a_dataset_that_was_dropped_are_named(own_rounds: Rounds)
 
 def test_what_nobody_remembers_is_not_found(kept: Rounds) -> None:
     assert asked(kept.tables, f"label:{REMOVED}") == []
-    assert "near it" not in not_found(Lake(kept.tables), "nothing/like/it.png")
+    assert "near it" not in not_found(TracedLake(kept.tables), "nothing/like/it.png")

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import add_columns, commit, is_in, put_rows, rows_by_key, write_cells
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.operations.trace.reader import Reader
 from mm_assets_tests.kit.lake_rows import image_row, plain, write_images
 
 WANTED = is_in("image_id", ["a", "b", "c"])
 
 
-def versions(tables: LakeTables) -> list[int]:
+def versions(tables: Lake) -> list[int]:
     """Three versions: of two fragments, with a score written to each row, and with one row replaced."""
     write_images(tables, [image_row(name, "x", plain("red")) for name in ("a", "b", "z")])
     write_images(tables, [image_row(name, "x", plain("blue")) for name in ("c", "y")])
@@ -35,7 +35,7 @@ def versions(tables: LakeTables) -> list[int]:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_each_version_has_its_own_rows(tables: LakeTables, order: int) -> None:
+def test_each_version_has_its_own_rows(tables: Lake, order: int) -> None:
     reader = Reader(WANTED, ["image_id", "label", "sha256"])
     labels = set()
     for version in versions(tables)[::order]:
@@ -47,7 +47,7 @@ def test_each_version_has_its_own_rows(tables: LakeTables, order: int) -> None:
     assert labels == {("x", "x", "x"), ("x", "new", "x")}
 
 
-def test_a_fragment_that_versions_share_is_read_once(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fragment_that_versions_share_is_read_once(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     before, scored, replaced = versions(tables)
     reader = Reader(WANTED, ["image_id", "label"])
     reads: list[int] = []

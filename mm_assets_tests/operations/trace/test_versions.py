@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append, records
 from mm_assets.operations.trace.nodes import Found
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write_images
@@ -51,7 +51,7 @@ def test_a_version_that_was_materialized_again_says_how_often(own_rounds: Rounds
     assert found.said["run_id"] == own_rounds.second["sft_dataset"].run_id
 
 
-def test_an_input_that_the_history_has_lost_is_named(tables: LakeTables, rounds: Rounds) -> None:
+def test_an_input_that_the_history_has_lost_is_named(tables: Lake, rounds: Rounds) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table", [rounds.first["raw_images"]])
     assert len(records(tables)) == 1

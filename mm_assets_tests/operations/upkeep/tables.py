@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, put_rows, write_cells
-from mm_assets.engines.lake.tables import LakeTables, key_field, write_fragments
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.lineage.refs import StepContext, StepResult
 
 TABLE = "images"
 SCHEMA = pa.schema(
@@ -33,10 +33,10 @@ def pictures(names: list[str], seed: int = 0) -> pa.Table:
 
 
 def put(
-    tables: LakeTables, names: list[str], drop: tuple[str, ...] = (), seed: int = 0, final: Final | None = None
+    tables: Lake, names: list[str], drop: tuple[str, ...] = (), seed: int = 0, final: StepResult | None = None
 ) -> int:
     """Commit pictures as a batch of `image_table`, in place of those to drop; with `final` as its materialization."""
-    step = Step(f"run-{seed}", "image_table", {"image_table": "1"}, {}, {}, {}, print)
+    step = StepContext(f"run-{seed}", "image_table", {"image_table": "1"}, {}, {}, {}, print)
     tables.open_or_create(TABLE, SCHEMA, {})
     properties = step.properties(["image_table"], 1, {"image_table": final} if final else None)
     done = commit(
@@ -51,9 +51,9 @@ def put(
     return int(done.version)
 
 
-def score(tables: LakeTables, value: float, names: list[str] | None = None, asset: str = "scores/x") -> int:
+def score(tables: Lake, value: float, names: list[str] | None = None, asset: str = "scores/x") -> int:
     """Commit a score for some rows or all, as a batch of a scorer."""
-    step = Step("run-score", "scores", {asset: "1"}, {}, {}, {}, print)
+    step = StepContext("run-score", "scores", {asset: "1"}, {}, {}, {}, print)
     commit(tables, TABLE, lambda head: add_columns(head, [SCORE]), step.properties([asset], 0))
     rows = tables.open(TABLE).to_table(columns=["image_id"], with_row_id=True).to_pylist()
     ids = [row["_rowid"] for row in rows if names is None or row["image_id"] in names]
@@ -63,7 +63,7 @@ def score(tables: LakeTables, value: float, names: list[str] | None = None, asse
     return int(done.version)
 
 
-def with_a_past(tables: LakeTables) -> None:
+def with_a_past(tables: Lake) -> None:
     """Twelve commits of six rows, some of them replaced and removed, half of them scored."""
     names = [f"{number:03}.png" for number in range(72)]
     for start in range(0, 72, 6):

@@ -20,9 +20,9 @@ from lance.optimize import Compaction
 from mm_assets.engines.lake import cleanup as lance_cleanup
 from mm_assets.engines.lake.commits import FencedError, commit, fence, put_rows, write_cells
 from mm_assets.engines.lake.files import files_of, stem_of
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.origins import commits_in
-from mm_assets.lineage.refs import UPKEEP, Final
+from mm_assets.lineage.refs import UPKEEP, StepResult
 from mm_assets.operations.upkeep import job
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import UpkeepSettings
@@ -39,7 +39,7 @@ spawn = multiprocessing.get_context("spawn")
 class Child:
     """A process that runs a function with a lake and a pipe to this one."""
 
-    def __init__(self, function: Callable[..., None], tables: LakeTables, *arguments: Any) -> None:
+    def __init__(self, function: Callable[..., None], tables: Lake, *arguments: Any) -> None:
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=function, args=(tables, theirs, *arguments))
         self._process.start()
@@ -72,7 +72,7 @@ class Child:
         return self._process.pid
 
 
-def upkeep(tables: LakeTables, **settings: float) -> Upkeep:
+def upkeep(tables: Lake, **settings: float) -> Upkeep:
     return maintain(tables, UpkeepSettings(**{"grace_seconds": 0, **settings}), "run-of-upkeep", print)
 
 
@@ -80,11 +80,11 @@ def removed(done: Upkeep) -> int:
     return sum(report.orphans.files for report in done.tables if report.orphans)
 
 
-def data_files(tables: LakeTables) -> set[str]:
+def data_files(tables: Lake) -> set[str]:
     return {path for path in files_of(tables, TABLE) if path.startswith(("data/", "_deletions/"))}
 
 
-def write_and_get(tables: LakeTables, pipe: Connection, number: int) -> None:
+def write_and_get(tables: Lake, pipe: Connection, number: int) -> None:
     """Write files, and get a signal before they are committed."""
     version = tables.open(TABLE).version
     fragments = write_fragments(tables, TABLE, pictures(NEW))
@@ -98,7 +98,7 @@ def write_and_get(tables: LakeTables, pipe: Connection, number: int) -> None:
         raise
 
 
-def write_and_stop_with_lance_alone(tables: LakeTables, pipe: Connection) -> None:
+def write_and_stop_with_lance_alone(tables: Lake, pipe: Connection) -> None:
     """Stop before a plain commit of Lance's own."""
     ds = tables.open(TABLE)
     fragments = write_fragments(tables, TABLE, pictures(NEW))
@@ -110,7 +110,7 @@ def write_and_stop_with_lance_alone(tables: LakeTables, pipe: Connection) -> Non
         raise
 
 
-def test_files_of_a_killed_writer_are_removed_and_rows_stay(anywhere: LakeTables) -> None:
+def test_files_of_a_killed_writer_are_removed_and_rows_stay(anywhere: Lake) -> None:
     with_a_past(anywhere)
     upkeep(anywhere)
     before, files, version = content(anywhere.open(TABLE)), data_files(anywhere), anywhere.open(TABLE).version
@@ -124,7 +124,7 @@ def test_files_of_a_killed_writer_are_removed_and_rows_stay(anywhere: LakeTables
     assert not upkeep(anywhere).changed
 
 
-def test_a_writer_that_was_stopped_meanwhile_fails_and_says_what_to_do(tables: LakeTables) -> None:
+def test_a_writer_that_was_stopped_meanwhile_fails_and_says_what_to_do(tables: Lake) -> None:
     with_a_past(tables)
     upkeep(tables)
     before = content(tables.open(TABLE))
@@ -137,7 +137,7 @@ def test_a_writer_that_was_stopped_meanwhile_fails_and_says_what_to_do(tables: L
     assert content(tables.open(TABLE)) == before
 
 
-def test_a_stopped_writer_fails_also_after_later_maintenance_removed_the_fence(tables: LakeTables) -> None:
+def test_a_stopped_writer_fails_also_after_later_maintenance_removed_the_fence(tables: Lake) -> None:
     with_a_past(tables)
     writer = Child(write_and_get, tables, signal.SIGSTOP)
     writer.is_stopped()
@@ -153,7 +153,7 @@ def test_a_stopped_writer_fails_also_after_later_maintenance_removed_the_fence(t
     assert content(tables.open(TABLE)) == before
 
 
-def test_lance_itself_refuses_a_stopped_writer(tables: LakeTables) -> None:
+def test_lance_itself_refuses_a_stopped_writer(tables: Lake) -> None:
     with_a_past(tables)
     before = content(tables.open(TABLE))
     writer = Child(write_and_stop_with_lance_alone, tables)
@@ -165,7 +165,7 @@ def test_lance_itself_refuses_a_stopped_writer(tables: LakeTables) -> None:
     assert content(tables.open(TABLE)) == before
 
 
-def test_a_stopped_writer_within_the_grace_goes_on_undisturbed(tables: LakeTables) -> None:
+def test_a_stopped_writer_within_the_grace_goes_on_undisturbed(tables: Lake) -> None:
     with_a_past(tables)
     writer = Child(write_and_get, tables, signal.SIGSTOP)
     writer.is_stopped()
@@ -175,9 +175,7 @@ def test_a_stopped_writer_within_the_grace_goes_on_undisturbed(tables: LakeTable
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
 
 
-def test_a_writer_that_begins_behind_the_fence_loses_nothing(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_begins_behind_the_fence_loses_nothing(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with_a_past(tables)
     assert Child(write_and_get, tables, signal.SIGKILL).ends() == -signal.SIGKILL
     begun: list[Any] = []
@@ -195,7 +193,7 @@ def test_a_writer_that_begins_behind_the_fence_loses_nothing(
 
 
 def test_what_is_committed_between_the_listing_and_the_fence_stays(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
+    tables: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_a_past(tables)
     fragments = write_fragments(tables, TABLE, pictures(NEW))
@@ -209,32 +207,32 @@ def test_what_is_committed_between_the_listing_and_the_fence_stays(
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
 
 
-def test_what_is_committed_while_the_fence_is_set_stays(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_committed_while_the_fence_is_set_stays(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its look at the table and its own commit."""
     with_a_past(tables)
     fragments = write_fragments(tables, TABLE, pictures(NEW))
-    find = LakeTables.open
+    find = Lake.open
     others = [lambda: commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {})]
 
-    def look_and_wait(self: LakeTables, table: str, version: int | None = None) -> lance.LanceDataset:
+    def look_and_wait(self: Lake, table: str, version: int | None = None) -> lance.LanceDataset:
         found = find(self, table, version)
         if others:
             others.pop()()
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(LakeTables, "open", look_and_wait)
+        patch.setattr(Lake, "open", look_and_wait)
         fence(tables, TABLE, {UPKEEP: "night"})
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
     ds = tables.open(TABLE)
     assert [item for item in commits_in(ds, [ds.version]) if item.keeps] != []
 
 
-def _row_ids(tables: LakeTables) -> list[int]:
+def _row_ids(tables: Lake) -> list[int]:
     return sorted(tables.open(TABLE).to_table(columns=[], with_row_id=True)["_rowid"].to_pylist())
 
 
-def score_for_ever(tables: LakeTables, pipe: Connection, rounds: int) -> None:
+def score_for_ever(tables: Lake, pipe: Connection, rounds: int) -> None:
     """Write one cell after the other, each in a commit of its own."""
     pipe.send("begun")
     for value in range(1, rounds + 1):
@@ -243,7 +241,7 @@ def score_for_ever(tables: LakeTables, pipe: Connection, rounds: int) -> None:
             commit(tables, TABLE, partial(write_cells, cells=cells), {})
 
 
-def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: LakeTables) -> None:
+def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: Lake) -> None:
     with_a_past(tables)
     score(tables, 0)
     expected = {row["_rowid"]: row for row in content(tables.open(TABLE))}
@@ -274,7 +272,7 @@ PLACES: dict[str, tuple[Any, str]] = {
 }
 
 
-def maintain_and_die(tables: LakeTables, pipe: Connection, where: str) -> None:
+def maintain_and_die(tables: Lake, pipe: Connection, where: str) -> None:
     """A maintenance that is killed when it comes to a place."""
 
     def die(*_: object, **__: object) -> None:
@@ -286,12 +284,10 @@ def maintain_and_die(tables: LakeTables, pipe: Connection, where: str) -> None:
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_a_maintenance_that_is_killed_leaves_all_readable_and_the_next_one_ends_it(
-    tables: LakeTables, where: str
-) -> None:
+def test_a_maintenance_that_is_killed_leaves_all_readable_and_the_next_one_ends_it(tables: Lake, where: str) -> None:
     with_a_past(tables)
     for seed in (500, 501):
-        put(tables, [f"last-{seed}.png"], seed=seed, final=Final({"rows": 1}))
+        put(tables, [f"last-{seed}.png"], seed=seed, final=StepResult({"rows": 1}))
     write_fragments(tables, TABLE, pictures(NEW))
     before = content(tables.open(TABLE))
     assert Child(maintain_and_die, tables, where).ends() == -signal.SIGKILL

@@ -8,28 +8,28 @@ from lance.optimize import Compaction
 from mm_assets.engines.lake import compaction as lance_compaction
 from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.files import Weights, files_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets_tests.operations.upkeep.tables import TABLE, content, put, score, with_a_past
 
 TARGET = 400_000
 
 
 @pytest.fixture
-def tables(anywhere: LakeTables) -> LakeTables:
+def tables(anywhere: Lake) -> Lake:
     with_a_past(anywhere)
     return anywhere
 
 
-def sizes(tables: LakeTables) -> list[int]:
+def sizes(tables: Lake) -> list[int]:
     weights = Weights(files_of(tables, TABLE))
     return [weights.of(fragment.metadata) for fragment in tables.open(TABLE).get_fragments()]
 
 
-def data_files(tables: LakeTables) -> set[str]:
+def data_files(tables: Lake) -> set[str]:
     return {path for path in files_of(tables, TABLE) if path.startswith("data/")}
 
 
-def test_compaction_keeps_cells_images_row_ids_and_row_versions(tables: LakeTables) -> None:
+def test_compaction_keeps_cells_images_row_ids_and_row_versions(tables: Lake) -> None:
     before, small = content(tables.open(TABLE)), sizes(tables)
     done = compact(tables, TABLE, TARGET, print)
     after = sizes(tables)
@@ -39,7 +39,7 @@ def test_compaction_keeps_cells_images_row_ids_and_row_versions(tables: LakeTabl
     assert all(fragment.metadata.deletion_file is None for fragment in tables.open(TABLE).get_fragments())
 
 
-def test_files_that_are_large_enough_are_not_written_again(tables: LakeTables) -> None:
+def test_files_that_are_large_enough_are_not_written_again(tables: Lake) -> None:
     compact(tables, TABLE, TARGET, print)
     version, files = tables.open(TABLE).version, data_files(tables)
     assert compact(tables, TABLE, TARGET, print) == lance_compaction.Compacted()
@@ -53,7 +53,7 @@ def test_files_that_are_large_enough_are_not_written_again(tables: LakeTables) -
     assert files < data_files(tables)
 
 
-def test_a_large_file_of_which_many_rows_were_removed_is_written_anew(tables: LakeTables) -> None:
+def test_a_large_file_of_which_many_rows_were_removed_is_written_anew(tables: Lake) -> None:
     compact(tables, TABLE, 10 * TARGET, print)
     put(tables, ["one.png"], drop=tuple(f"{number:03}.png" for number in range(40, 60)), seed=1)
     before = content(tables.open(TABLE))
@@ -63,7 +63,7 @@ def test_a_large_file_of_which_many_rows_were_removed_is_written_anew(tables: La
 
 
 def test_a_writer_that_always_comes_first_leaves_the_table_to_the_next_time(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
+    tables: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter(range(1, 100))
     commit = Compaction.commit
@@ -94,7 +94,7 @@ def test_a_writer_that_always_comes_first_leaves_the_table_to_the_next_time(
 
 
 def test_files_of_a_commit_that_was_made_although_it_seemed_refused_stay(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
+    tables: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = Compaction.commit
 

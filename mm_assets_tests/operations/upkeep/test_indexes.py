@@ -9,7 +9,7 @@ from mm_assets.engines.lake import indexes as lance_indexes
 from mm_assets.engines.lake.commits import fence, rows_by_key
 from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.indexes import keep_indexes
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets_tests.operations.upkeep.tables import TABLE, put, score, with_a_past
 
 QUERY = "image_id in ('003.png', 'none.png')"
@@ -21,11 +21,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lance_indexes, "LEAST_ROWS", 1)
 
 
-def used(tables: LakeTables) -> bool:
+def used(tables: Lake) -> bool:
     return "ScalarIndexQuery" in tables.open(TABLE).scanner(filter=QUERY).explain_plan()
 
 
-def test_an_index_is_made_where_it_is_wanted_and_there_are_rows_enough(tables: LakeTables) -> None:
+def test_an_index_is_made_where_it_is_wanted_and_there_are_rows_enough(tables: Lake) -> None:
     with_a_past(tables)
     version = tables.open(TABLE).version
     assert keep_indexes(tables, TABLE, wanted=True) == []
@@ -33,7 +33,7 @@ def test_an_index_is_made_where_it_is_wanted_and_there_are_rows_enough(tables: L
 
 
 @pytest.mark.usefixtures("small")
-def test_an_index_is_kept_up_to_date_in_segments_that_are_put_together(anywhere: LakeTables) -> None:
+def test_an_index_is_kept_up_to_date_in_segments_that_are_put_together(anywhere: Lake) -> None:
     with_a_past(anywhere)
     assert keep_indexes(anywhere, TABLE, wanted=False) == []
     assert keep_indexes(anywhere, TABLE, wanted=True) == ["images: index on image_id made"]
@@ -49,7 +49,7 @@ def test_an_index_is_kept_up_to_date_in_segments_that_are_put_together(anywhere:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_look_up_by_index_finds_what_a_pass_over_the_table_finds(tables: LakeTables) -> None:
+def test_a_look_up_by_index_finds_what_a_pass_over_the_table_finds(tables: Lake) -> None:
     chance = random.Random(7)
     with_a_past(tables)
     keep_indexes(tables, TABLE, wanted=True)

@@ -14,14 +14,14 @@ from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.changes import changes_since
 from mm_assets.engines.lake.cleanup import Orphans
 from mm_assets.engines.lake.files import files_of
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.training.run import Trained
 from mm_assets.history.materializations import own_commit, records
 from mm_assets.history.reuse import others_wrote
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.refs import Final, LanceRef
+from mm_assets.lineage.refs import LanceRef, StepResult
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
@@ -37,7 +37,7 @@ from mm_assets_tests.operations.upkeep.tables import TABLE, content, put, score,
 NOW = {"grace_seconds": 0, "scratch_seconds": 0}
 
 
-def upkeep(tables: LakeTables, **settings: float) -> Upkeep:
+def upkeep(tables: Lake, **settings: float) -> Upkeep:
     return maintain(tables, UpkeepSettings(**{**NOW, **settings}), "run-of-upkeep", print)
 
 
@@ -45,7 +45,7 @@ def another(seed: int) -> Callable[..., Trained]:
     """A training that gives a model of its own."""
 
     def train(*arguments: Any) -> Trained:
-        tables: LakeTables = arguments[1]
+        tables: Lake = arguments[1]
         with staging(tables) as folder:
             build(folder, seed=seed + 2)
             return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
@@ -53,17 +53,17 @@ def another(seed: int) -> Callable[..., Trained]:
     return train
 
 
-def versions(tables: LakeTables) -> dict[str, int]:
+def versions(tables: Lake) -> dict[str, int]:
     return {name: tables.open(name).version for name in TABLES if tables.exists(name)}
 
 
-def there(tables: LakeTables, table: str = TABLE) -> list[int]:
+def there(tables: Lake, table: str = TABLE) -> list[int]:
     return sorted(item["version"] for item in tables.open(table).versions())
 
 
-def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: LakeTables) -> None:
+def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: Lake) -> None:
     names = [f"{number}.png" for number in range(8)]
-    made = [put(anywhere, [name], seed=seed, final=Final({"rows": 1})) for seed, name in enumerate(names)]
+    made = [put(anywhere, [name], seed=seed, final=StepResult({"rows": 1})) for seed, name in enumerate(names)]
     own_commit(anywhere, "image_table", TABLE)
     before = {version: content(anywhere.open(TABLE, version)) for version in made[-3:]}
     done = upkeep(anywhere, keep_last=3)
@@ -83,7 +83,7 @@ def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: LakeTab
     assert done.changed
 
 
-def test_with_nothing_to_do_no_version_is_made(anywhere: LakeTables) -> None:
+def test_with_nothing_to_do_no_version_is_made(anywhere: Lake) -> None:
     with_a_past(anywhere)
     assert upkeep(anywhere).changed
     before = versions(anywhere), {name: files_of(anywhere, name) for name in versions(anywhere)}
@@ -91,11 +91,11 @@ def test_with_nothing_to_do_no_version_is_made(anywhere: LakeTables) -> None:
     assert (versions(anywhere), {name: files_of(anywhere, name) for name in versions(anywhere)}) == before
 
 
-def test_an_empty_lake_has_nothing_to_do(tables: LakeTables) -> None:
+def test_an_empty_lake_has_nothing_to_do(tables: Lake) -> None:
     assert maintain(tables, UpkeepSettings(), "run", print) == Upkeep([])
 
 
-def test_what_live_checkpoints_were_made_from_stays(tables: LakeTables) -> None:
+def test_what_live_checkpoints_were_made_from_stays(tables: Lake) -> None:
     store(tables, photos())
     first = dataset(tables, CurateSettings(tasks=[LABEL]))
     promoted = checkpoint(tables)
@@ -123,8 +123,8 @@ def test_what_live_checkpoints_were_made_from_stays(tables: LakeTables) -> None:
         assert tables.open_at(ref).scanner(blob_handling="all_binary").to_table().num_rows
 
 
-def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: LakeTables) -> None:
-    made = [put(tables, [f"{seed}.png"], seed=seed, final=Final({"rows": 1})) for seed in range(6)]
+def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake) -> None:
+    made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1})) for seed in range(6)]
     own_commit(tables, "image_table", TABLE)
     tables.open(TABLE).tags.create("mine", made[1])
     upkeep(tables, keep_last=1)
@@ -132,10 +132,10 @@ def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake
     assert made[1] not in {item.ref.version for item in withdrawals(tables)}
 
 
-def test_where_a_refresh_begins_stays(tables: LakeTables) -> None:
+def test_where_a_refresh_begins_stays(tables: Lake) -> None:
     write(tables, OBJECTS, OBJECTS_SCHEMA, [{"image_id": "a"}])
     begins = tables.open(OBJECTS).version
-    put(tables, ["a.png"], final=Final({"rows": 1}, {OBJECTS: begins}))
+    put(tables, ["a.png"], final=StepResult({"rows": 1}, {OBJECTS: begins}))
     for name in ("b", "c"):
         write(tables, OBJECTS, OBJECTS_SCHEMA, [{"image_id": name}])
     upkeep(tables)
@@ -143,8 +143,8 @@ def test_where_a_refresh_begins_stays(tables: LakeTables) -> None:
     assert tables.open(OBJECTS, begins).count_rows() == 1
 
 
-def test_the_last_batch_of_a_run_that_was_killed_stays_to_be_gone_on_from(tables: LakeTables) -> None:
-    put(tables, ["a.png"], seed=0, final=Final({"rows": 1}))
+def test_the_last_batch_of_a_run_that_was_killed_stays_to_be_gone_on_from(tables: Lake) -> None:
+    put(tables, ["a.png"], seed=0, final=StepResult({"rows": 1}))
     batches = [put(tables, [f"{number}.png"], seed=1) for number in range(3)]
     for number in range(3):
         last = score(tables, number)
@@ -158,7 +158,7 @@ def test_the_last_batch_of_a_run_that_was_killed_stays_to_be_gone_on_from(tables
         assert tables.open_at(found).count_rows()
 
 
-def test_that_two_runs_wrote_at_the_same_time_is_still_seen(tables: LakeTables) -> None:
+def test_that_two_runs_wrote_at_the_same_time_is_still_seen(tables: Lake) -> None:
     began = put(tables, ["0.png"], seed=0)
     for number, run in enumerate((1, 2, 1, 1, 2, 2, 2, 1)):
         put(tables, [f"{number + 1}.png"], seed=run)
@@ -169,13 +169,13 @@ def test_that_two_runs_wrote_at_the_same_time_is_still_seen(tables: LakeTables) 
     assert not others_wrote(tables.open(TABLE), "image_table", tables.open(TABLE).version, "run-2")
 
 
-def test_a_refresh_sees_the_same_changes_afterwards(anywhere: LakeTables) -> None:
+def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
     names = [f"{number}.png" for number in range(6)]
-    began = put(anywhere, names, seed=0, final=Final({"rows": 6}))
+    began = put(anywhere, names, seed=0, final=StepResult({"rows": 6}))
     put(anywhere, ["0.png"], drop=("0.png", "1.png"), seed=1)
     put(anywhere, ["new.png"], seed=2)
     score(anywhere, 1.0, ["3.png"])
-    put(anywhere, ["2.png"], drop=("2.png",), seed=3, final=Final({"rows": 6}, {TABLE: began}))
+    put(anywhere, ["2.png"], drop=("2.png",), seed=3, final=StepResult({"rows": 6}, {TABLE: began}))
 
     def changes() -> tuple[list[str], list[str]]:
         ref = anywhere.ref(TABLE, anywhere.open(TABLE).version)
@@ -190,19 +190,17 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: LakeTables) -> Non
     assert changes() == before
 
 
-def test_a_record_that_a_crash_kept_from_the_history_is_written_before_its_commit_can_go(tables: LakeTables) -> None:
-    made = [put(tables, [f"{seed}.png"], seed=seed, final=Final({"rows": seed})) for seed in range(4)]
+def test_a_record_that_a_crash_kept_from_the_history_is_written_before_its_commit_can_go(tables: Lake) -> None:
+    made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": seed})) for seed in range(4)]
     assert records(tables) == {}
     upkeep(tables, keep_last=2)
     assert [item.ref.version for item in records(tables).values()] == made
     assert there(tables)[:2] == made[2:]
 
 
-def test_a_withdrawal_is_recorded_before_its_tag_goes_and_once(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_withdrawal_is_recorded_before_its_tag_goes_and_once(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(3):
-        put(tables, [f"{seed}.png"], seed=seed, final=Final({"rows": 1}))
+        put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1}))
 
     def fail(*_: object) -> None:
         raise RuntimeError("killed here")
@@ -219,7 +217,7 @@ def test_a_withdrawal_is_recorded_before_its_tag_goes_and_once(
     assert len(tables.open(TABLE).tags.list()) == 1
 
 
-def test_within_the_grace_nothing_is_removed_and_nobody_fenced(tables: LakeTables) -> None:
+def test_within_the_grace_nothing_is_removed_and_nobody_fenced(tables: Lake) -> None:
     with_a_past(tables)
     write_fragments(tables, TABLE, tables.open(TABLE).to_table(columns=["image_id"]))
     before = there(tables), files_of(tables, TABLE)
@@ -231,7 +229,7 @@ def test_within_the_grace_nothing_is_removed_and_nobody_fenced(tables: LakeTable
         assert report.orphans == Orphans()
 
 
-def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: LakeTables, tmp_path: Path) -> None:
+def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: Lake, tmp_path: Path) -> None:
     with_a_past(anywhere)
     names = [
         "models/.training-1/epoch/weights",
@@ -262,7 +260,7 @@ def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: LakeTa
 
 @pytest.mark.s3
 def test_uploads_that_never_ended_are_aborted(bucket: Bucket) -> None:
-    tables = LakeTables(f"{bucket.uri}/a/lake", bucket.s3)
+    tables = Lake(f"{bucket.uri}/a/lake", bucket.s3)
     store = client(bucket.s3)
     for key in ("a/lake/images.lance/data/x.lance", "a/lakeside/y"):
         store.create_multipart_upload(Bucket=bucket.name, Key=key)
@@ -276,7 +274,7 @@ def test_the_job_says_what_it_did(tmp_path: Path) -> None:
     project = Project(tmp_path / "lake", tmp_path, tmp_path / "home", {"MM_UPKEEP__GRACE_SECONDS": "0"})
     project.source = tmp_path / "home"
     for seed in range(12):
-        put(project.tables, [f"{seed}.png"], seed=seed, final=Final({"rows": 1}))
+        put(project.tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1}))
     with dg.DagsterInstance.local_temp(str(project.home)) as instance:
         job = project.definitions().resolve_job_def("maintenance")
         result = job.execute_in_process(instance=instance)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict
@@ -14,15 +14,15 @@ from mm_assets_tests.kit.steps import run_step
 
 
 @pytest.fixture(scope="session")
-def _whole(tmp_path_factory: pytest.TempPathFactory) -> LakeTables:
-    tables = LakeTables(str(tmp_path_factory.mktemp("whole") / "lake"))
+def _whole(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    tables = Lake(str(tmp_path_factory.mktemp("whole") / "lake"))
     store(tables, photos())
     dataset(tables, CurateSettings(tasks=[LABEL]))
     build_after_dataset(tables)
     return tables
 
 
-def build_after_dataset(tables: LakeTables) -> None:
+def build_after_dataset(tables: Lake) -> None:
     """The model, its evaluation and its predictions."""
     checkpoint(tables)
     judged = EvaluateSettings(min_accuracy=0.0)
@@ -41,7 +41,7 @@ def build_after_dataset(tables: LakeTables) -> None:
 
 
 @pytest.fixture
-def whole(_whole: LakeTables, tmp_path: Path) -> LakeTables:
+def whole(_whole: Lake, tmp_path: Path) -> Lake:
     """A copy that a test can spoil."""
     shutil.copytree(_whole.root, tmp_path / "whole")
-    return LakeTables(str(tmp_path / "whole"))
+    return Lake(str(tmp_path / "whole"))

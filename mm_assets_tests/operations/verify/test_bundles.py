@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.bundle_files import size_of
 from mm_assets_tests.operations.verify.checking import check, lines
 from mm_assets_tests.stages.serve.lake import bundled, judged
 
 
 @pytest.fixture(scope="session")
-def _packed(tmp_path_factory: pytest.TempPathFactory) -> LakeTables:
+def _packed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Two bundles of one model."""
-    tables = LakeTables(str(tmp_path_factory.mktemp("packed") / "lake"))
+    tables = Lake(str(tmp_path_factory.mktemp("packed") / "lake"))
     judged(tables)
     bundled(tables, mode="rolling_batch")
     bundled(tables)
@@ -22,32 +22,32 @@ def _packed(tmp_path_factory: pytest.TempPathFactory) -> LakeTables:
 
 
 @pytest.fixture
-def packed(_packed: LakeTables, tmp_path: Path) -> LakeTables:
+def packed(_packed: Lake, tmp_path: Path) -> Lake:
     """A copy that a test can spoil."""
     shutil.copytree(_packed.root, tmp_path / "packed")
-    return LakeTables(str(tmp_path / "packed"))
+    return Lake(str(tmp_path / "packed"))
 
 
-def places(tables: LakeTables) -> tuple[Path, Path]:
+def places(tables: Lake) -> tuple[Path, Path]:
     """The file of the older bundle, and of the newest."""
     rows = sorted(tables.open("bundles").to_table().to_pylist(), key=lambda row: row["created_at"])
     older, newest = (Path(tables.root, row["uri"]) for row in rows)
     return older, newest
 
 
-def test_what_is_whole_is_no_disagreement(packed: LakeTables) -> None:
+def test_what_is_whole_is_no_disagreement(packed: Lake) -> None:
     found = check(packed, deep=True)
     assert found.disagreements == []
     assert (found.looked_at["bundles"], found.looked_at["bundles hashed"]) == (2, 2)
 
 
-def test_the_file_of_the_newest_bundle_is_missed(packed: LakeTables) -> None:
+def test_the_file_of_the_newest_bundle_is_missed(packed: Lake) -> None:
     _, newest = places(packed)
     shutil.rmtree(newest.parent)
     assert lines(packed) == [f"bundle: bundles/{newest.parent.name}/model.tar.gz: its file is gone"]
 
 
-def test_the_file_of_an_older_bundle_may_be_deleted(packed: LakeTables) -> None:
+def test_the_file_of_an_older_bundle_may_be_deleted(packed: Lake) -> None:
     older, _ = places(packed)
     shutil.rmtree(older.parent)
     found = check(packed)
@@ -55,7 +55,7 @@ def test_the_file_of_an_older_bundle_may_be_deleted(packed: LakeTables) -> None:
     assert found.named["bundles of before whose file was deleted"] == 1
 
 
-def test_a_file_that_was_cut_has_another_size(packed: LakeTables) -> None:
+def test_a_file_that_was_cut_has_another_size(packed: Lake) -> None:
     older, _ = places(packed)
     size = older.stat().st_size
     older.write_bytes(older.read_bytes()[:-1])
@@ -64,7 +64,7 @@ def test_a_file_that_was_cut_has_another_size(packed: LakeTables) -> None:
     ]
 
 
-def test_bytes_that_were_changed_are_found_by_reading_them(packed: LakeTables) -> None:
+def test_bytes_that_were_changed_are_found_by_reading_them(packed: Lake) -> None:
     _, newest = places(packed)
     data = bytearray(newest.read_bytes())
     data[1000] ^= 1
@@ -75,12 +75,12 @@ def test_bytes_that_were_changed_are_found_by_reading_them(packed: LakeTables) -
     ]
 
 
-def test_a_model_that_nobody_registered(packed: LakeTables) -> None:
+def test_a_model_that_nobody_registered(packed: Lake) -> None:
     packed.open("bundles").update({"model_digest": "'0123456789abcdef'"}, where="true")
     assert "bundle: bundles: names the model 0123456789abcdef, which is not in the registry" in lines(packed)
 
 
-def test_a_row_that_is_gone_is_missed(packed: LakeTables) -> None:
+def test_a_row_that_is_gone_is_missed(packed: Lake) -> None:
     (row,) = packed.open("bundles").to_table(limit=1).to_pylist()
     packed.open("bundles").delete("true")
     assert size_of(packed, row["uri"]) == row["num_bytes"]

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import Record
 from mm_assets.operations.verify.dagster_log import DagsterLog, newest
 from mm_assets.operations.verify.events import Event
@@ -172,7 +172,7 @@ def test_events_of_a_copy_are_of_another_lake(project: Project, instance: dg.Dag
     copied = tmp_path / "copied"
     shutil.copytree(project.lake, copied)
     project.materialize("raw_images")
-    found = verify(LakeTables(str(copied)), lambda _: None, DagsterLog(instance))
+    found = verify(Lake(str(copied)), lambda _: None, DagsterLog(instance))
     assert found.disagreements == []
     assert found.named["events of other lakes"] == 1
 

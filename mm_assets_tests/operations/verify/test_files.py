@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.maintenance import maintaining
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.operations.verify.files import image_files
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
@@ -21,13 +21,13 @@ from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.operations.verify.checking import check, forged_step, lines, newest, write_dataset
 
 
-def data_file(tables: LakeTables, table: str) -> Path:
+def data_file(tables: Lake, table: str) -> Path:
     """A data file of the newest version."""
     (file, *_) = tables.open(table).get_fragments()[-1].metadata.files
     return Path(tables.uri(table), "data", file.path)
 
 
-def test_a_file_that_is_gone_or_cut(whole: LakeTables) -> None:
+def test_a_file_that_is_gone_or_cut(whole: Lake) -> None:
     gone, cut = data_file(whole, PREDICTIONS), data_file(whole, SFT)
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-7])
@@ -40,14 +40,14 @@ def test_a_file_that_is_gone_or_cut(whole: LakeTables) -> None:
     assert any(line.endswith(f"its file data/{cut.name} has {size:,} bytes instead of {size + 7:,}") for line in found)
 
 
-def test_a_version_that_cannot_be_opened(whole: LakeTables) -> None:
+def test_a_version_that_cannot_be_opened(whole: Lake) -> None:
     (manifest, *_) = sorted(Path(whole.uri(SFT), "_versions").glob("*.manifest"))
     manifest.write_bytes(b"nothing of a manifest")
     found = lines(whole)
     assert any(line.startswith(f"version: {SFT}: cannot be read: ") for line in found)
 
 
-def large(tables: LakeTables, step: Step) -> None:
+def large(tables: Lake, step: StepContext) -> None:
     """Give an image so many bytes that they lie in a file of their own."""
     data = b"x" * 70_000
     row = {"image_id": "large.png", "sha256": hashlib.sha256(data).hexdigest(), "image": data, "num_bytes": len(data)}
@@ -59,7 +59,7 @@ def large(tables: LakeTables, step: Step) -> None:
     commit(tables, IMAGES, lambda head: put_rows(head, "image_id", ["large.png"], fragments), properties)
 
 
-def test_the_file_of_a_large_image_that_is_gone_or_cut(whole: LakeTables) -> None:
+def test_the_file_of_a_large_image_that_is_gone_or_cut(whole: Lake) -> None:
     large(whole, forged_step(newest(whole, "image_table"), run_id="large"))
     (file,) = Path(whole.uri(IMAGES), "data").glob("*/*.blob")
     assert lines(whole) == []
@@ -71,7 +71,7 @@ def test_the_file_of_a_large_image_that_is_gone_or_cut(whole: LakeTables) -> Non
     assert lines(whole) == [f"file: images@v{version}: its file {name} is gone"]
 
 
-def test_bytes_of_an_image_that_were_changed_are_found_by_reading_them(whole: LakeTables) -> None:
+def test_bytes_of_an_image_that_were_changed_are_found_by_reading_them(whole: Lake) -> None:
     (first, *_) = whole.open(IMAGES).scanner(columns=["image_id"], with_row_id=True).to_table().to_pylist()
     ((_, data),) = whole.open(IMAGES).read_blobs("image", ids=[first["_rowid"]])
     file = data_file(whole, IMAGES)
@@ -83,7 +83,7 @@ def test_bytes_of_an_image_that_were_changed_are_found_by_reading_them(whole: La
     assert line == f"image: {newest(whole, 'image_table').ref}, {first['image_id']}: its bytes do not have its digest"
 
 
-def test_bytes_that_a_compaction_has_copied_are_read_in_both_files(whole: LakeTables) -> None:
+def test_bytes_that_a_compaction_has_copied_are_read_in_both_files(whole: Lake) -> None:
     """The rows keep their ids, and an older version that is promised reads the old file."""
     old = data_file(whole, IMAGES)
     ((_, data), *_) = whole.open(IMAGES).read_blobs("image", ids=[0])
@@ -100,15 +100,15 @@ def test_bytes_that_a_compaction_has_copied_are_read_in_both_files(whole: LakeTa
     assert line.startswith(f"image: {record.ref}, ")
 
 
-def materialize_large(tables: LakeTables) -> Record:
-    def job(step: Step) -> Final:
+def materialize_large(tables: Lake) -> Record:
+    def job(step: StepContext) -> StepResult:
         large(tables, step)
-        return Final({"rows": 17})
+        return StepResult({"rows": 17})
 
     return run_step(tables, job, "image_table")["image_table"]
 
 
-def test_a_list_of_removed_rows_that_was_replaced_or_damaged(whole: LakeTables) -> None:
+def test_a_list_of_removed_rows_that_was_replaced_or_damaged(whole: Lake) -> None:
     made = [write_dataset(whole), write_dataset(whole)]
     first, second = sorted(Path(whole.uri(SFT), "_deletions").glob("*"), key=lambda path: path.stat().st_mtime)
     whole_file = second.read_bytes()
@@ -122,20 +122,20 @@ def test_a_list_of_removed_rows_that_was_replaced_or_damaged(whole: LakeTables) 
     assert lines(whole) == []
 
 
-def test_a_file_is_counted_once(whole: LakeTables) -> None:
+def test_a_file_is_counted_once(whole: Lake) -> None:
     """Also that of an image table, whose larger images lie in a folder beside it."""
     files = [path for name in TABLES for path in Path(whole.uri(name), "data").rglob("*.lance")]
     assert check(whole).looked_at["files"] == len(files)
 
 
-def test_a_model_whose_registry_row_is_damaged(whole: LakeTables) -> None:
+def test_a_model_whose_registry_row_is_damaged(whole: Lake) -> None:
     digest = str(newest(whole, "base_model").metadata["digest"])
     whole.open("models").update({"num_bytes": "null"}, where=f"digest = '{digest}'")
     said = "the registry does not say how many bytes its files have"
     assert f"model: models/{digest}: {said}" in lines(whole)
 
 
-def test_a_model_whose_files_are_others_or_gone(whole: LakeTables) -> None:
+def test_a_model_whose_files_are_others_or_gone(whole: Lake) -> None:
     trained = str(newest(whole, "llava_checkpoint").metadata["digest"])
     base = str(newest(whole, "base_model").metadata["digest"])
     weights = Path(whole.root, "models", trained, "config.json")

@@ -8,13 +8,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mm_assets.cli import main
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets_tests.operations.verify.checking import check
 
 
-def test_a_quiet_lake_holds(whole: LakeTables) -> None:
+def test_a_quiet_lake_holds(whole: Lake) -> None:
     found = check(whole, deep=True)
     assert found.disagreements == []
     looked_at = ("materializations", "examples", "predictions", "images hashed", "models")
@@ -22,11 +22,11 @@ def test_a_quiet_lake_holds(whole: LakeTables) -> None:
     assert +found.named == {}
 
 
-def test_an_empty_lake_holds(tables: LakeTables) -> None:
+def test_an_empty_lake_holds(tables: Lake) -> None:
     assert check(tables, deep=True).disagreements == []
 
 
-def test_the_report_is_json(whole: LakeTables) -> None:
+def test_the_report_is_json(whole: Lake) -> None:
     whole.open(IMAGES).add_columns([pa.field("mine", pa.int8())])
     said = json.loads(json.dumps(check(whole).as_json()))
     assert {item["kind"] for item in said["disagreements"]} == {"commit"}
@@ -44,7 +44,7 @@ def test_what_cannot_be_read_is_one_line(error: Exception) -> None:
 
 
 def test_a_home_of_dagster_that_is_no_whole_path(
-    whole: LakeTables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "home")
     monkeypatch.setenv("MM_LAKE", whole.root)

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.materializations import append, records
 from mm_assets.history.publish import publish
 from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.operations.verify.events import Event
 from mm_assets.operations.verify.newest import verify_newest
@@ -39,7 +39,7 @@ from mm_assets_tests.operations.verify.checking import (
 )
 
 
-def rewrite(tables: LakeTables, record: Record, **changed: Any) -> None:
+def rewrite(tables: Lake, record: Record, **changed: Any) -> None:
     """Change a row of the history, by a commit that looks like one of ours."""
     ds = tables.open(LINEAGE)
     row = ds.to_table(filter=f"id = '{record.id}'").to_pylist()[0] | changed
@@ -47,7 +47,7 @@ def rewrite(tables: LakeTables, record: Record, **changed: Any) -> None:
     commit(tables, LINEAGE, lambda head: put_rows(head, "id", [record.id], fragments), {"mm.run_id": record.run_id})
 
 
-def test_a_record_that_was_taken_out(whole: LakeTables) -> None:
+def test_a_record_that_was_taken_out(whole: Lake) -> None:
     record = newest(whole, "base_model")
     whole.open(LINEAGE).delete(f"id = '{record.id}'")
     found = lines(whole)
@@ -57,7 +57,7 @@ def test_a_record_that_was_taken_out(whole: LakeTables) -> None:
     assert len(missing) == 2  # of the dataset and the checkpoint
 
 
-def test_a_record_whose_inputs_were_changed(whole: LakeTables) -> None:
+def test_a_record_whose_inputs_were_changed(whole: Lake) -> None:
     record, other = newest(whole, "sft_dataset"), newest(whole, "base_model")
     inputs = [{"asset": "base_model", "data_version": other.data_version, "record_id": other.id}]
     rewrite(whole, record, inputs=inputs)
@@ -67,21 +67,21 @@ def test_a_record_whose_inputs_were_changed(whole: LakeTables) -> None:
     assert f"record: sft_dataset {record.data_version}: recorded are other inputs than its commit names" in found
 
 
-def test_a_record_of_a_version_that_nobody_made(whole: LakeTables) -> None:
+def test_a_record_of_a_version_that_nobody_made(whole: Lake) -> None:
     record = newest(whole, "sft_dataset")
     rewrite(whole, record, version=99, data_version=record.data_version.replace("@v2", "@v99"))
     version = f"sft:{record.ref.table_id[:6]}@v99"
     assert f"version: sft_dataset {version}: cannot be read, and nothing says that it was let go" in lines(whole)
 
 
-def test_a_record_in_the_name_of_another_run(whole: LakeTables) -> None:
+def test_a_record_in_the_name_of_another_run(whole: Lake) -> None:
     record = newest(whole, "sft_dataset")
     rewrite(whole, record, run_id="another")
     said = f"recorded by run another, its commit is by {record.run_id}"
     assert f"record: sft_dataset {record.data_version}: {said}" in lines(whole)
 
 
-def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: LakeTables) -> None:
+def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: Lake) -> None:
     """The process died between the commit and the lineage row; in what came after it there is no excuse."""
     record = newest(whole, "batch_predictions")
     put_back(whole)
@@ -94,12 +94,12 @@ def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: La
     found = check(whole)
     assert (found.disagreements, found.named[cut_off]) == ([], 0)
     assert found.named["records that the asset's next run will write"] == 1
-    run_step(whole, lambda step: Final({"rows": 16}), "batch_predictions", inputs=("image_table", "evaluation"))
+    run_step(whole, lambda step: StepResult({"rows": 16}), "batch_predictions", inputs=("image_table", "evaluation"))
     assert +check(whole).named == {}
     assert records(whole)[record.id] == record
 
 
-def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: LakeTables) -> None:
+def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: Lake) -> None:
     for words in ("one", "two", "three"):
         dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": words})]))
     settings = UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0)
@@ -112,19 +112,19 @@ def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: LakeTabl
     assert not maintain(whole, settings, "next-night", quiet).changed
 
 
-def test_what_another_run_wrote_is_recorded_as_reused(whole: LakeTables) -> None:
+def test_what_another_run_wrote_is_recorded_as_reused(whole: Lake) -> None:
     """Two runs overlap: one finds that the other has done its work."""
     inner: list[Record] = []
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         inner.append(dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": "another"})])))
-        return Final(inner[0].metadata, looked_at=inner[0].ref.version)
+        return StepResult(inner[0].metadata, looked_at=inner[0].ref.version)
 
     outer: list[Record] = []
 
-    def racing(step: Step) -> dict[str, Final]:
+    def racing(step: StepContext) -> dict[str, StepResult]:
         outer.append(publish(whole, step, "sft_dataset", SFT, job(step)))
-        return {"sft_dataset": Final(outer[0].metadata)}
+        return {"sft_dataset": StepResult(outer[0].metadata)}
 
     run_step(whole, racing, "sft_dataset", inputs=("image_table", "base_model"))
     assert outer[0].ref == inner[0].ref
@@ -132,7 +132,7 @@ def test_what_another_run_wrote_is_recorded_as_reused(whole: LakeTables) -> None
     assert lines(whole) == []
 
 
-def test_the_history_is_gone(whole: LakeTables) -> None:
+def test_the_history_is_gone(whole: Lake) -> None:
     """Several runs have written records."""
     shutil.rmtree(whole.uri(LINEAGE))
     found = lines(whole)
@@ -140,7 +140,7 @@ def test_the_history_is_gone(whole: LakeTables) -> None:
         assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in found)
 
 
-def test_an_older_copy_of_the_history_was_put_back(whole: LakeTables) -> None:
+def test_an_older_copy_of_the_history_was_put_back(whole: Lake) -> None:
     """A run that is killed leaves one record untold, of which nobody has made anything."""
     lost = [write_dataset(whole), write_dataset(whole)]
     put_back(whole, 2)
@@ -153,7 +153,7 @@ def test_an_older_copy_of_the_history_was_put_back(whole: LakeTables) -> None:
     assert any(line.endswith(", nor are those of its inputs evaluation") for line in lines(whole))
 
 
-def test_a_first_run_that_was_killed_before_its_lineage_row(tables: LakeTables) -> None:
+def test_a_first_run_that_was_killed_before_its_lineage_row(tables: Lake) -> None:
     """There is no history at all yet."""
     store(tables, photos())
     shutil.rmtree(tables.uri(LINEAGE))
@@ -166,7 +166,7 @@ DAMAGED = {"inputs": None, "metadata": "{", "watermarks": "[]", "at": None, "run
 
 
 @pytest.mark.parametrize("column", DAMAGED)
-def test_a_row_that_cannot_be_understood_is_told_and_the_rest_is_looked_at(whole: LakeTables, column: str) -> None:
+def test_a_row_that_cannot_be_understood_is_told_and_the_rest_is_looked_at(whole: Lake, column: str) -> None:
     record = newest(whole, "batch_predictions")
     whole.open(SFT).delete("split = 'test'")
     rewrite(whole, record, **{column: DAMAGED[column]})
@@ -175,7 +175,7 @@ def test_a_row_that_cannot_be_understood_is_told_and_the_rest_is_looked_at(whole
     assert any(line.startswith(f"commit: {SFT}@v3: Delete, made outside") for line in found)
 
 
-def test_a_row_that_says_two_things(whole: LakeTables) -> None:
+def test_a_row_that_says_two_things(whole: Lake) -> None:
     record = newest(whole, "batch_predictions")
     rewrite(whole, record, data_version="sft:000000@v2", uri="/elsewhere")
     where = f"record: lineage, row {record.id}"
@@ -184,7 +184,7 @@ def test_a_row_that_says_two_things(whole: LakeTables) -> None:
     assert f"{where}: its uri is /elsewhere instead of predictions.lance" in found
 
 
-def test_a_history_that_cannot_be_read_or_is_none(whole: LakeTables) -> None:
+def test_a_history_that_cannot_be_read_or_is_none(whole: Lake) -> None:
     (manifest, *_) = sorted(Path(whole.uri(LINEAGE), "_versions").glob("*.manifest"))
     manifest.write_bytes(b"nothing of a manifest")
     assert any(line.startswith("version: lineage: cannot be read: ") for line in lines(whole))
@@ -194,7 +194,7 @@ def test_a_history_that_cannot_be_read_or_is_none(whole: LakeTables) -> None:
 
 
 @pytest.mark.parametrize("said", ["{", "5", '["x"]', '[{"id": 5}]', "[null]"])
-def test_a_commit_whose_records_cannot_be_understood(whole: LakeTables, said: str) -> None:
+def test_a_commit_whose_records_cannot_be_understood(whole: Lake, said: str) -> None:
     step = forged_step(newest(whole, "sft_dataset"), run_id="forged")
     row = whole.open(SFT).to_table(limit=1).to_pylist()[0]
     fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
@@ -205,12 +205,12 @@ def test_a_commit_whose_records_cannot_be_understood(whole: LakeTables, said: st
     assert inputs_line == "commit: sft@v3: its mm.inputs cannot be understood"
 
 
-def test_metadata_may_hold_what_is_not_equal_to_itself(whole: LakeTables) -> None:
+def test_metadata_may_hold_what_is_not_equal_to_itself(whole: Lake) -> None:
     write_dataset(whole, loss=math.nan)
     assert lines(whole) == []
 
 
-def batches(tables: LakeTables, run_id: str, count: int) -> None:
+def batches(tables: Lake, run_id: str, count: int) -> None:
     """Commits of a run that exceeds its error budget: the rows stay, no record is made."""
     record = newest(tables, "batch_predictions")
     for number in range(count):
@@ -218,18 +218,18 @@ def batches(tables: LakeTables, run_id: str, count: int) -> None:
         put(tables, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, forged_step(record, run_id=run_id))
 
 
-def again(tables: LakeTables, meanwhile: Callable[[], None] = lambda: None) -> Record:
+def again(tables: Lake, meanwhile: Callable[[], None] = lambda: None) -> Record:
     """A run that finds nothing to do, and looks at the table before something else happens."""
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         looked_at = tables.open(PREDICTIONS).version
         meanwhile()
-        return Final({"rows": 16}, looked_at=looked_at)
+        return StepResult({"rows": 16}, looked_at=looked_at)
 
     return run_step(tables, job, "batch_predictions", inputs=("image_table", "evaluation"))["batch_predictions"]
 
 
-def test_a_commit_without_a_record_that_the_next_run_reuses(whole: LakeTables) -> None:
+def test_a_commit_without_a_record_that_the_next_run_reuses(whole: Lake) -> None:
     """Also where another run goes on meanwhile, and after retention has let it go."""
     batches(whole, "over-budget", 2)
     reused = again(whole, lambda: batches(whole, "overlapping", 1))
@@ -247,7 +247,7 @@ def event_of(record: Record) -> Event:
     return Event(record.asset, 1, record.run_id, record.id, record.data_version, record.read, record.ref.table, None)
 
 
-def test_a_record_that_reuses_a_batch_in_the_middle(whole: LakeTables) -> None:
+def test_a_record_that_reuses_a_batch_in_the_middle(whole: Lake) -> None:
     batches(whole, "over-budget", 2)
     made = again(whole)
     batch = replace(made.ref, version=made.ref.version - 1)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.lineage.refs import StepContext, StepResult
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.ingest.tables import IMAGES
@@ -18,15 +18,15 @@ from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.operations.verify.checking import check, lines, newest, write_dataset
 
 
-def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: LakeTables) -> None:
+def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: Lake) -> None:
     """Also where the commit looks like one of ours."""
     table = whole.open(SFT).to_table()
     (row, *_) = table.to_pylist()
     row["images"][0]["sha256"] = "0" * 64
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
-        final = Final({"rows": 16})
+        final = StepResult({"rows": 16})
         properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
         commit(whole, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
         return final
@@ -47,14 +47,14 @@ def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: LakeTable
         ({"model_digest": "f" * 16}, "its model is not in the registry"),
     ],
 )
-def test_a_prediction_whose_key_does_not_resolve(whole: LakeTables, changed: dict[str, str], said: str) -> None:
+def test_a_prediction_whose_key_does_not_resolve(whole: Lake, changed: dict[str, str], said: str) -> None:
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0] | changed
     if "id" not in changed:
         row["id"] = prediction_key(row["image_id"], row["sha256"], row["model_digest"], row["prompt_digest"])
     pinned = newest(whole, "image_table")
 
-    def job(step: Step) -> Final:
-        final = Final({"rows": 17})
+    def job(step: StepContext) -> StepResult:
+        final = StepResult({"rows": 17})
         properties = step.properties(["batch_predictions"], 1, {"batch_predictions": final})
         fragments = write_fragments(whole, PREDICTIONS, pa.Table.from_pylist([row], schema=PREDICTIONS_SCHEMA))
         commit(whole, PREDICTIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
@@ -67,7 +67,7 @@ def test_a_prediction_whose_key_does_not_resolve(whole: LakeTables, changed: dic
 
 
 @pytest.mark.parametrize("images", [[], None])
-def test_an_example_without_an_image(whole: LakeTables, images: list[Any] | None) -> None:
+def test_an_example_without_an_image(whole: Lake, images: list[Any] | None) -> None:
     made = write_dataset(whole, {"images": images})
     key = whole.open(SFT).to_table(filter=NO_IMAGE)["example_id"][0].as_py()
     assert lines(whole) == [f"example: {made.data_version}, {key}: names no image"]
@@ -76,7 +76,7 @@ def test_an_example_without_an_image(whole: LakeTables, images: list[Any] | None
 NO_IMAGE = "images is null or array_length(images) = 0"
 
 
-def test_images_that_were_made_again_are_not_those_that_were_pinned(whole: LakeTables) -> None:
+def test_images_that_were_made_again_are_not_those_that_were_pinned(whole: Lake) -> None:
     """The versions of both tables have the same numbers."""
     before = newest(whole, "image_table")
     shutil.rmtree(whole.uri(IMAGES))
@@ -88,7 +88,7 @@ def test_images_that_were_made_again_are_not_those_that_were_pinned(whole: LakeT
     assert found.named["predictions of images that were replaced, whose version was let go"] == 16
 
 
-def test_models_of_a_registry_that_was_dropped(whole: LakeTables) -> None:
+def test_models_of_a_registry_that_was_dropped(whole: Lake) -> None:
     shutil.rmtree(whole.uri("models"))
     for _ in range(2):  # and then with a registry that knows the base model alone
         found = check(whole)

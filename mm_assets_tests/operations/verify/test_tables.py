@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.cleanup import Version, versions_of
-from mm_assets.engines.lake.tables import LakeTables
-from mm_assets.operations.verify.lake import Lake
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.curate.tables import SFT
@@ -20,14 +20,14 @@ from mm_assets_tests.operations.verify.checking import check, forged_step, lines
 from mm_assets_tests.operations.verify.conftest import build_after_dataset
 
 
-def _append(tables: LakeTables) -> None:
+def _append(tables: Lake) -> None:
     ds = tables.open(PREDICTIONS)
     row = ds.to_table(limit=1).to_pylist()[0] | {"image_id": "forged.png"}
     row["id"] = prediction_key(row["image_id"], row["sha256"], row["model_digest"], row["prompt_digest"])
     lance.write_dataset(pa.Table.from_pylist([row], schema=pa.schema(list(ds.schema))), ds, mode="append")
 
 
-OUTSIDE: dict[str, tuple[str, Callable[[LakeTables], object]]] = {
+OUTSIDE: dict[str, tuple[str, Callable[[Lake], object]]] = {
     "append": (PREDICTIONS, _append),
     "delete": (IMAGES, lambda tables: tables.open(IMAGES).delete("label = 'pool'")),
     "update": (SFT, lambda tables: tables.open(SFT).update({"split": "'train'"}, where="split = 'test'")),
@@ -37,7 +37,7 @@ OUTSIDE: dict[str, tuple[str, Callable[[LakeTables], object]]] = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
-def test_a_table_written_outside(whole: LakeTables, what: str) -> None:
+def test_a_table_written_outside(whole: Lake, what: str) -> None:
     table, write = OUTSIDE[what]
     before = whole.open(table).version
     write(whole)
@@ -46,7 +46,7 @@ def test_a_table_written_outside(whole: LakeTables, what: str) -> None:
     assert all(line.startswith(("commit: ", "prediction: ")) for line in found)
 
 
-def test_a_table_written_over_is_no_table_of_the_lake(whole: LakeTables) -> None:
+def test_a_table_written_over_is_no_table_of_the_lake(whole: Lake) -> None:
     rows = whole.open(SFT).to_table()
     lance.write_dataset(rows.replace_schema_metadata(None), whole.uri(SFT), mode="overwrite")
     found = check(whole)
@@ -54,7 +54,7 @@ def test_a_table_written_over_is_no_table_of_the_lake(whole: LakeTables) -> None
     assert found.named["materializations of tables that were dropped since"] == 1
 
 
-def test_a_table_that_was_dropped_is_history_when_all_was_made_again(whole: LakeTables) -> None:
+def test_a_table_that_was_dropped_is_history_when_all_was_made_again(whole: Lake) -> None:
     lost = newest(whole, "sft_dataset")
     shutil.rmtree(whole.uri(SFT))
     (line, *more) = lines(whole)
@@ -72,7 +72,7 @@ def test_a_table_that_was_dropped_is_history_when_all_was_made_again(whole: Lake
     assert found.named["materializations of tables that were dropped since"] == 1
 
 
-def test_a_commit_in_the_name_of_a_run_that_had_finished(whole: LakeTables) -> None:
+def test_a_commit_in_the_name_of_a_run_that_had_finished(whole: Lake) -> None:
     record = newest(whole, "batch_predictions")
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0] | {"answer": "forged"}
     put(whole, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, forged_step(record))
@@ -83,7 +83,7 @@ def test_a_commit_in_the_name_of_a_run_that_had_finished(whole: LakeTables) -> N
     ]
 
 
-def test_a_batch_of_a_run_that_was_cut_off_is_named(whole: LakeTables) -> None:
+def test_a_batch_of_a_run_that_was_cut_off_is_named(whole: Lake) -> None:
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0]
     step = forged_step(newest(whole, "batch_predictions"), run_id="cut-off")
     put(whole, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, step)
@@ -92,15 +92,15 @@ def test_a_batch_of_a_run_that_was_cut_off_is_named(whole: LakeTables) -> None:
     assert [item.kind for item in found.disagreements] == []
 
 
-def test_a_table_that_goes_away_while_it_is_looked_at(whole: LakeTables) -> None:
-    lake = Lake(whole, Report())
+def test_a_table_that_goes_away_while_it_is_looked_at(whole: Lake) -> None:
+    lake = LakeSnapshot(whole, Report())
     assert not lake.moved()
     shutil.rmtree(whole.uri(SFT))
     assert lake.moved()
 
 
 def test_a_row_of_the_history_that_comes_while_the_tables_are_read(
-    whole: LakeTables, monkeypatch: pytest.MonkeyPatch
+    whole: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs publish after the history was read: of these the first would be a record that is missing."""
     waiting = [write_dataset, write_dataset]
@@ -114,7 +114,7 @@ def test_a_row_of_the_history_that_comes_while_the_tables_are_read(
     assert lines(whole) == []
 
 
-def test_a_commit_of_another_tables_assets(whole: LakeTables) -> None:
+def test_a_commit_of_another_tables_assets(whole: Lake) -> None:
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0]
     step = forged_step(newest(whole, "image_table"), run_id="mine")
     put(whole, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, step)

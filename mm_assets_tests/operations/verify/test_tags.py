@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
-from mm_assets.lineage.refs import Final, Step
+from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.lineage.refs import StepContext, StepResult
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import IMAGES
@@ -14,7 +14,7 @@ from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.operations.verify.checking import check, lines, newest, put_back
 
 
-def test_a_tag_that_is_gone_or_was_moved(whole: LakeTables) -> None:
+def test_a_tag_that_is_gone_or_was_moved(whole: Lake) -> None:
     dataset_tag, table_tag = "sft_dataset.v2", "image_table.v2"
     whole.open(SFT).tags.delete(dataset_tag)
     whole.open(IMAGES).tags.update(table_tag, 1)
@@ -26,13 +26,13 @@ def test_a_tag_that_is_gone_or_was_moved(whole: LakeTables) -> None:
     ]
 
 
-def promoted(tables: LakeTables, digest: str) -> None:
+def promoted(tables: Lake, digest: str) -> None:
     """An evaluation that says that a model is in production."""
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         row = {"id": "e/1", "challenger": digest, "champion": digest, "promoted": True, "production": digest}
         row["at"] = step.inputs["llava_checkpoint"].at.replace(year=2100)
-        final = Final({"rows": 1, "promoted": True})
+        final = StepResult({"rows": 1, "promoted": True})
         fragments = write_fragments(tables, EVALUATIONS, pa.Table.from_pylist([row], schema=EVALUATIONS_SCHEMA))
         properties = step.properties(["evaluation"], 1, {"evaluation": final})
         commit(tables, EVALUATIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
@@ -41,7 +41,7 @@ def promoted(tables: LakeTables, digest: str) -> None:
     run_step(tables, job, "evaluation", inputs=("llava_checkpoint",))
 
 
-def test_the_tag_of_the_model_in_production(whole: LakeTables) -> None:
+def test_the_tag_of_the_model_in_production(whole: Lake) -> None:
     checkpoint = newest(whole, "llava_checkpoint")
     digest = str(checkpoint.metadata["digest"])
     promoted(whole, digest)
@@ -54,7 +54,7 @@ def test_the_tag_of_the_model_in_production(whole: LakeTables) -> None:
     assert lines(whole) == []
 
 
-def test_an_evaluation_that_was_killed_before_its_tag(whole: LakeTables) -> None:
+def test_an_evaluation_that_was_killed_before_its_tag(whole: Lake) -> None:
     """The next one sets it, and writes the record."""
     checkpoint = newest(whole, "llava_checkpoint")
     promoted(whole, str(checkpoint.metadata["digest"]))
@@ -64,12 +64,12 @@ def test_an_evaluation_that_was_killed_before_its_tag(whole: LakeTables) -> None
     assert found.named["tags of production that the next evaluation will set"] == 1
 
 
-def test_a_tag_of_a_version_that_nobody_materialized(whole: LakeTables) -> None:
+def test_a_tag_of_a_version_that_nobody_materialized(whole: Lake) -> None:
     whole.open(SFT).tags.create("sft_dataset.v1", 1)
     assert lines(whole) == ["tag: sft, sft_dataset.v1: protects a version that nobody materialized"]
 
 
-def test_a_tag_that_is_damaged(whole: LakeTables) -> None:
+def test_a_tag_that_is_damaged(whole: Lake) -> None:
     Path(whole.uri(SFT), "_refs", "tags", "sft_dataset.v2.json").write_text("{")
     (line,) = lines(whole)
     assert line.startswith("version: sft, tags: cannot be read: ")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commits_after, properties_of
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import own_commit, records
 from mm_assets.lineage.refs import ASSETS, BlockedError
 from mm_assets.operations.upkeep.job import maintain
@@ -170,7 +170,7 @@ def test_one_class_and_no_label() -> None:
     assert class_balance(spread(), 1.0).passed
 
 
-def untouched(tables: LakeTables, version: int, history: dict[str, Any]) -> bool:
+def untouched(tables: Lake, version: int, history: dict[str, Any]) -> bool:
     """Whether the dataset and its history are as they were."""
     return tables.open("sft").version == version and records(tables) == history
 
@@ -182,7 +182,7 @@ def in_one_file(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return changed
 
 
-def test_a_leak_is_not_published(tables: LakeTables) -> None:
+def test_a_leak_is_not_published(tables: Lake) -> None:
     store(tables, in_one_file(photos()))
     with pytest.raises(BlockedError, match="nothing was published; leak_free_split: of 16 examples, 1 file would be"):
         dataset(tables, NAMING)
@@ -190,7 +190,7 @@ def test_a_leak_is_not_published(tables: LakeTables) -> None:
     assert "sft_dataset" not in {record.asset for record in records(tables).values()}
 
 
-def test_a_group_across_splits_is_not_published(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_across_splits_is_not_published(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """The choice never takes such a group; the check does not trust it."""
     store(tables, [{**row, "group_id": "one"} if n in (0, 15) else row for n, row in enumerate(photos())])
     monkeypatch.setattr("mm_assets.stages.curate.job.choose", each_for_itself)
@@ -206,7 +206,7 @@ def each_for_itself(rows: list[dict[str, Any]], settings: CurateSettings, bounds
 
 
 def test_after_a_published_version_nothing_of_a_blocked_one_is_left_and_mended_data_are_published(
-    tables: LakeTables,
+    tables: Lake,
 ) -> None:
     store(tables, photos())
     first = dataset(tables, BOTH)
@@ -225,11 +225,11 @@ def test_after_a_published_version_nothing_of_a_blocked_one_is_left_and_mended_d
     assert own_commit(tables, "sft_dataset", "sft").record == mended
 
 
-def only(tables: LakeTables, asset: str) -> dict[str, Any]:
+def only(tables: Lake, asset: str) -> dict[str, Any]:
     return {key: record for key, record in records(tables).items() if record.asset == asset}
 
 
-def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: LakeTables) -> None:
+def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: Lake) -> None:
     store(tables, photos({"train-1.png": "Ü" * 100}))
     settings = CurateSettings(tasks=[CAPTION], max_tokens=150)
     first = dataset(tables, settings)
@@ -241,9 +241,7 @@ def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: Lak
     assert dataset(tables, settings).ref == first.ref
 
 
-def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces are written before it is known what the rest is like; they are of no commit, as after a crash."""
     monkeypatch.setattr("mm_assets.stages.curate.job.CHUNK_ROWS", 3)
     monkeypatch.setattr(rewrite, "MOST_WAITING", 5)
@@ -260,7 +258,7 @@ def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(
     assert properties_of(tables.open("sft").read_transaction(1))[ASSETS] == ""
 
 
-def test_what_cannot_be_learned_is_a_failed_check_too(tables: LakeTables) -> None:
+def test_what_cannot_be_learned_is_a_failed_check_too(tables: Lake) -> None:
     store(tables, [{**row, "label": "pool"} for row in photos()])
     with pytest.raises(BlockedError, match=r"pre_flight: .*; source .*one class only") as refused:
         dataset(tables, NAMING)
@@ -268,7 +266,7 @@ def test_what_cannot_be_learned_is_a_failed_check_too(tables: LakeTables) -> Non
     assert not tables.exists("sft")
 
 
-def test_a_table_that_somebody_emptied_after_maintenance_is_built_again(tables: LakeTables) -> None:
+def test_a_table_that_somebody_emptied_after_maintenance_is_built_again(tables: Lake) -> None:
     """A fence stands in it, and its first version is gone: a commit must say what it was prepared from."""
     store(tables, photos())
     dataset(tables, NAMING)
@@ -279,7 +277,7 @@ def test_a_table_that_somebody_emptied_after_maintenance_is_built_again(tables: 
 
 
 @pytest.fixture
-def project(tables: LakeTables, tmp_path: Path) -> Project:
+def project(tables: Lake, tmp_path: Path) -> Project:
     """A project whose lake is scored, and has a base model."""
     store(tables, [{**row, "sharpness": 100.0} for row in photos()])
     dataset(tables, NAMING)

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import CurateSettings, Limit
 from mm_assets.stages.score.scorers import Scorer
@@ -15,7 +15,7 @@ BOTH = CurateSettings(tasks=[LABEL, CAPTION])
 CAPTIONS = CurateSettings(tasks=[CAPTION])
 
 
-def rows(tables: LakeTables) -> dict[str, dict[str, Any]]:
+def rows(tables: Lake) -> dict[str, dict[str, Any]]:
     return {row["example_id"]: row for row in tables.open("sft").to_table().to_pylist()}
 
 
@@ -23,7 +23,7 @@ def said(row: dict[str, Any]) -> list[str]:
     return [part["text"] for message in row["messages"] for part in message["content"] if part["type"] == "text"]
 
 
-def test_an_image_gives_an_example_of_each_task(tables: LakeTables) -> None:
+def test_an_image_gives_an_example_of_each_task(tables: Lake) -> None:
     store(tables, photos())
     made = dataset(tables, BOTH)
     found = rows(tables)
@@ -39,7 +39,7 @@ def test_an_image_gives_an_example_of_each_task(tables: LakeTables) -> None:
     assert made.metadata["tasks"] == expected
 
 
-def test_the_same_dataset_is_not_written_again(tables: LakeTables) -> None:
+def test_the_same_dataset_is_not_written_again(tables: Lake) -> None:
     store(tables, photos())
     dataset(tables, BOTH)
     version = tables.open("sft").version
@@ -47,7 +47,7 @@ def test_the_same_dataset_is_not_written_again(tables: LakeTables) -> None:
     assert tables.open("sft").version == version
 
 
-def test_words_in_braces_are_plain_text_and_special_tokens_are_caught(tables: LakeTables) -> None:
+def test_words_in_braces_are_plain_text_and_special_tokens_are_caught(tables: Lake) -> None:
     odd = {"train-1.png": "a sign: {labels} {caption}", "train-2.png": "a sign: </s>", "train-4.png": "<image>"}
     store(tables, photos(odd))
     dataset(tables, BOTH)
@@ -58,7 +58,7 @@ def test_words_in_braces_are_plain_text_and_special_tokens_are_caught(tables: La
         assert found[f"label:{name}"]["left_out"] is None
 
 
-def test_a_long_caption_is_left_out(tables: LakeTables) -> None:
+def test_a_long_caption_is_left_out(tables: Lake) -> None:
     store(tables, photos({"train-1.png": "Ü" * 100}))
     dataset(tables, CAPTIONS.model_copy(update={"max_tokens": 150}))
     reason = str(rows(tables)["caption:train-1.png"]["left_out"])
@@ -66,7 +66,7 @@ def test_a_long_caption_is_left_out(tables: LakeTables) -> None:
     assert reason.endswith(" tokens, max_tokens is 150")
 
 
-def test_a_score_of_ones_own_can_be_limited(tables: LakeTables) -> None:
+def test_a_score_of_ones_own_can_be_limited(tables: Lake) -> None:
     watermark = Scorer("marks", "1", {"watermark": pa.float32(), "where": pa.list_(pa.int32())}, lambda _: {}, "")
     other = Scorer("other", "1", {"other": pa.float32()}, lambda _: {}, "")
     known = photos()
@@ -83,13 +83,13 @@ def test_a_score_of_ones_own_can_be_limited(tables: LakeTables) -> None:
         assert of_task[2:] == [None] * 14
 
 
-def test_one_class_is_refused_also_beside_captions(tables: LakeTables) -> None:
+def test_one_class_is_refused_also_beside_captions(tables: Lake) -> None:
     store(tables, [{**row, "label": "pool"} for row in photos()])
     with pytest.raises(RefusalError, match=r"MM_SOURCE\): one class only \(pool\) is left of 16 images: a classifier"):
         dataset(tables, BOTH)
 
 
-def test_captions_alone_need_no_label(tables: LakeTables) -> None:
+def test_captions_alone_need_no_label(tables: Lake) -> None:
     store(tables, [{**row, "label": None} for row in photos()])
     made = dataset(tables, CAPTIONS)
     assert made.metadata["labels"] == []
@@ -100,7 +100,7 @@ def test_captions_alone_need_no_label(tables: LakeTables) -> None:
         dataset(tables, BOTH)
 
 
-def test_captions_alone_need_one_to_train_on(tables: LakeTables) -> None:
+def test_captions_alone_need_one_to_train_on(tables: Lake) -> None:
     known = [row if row["image_id"].startswith("test") else {**row, "caption": None} for row in photos()]
     store(tables, known)
     sentence = r"no caption to train on is left of 16 images \(most often left out for: no caption.*, 8 times\)"
@@ -109,7 +109,7 @@ def test_captions_alone_need_one_to_train_on(tables: LakeTables) -> None:
     assert not tables.exists("sft")
 
 
-def test_a_lighter_task_is_counted_as_it_is_taken(tables: LakeTables) -> None:
+def test_a_lighter_task_is_counted_as_it_is_taken(tables: Lake) -> None:
     store(tables, photos())
     lighter = LABEL.model_copy(update={"weight": 0.2})
     made = dataset(tables, BOTH.model_copy(update={"tasks": [lighter, CAPTION]}))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.previews import plots
 from mm_assets.stages.curate.previews import previews
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
@@ -31,12 +31,12 @@ def out(key: str, reason: str, **more: Any) -> dict[str, Any]:
     return {"example_id": key, "task": "label", "left_out": reason, **more}
 
 
-def drawn(tables: LakeTables, *rows: dict[str, Any]) -> dict[str, str]:
+def drawn(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, SFT, SFT_SCHEMA, rows)
     return previews(tables, record(tables, "sft_dataset"))
 
 
-def test_balance_reasons_and_an_example(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
+def test_balance_reasons_and_an_example(tables: Lake, balance: list[tuple[Any, ...]]) -> None:
     found = drawn(
         tables,
         example("0", "gym", "test"),
@@ -59,7 +59,7 @@ def test_balance_reasons_and_an_example(tables: LakeTables, balance: list[tuple[
     ]
 
 
-def test_each_task_has_its_counts_reasons_and_example(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
+def test_each_task_has_its_counts_reasons_and_example(tables: Lake, balance: list[tuple[Any, ...]]) -> None:
     found = drawn(
         tables,
         example("label:0", "gym", "train", task="label"),
@@ -76,12 +76,12 @@ def test_each_task_has_its_counts_reasons_and_example(tables: LakeTables, balanc
     assert "two weights" in found["preview_example"]
 
 
-def test_captions_alone_have_no_bars(tables: LakeTables) -> None:
+def test_captions_alone_have_no_bars(tables: Lake) -> None:
     found = drawn(tables, example("caption:0", None, "train", task="caption"))
     assert found["preview_balance"].startswith(plots.NOTHING)
 
 
-def test_many_classes_are_summed(tables: LakeTables, balance: list[tuple[Any, ...]]) -> None:
+def test_many_classes_are_summed(tables: Lake, balance: list[tuple[Any, ...]]) -> None:
     splits = ("train", "validation", "test")
     rows = [example(str(n), f"class {n % 300:03}", splits[n % 3]) for n in range(900)]
     found = drawn(tables, *rows)
@@ -91,12 +91,12 @@ def test_many_classes_are_summed(tables: LakeTables, balance: list[tuple[Any, ..
     assert len(json.dumps(found)) <= 45_000
 
 
-def test_nothing_but_reasons_and_nothing_at_all(tables: LakeTables) -> None:
+def test_nothing_but_reasons_and_nothing_at_all(tables: Lake) -> None:
     assert set(drawn(tables)) == {"preview_balance"}
     assert set(drawn(tables, out("1", "no label"))) == {"preview_balance", "preview_left_out"}
 
 
-def test_odd_names_keep_the_budget(tables: LakeTables) -> None:
+def test_odd_names_keep_the_budget(tables: Lake) -> None:
     rows = [example(f"{n}{name}", name, "train", name * 20) for n, name in enumerate(ODD_NAMES)]
     reasons = [out(f"out {n}", f"{name} {n}: why") for n, name in enumerate(ODD_NAMES * 4)]
     assert len(json.dumps(drawn(tables, *rows, *reasons))) <= 45_000

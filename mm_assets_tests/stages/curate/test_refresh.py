@@ -14,11 +14,11 @@ import pytest
 
 from mm_assets.chat import without_gaps
 from mm_assets.engines.lake.commits import add_columns, commit, commit_cells, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Final, Record, RefusalError, Step
+from mm_assets.lineage.refs import Record, RefusalError, StepContext, StepResult
 from mm_assets.settings import ChecksSettings, CurateSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION
 from mm_assets.stages.curate import job
@@ -47,11 +47,11 @@ Row = dict[str, Any]
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
 
 
-def publish(tables: LakeTables, assets: list[str], prepare: Prepare) -> None:
+def publish(tables: Lake, assets: list[str], prepare: Prepare) -> None:
     """A commit to the image table that is a materialization of some assets."""
 
-    def commit_it(step: Step) -> dict[str, Final]:
-        finals = dict.fromkeys(assets, Final({"rows": 0}))
+    def commit_it(step: StepContext) -> dict[str, StepResult]:
+        finals = dict.fromkeys(assets, StepResult({"rows": 0}))
         commit(tables, IMAGES, prepare, step.properties(assets, 1, finals))
         return finals
 
@@ -70,7 +70,7 @@ def image(image_id: str, label: str | None = "pool", caption: str | None = "a po
     } | more
 
 
-def put(tables: LakeTables, rows: list[Row], drop: tuple[str, ...] = ()) -> None:
+def put(tables: Lake, rows: list[Row], drop: tuple[str, ...] = ()) -> None:
     """New rows (also in place of others), without scores; and rows taken out."""
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
     table = pa.table({**columns, "image": lance.blob_array(columns["image"])}, schema=IMAGES_SCHEMA)
@@ -84,7 +84,7 @@ def put(tables: LakeTables, rows: list[Row], drop: tuple[str, ...] = ()) -> None
     commit(tables, IMAGES, lambda ds: add_columns(ds, SCORES), {})
 
 
-def change(tables: LakeTables, asset: str, cells: dict[str, Row]) -> None:
+def change(tables: Lake, asset: str, cells: dict[str, Row]) -> None:
     """Cells of one asset, by image."""
     if not cells:
         return
@@ -96,15 +96,15 @@ def change(tables: LakeTables, asset: str, cells: dict[str, Row]) -> None:
         {name: pa.array([row[name] for row in wanted], kinds[name]) for name in ["_rowid", "sha256", *columns]}
     )
 
-    def commit_it(step: Step) -> dict[str, Final]:
-        final = Final({"rows": 0})
+    def commit_it(step: StepContext) -> dict[str, StepResult]:
+        final = StepResult({"rows": 0})
         commit_cells(tables, IMAGES, table, step.properties([asset], 1, {asset: final}))
         return {asset: final}
 
     run_step(tables, commit_it, asset)
 
 
-def score(tables: LakeTables, image_ids: list[str], *, group: str | None = None, **values: float) -> None:
+def score(tables: Lake, image_ids: list[str], *, group: str | None = None, **values: float) -> None:
     """All scores of some images, and each its own group unless one is given."""
     known = {"sharpness": 50.0, "luminance": 100.0, "clipped": 0.1, "entropy": 5.0} | values
     for scorer in SCORED:
@@ -114,19 +114,19 @@ def score(tables: LakeTables, image_ids: list[str], *, group: str | None = None,
     change(tables, NEAR_DUPLICATES, groups)
 
 
-def rows(tables: LakeTables) -> dict[str, Row]:
+def rows(tables: Lake) -> dict[str, Row]:
     found = tables.open(SFT).to_table().to_pylist()
     assert len({row["example_id"] for row in found}) == len(found)
     return {row["example_id"]: row for row in found}
 
 
-def versions(tables: LakeTables) -> dict[str, int]:
+def versions(tables: Lake) -> dict[str, int]:
     """The commit that each row of the dataset was written by."""
     columns = ["example_id", "_row_last_updated_at_version"]
     return {row[columns[0]]: row[columns[1]] for row in tables.open(SFT).to_table(columns=columns).to_pylist()}
 
 
-def expected(tables: LakeTables, settings: CurateSettings) -> tuple[dict[str, Row], dict[str, Any]]:
+def expected(tables: Lake, settings: CurateSettings) -> tuple[dict[str, Row], dict[str, Any]]:
     """The whole dataset, and what it says of itself, in the plainest way."""
     newest = last_records(tables, list(records(tables).values()))
     images = tables.open_at(newest["image_table"].ref).scanner(columns=IMAGES_SCHEMA.names, with_row_id=True)
@@ -158,7 +158,7 @@ def expected(tables: LakeTables, settings: CurateSettings) -> tuple[dict[str, Ro
     return {row["example_id"]: {name: row.get(name) for name in SFT_SCHEMA.names} for row in made}, said
 
 
-def check(tables: LakeTables, settings: CurateSettings, made: Record) -> None:
+def check(tables: Lake, settings: CurateSettings, made: Record) -> None:
     found, said = expected(tables, settings)
     held = rows(tables)
     for row in held.values():
@@ -184,7 +184,7 @@ def made_of(record: Record) -> list[int]:
 
 
 @pytest.fixture
-def lake(tables: LakeTables) -> LakeTables:
+def lake(tables: Lake) -> Lake:
     """Ten images of two labels, two of them in one group."""
     put(tables, [image(f"i{n}", "pool" if n % 2 else "gym", f"picture {n}") for n in range(10)])
     score(tables, [f"i{n}" for n in range(10)])
@@ -192,7 +192,7 @@ def lake(tables: LakeTables) -> LakeTables:
     return tables
 
 
-def test_only_what_changed_and_its_group_is_made_again(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_and_its_group_is_made_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = wordings(monkeypatch)
     assert made_of(dataset(lake, SETTINGS)) == [20, 20, 0, 0]
     assert sorted(seen) == [f"i{n}" for n in range(10)]
@@ -211,7 +211,7 @@ def test_only_what_changed_and_its_group_is_made_again(lake: LakeTables, monkeyp
     }
 
 
-def test_nothing_changed_is_nothing_done(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_changed_is_nothing_done(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     made = dataset(lake, SETTINGS)
     seen, version = wordings(monkeypatch), lake.open(SFT).version
     score(lake, ["i2"])  # written again, and the same
@@ -221,7 +221,7 @@ def test_nothing_changed_is_nothing_done(lake: LakeTables, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("task", "chosen", "written"), [(LABEL, 1, 1), (NAMING, 11, 10)])
 def test_another_label_concerns_all_whose_words_name_it(
-    lake: LakeTables, monkeypatch: pytest.MonkeyPatch, task: Any, chosen: int, written: int
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, task: Any, chosen: int, written: int
 ) -> None:
     settings = SETTINGS.model_copy(update={"tasks": [task]})
     dataset(lake, settings)
@@ -234,7 +234,7 @@ def test_another_label_concerns_all_whose_words_name_it(
     assert made.metadata["rows_computed"] == written  # one is left out as before
 
 
-def test_a_label_that_nobody_may_learn_is_not_named(tables: LakeTables) -> None:
+def test_a_label_that_nobody_may_learn_is_not_named(tables: Lake) -> None:
     known = [*names(TRAIN, 2), *names(VALIDATION, 1), *names(TEST, 1)]
     named = [image(key, label) for key, label in zip(known, ["pool", "gym"] * 2, strict=True)]
     put(tables, [*named, image("c", "sauna", error="corrupt: it ends early", sha256=None), image("d", " ")])
@@ -245,7 +245,7 @@ def test_a_label_that_nobody_may_learn_is_not_named(tables: LakeTables) -> None:
     check(tables, settings, made)
 
 
-def test_without_the_old_versions_all_is_compared_again(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_old_versions_all_is_compared_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset(lake, SETTINGS)
     put(lake, [image("new")])
     score(lake, ["new"])
@@ -262,7 +262,7 @@ def test_without_the_old_versions_all_is_compared_again(lake: LakeTables, monkey
     check(lake, SETTINGS, made)
 
 
-def test_a_run_that_was_overtaken_makes_all_again(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_overtaken_makes_all_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset(lake, SETTINGS)
     put(lake, [image("new")])
     score(lake, ["new"])
@@ -284,22 +284,24 @@ def test_a_run_that_was_overtaken_makes_all_again(lake: LakeTables, monkeypatch:
     assert images == {"new", *(f"i{n}" for n in range(10))}  # of what it had pinned
 
 
-def test_what_another_run_left_is_not_built_on(lake: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_run_left_is_not_built_on(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset(lake, SETTINGS)
     put(lake, [image("new")])
     score(lake, ["new"])
     dataset(lake, SETTINGS)
     put(lake, [], drop=("new",))
     seen = wordings(monkeypatch)
-    real = Step.last_record
+    real = StepContext.last_record
     with monkeypatch.context() as patch:
-        patch.setattr(Step, "last_record", lambda step, asset: first if asset == "sft_dataset" else real(step, asset))
+        patch.setattr(
+            StepContext, "last_record", lambda step, asset: first if asset == "sft_dataset" else real(step, asset)
+        )
         made = dataset(lake, SETTINGS)
     assert len(seen) == 10
     check(lake, SETTINGS, made)
 
 
-def test_nothing_left_to_learn_is_refused_and_nothing_is_written(lake: LakeTables) -> None:
+def test_nothing_left_to_learn_is_refused_and_nothing_is_written(lake: Lake) -> None:
     dataset(lake, SETTINGS)
     version = lake.open(SFT).version
     change(lake, "image_table", {f"i{n}": {"label": "pool"} for n in range(10)})
@@ -313,7 +315,7 @@ def test_a_refresh_makes_what_a_whole_pass_makes(seed: int, tmp_path: Path, monk
     monkeypatch.setattr(job, "CHUNK_ROWS", 7)
     monkeypatch.setattr("mm_assets.stages.curate.table_diff.MOST_WAITING", 11)
     rng = np.random.default_rng(seed)
-    tables = LakeTables(str(tmp_path / "lake"))
+    tables = Lake(str(tmp_path / "lake"))
     settings = SETTINGS.model_copy(update={"tasks": [NAMING if seed == 1 else LABEL, CAPTION]})
     there: list[str] = []
     seen, considered, passes = wordings(monkeypatch), 0, 0

@@ -11,7 +11,7 @@ import torch
 from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.training.run import Trained
@@ -108,7 +108,7 @@ def test_captions_pass_the_same_gate() -> None:
     assert (failed["promoted"], failed["champion_rows_failed"]) == (False, 3)
 
 
-def evaluated(tables: LakeTables, **answering: Any) -> Record:
+def evaluated(tables: Lake, **answering: Any) -> Record:
     settings, how = EvaluateSettings(min_accuracy=0), PredictSettings(batch_size=3, **answering)
     made = run_step(
         tables,
@@ -119,7 +119,7 @@ def evaluated(tables: LakeTables, **answering: Any) -> Record:
     return made["evaluation"]
 
 
-def trained(tables: LakeTables, *tasks: TaskSettings, training: Callable[..., Trained] = untrained) -> None:
+def trained(tables: Lake, *tasks: TaskSettings, training: Callable[..., Trained] = untrained) -> None:
     store(tables, photos())
     dataset(tables, CurateSettings(tasks=list(tasks)))
     checkpoint(tables, training=training)
@@ -143,7 +143,7 @@ def by_heart(*arguments: Any) -> Trained:
         return Trained(*keep(tables, folder), {"examples": len(train)})
 
 
-def test_captions_alone_are_evaluated_as_captions(tables: LakeTables) -> None:
+def test_captions_alone_are_evaluated_as_captions(tables: Lake) -> None:
     trained(tables, CAPTION, training=by_heart)
     said = evaluated(tables).metadata
     assert (said["measure"], said["rows"], said["rows_failed"]) == ("mean_token_accuracy", 8, 0)
@@ -157,7 +157,7 @@ def test_captions_alone_are_evaluated_as_captions(tables: LakeTables) -> None:
     assert all(row["caption"] == f"There is a {row['label']} {row['image_id'][:-4]}." for row in rows)
 
 
-def test_labels_decide_where_they_are_trained(tables: LakeTables) -> None:
+def test_labels_decide_where_they_are_trained(tables: Lake) -> None:
     trained(tables, CAPTION, LABEL)
     said = evaluated(tables, task="caption", prompt="another way to ask for captions").metadata
     assert (said["measure"], said["rows"]) == ("accuracy", 8)
@@ -167,7 +167,7 @@ def test_labels_decide_where_they_are_trained(tables: LakeTables) -> None:
     assert all(row["challenger_score"] == (row["challenger_label"] == row["label"]) for row in rows)
 
 
-def test_nothing_held_out_of_the_task_is_a_refusal(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_held_out_of_the_task_is_a_refusal(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a dataset is not published any more; a lake may have one of before."""
     monkeypatch.setattr("mm_assets.stages.curate.verdicts._splits_without", lambda *_: [])
     store(tables, [{**row, "label": None} if row["image_id"].startswith("test") else row for row in photos()])
@@ -177,7 +177,7 @@ def test_nothing_held_out_of_the_task_is_a_refusal(tables: LakeTables, monkeypat
         evaluated(tables)
 
 
-def test_a_crash_between_the_verdict_and_the_tag_is_made_up_for(tables: LakeTables) -> None:
+def test_a_crash_between_the_verdict_and_the_tag_is_made_up_for(tables: Lake) -> None:
     trained(tables, CAPTION, training=by_heart)
     assert evaluated(tables).metadata["promoted"]
     registry = tables.open("models")

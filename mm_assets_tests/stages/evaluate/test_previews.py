@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA, TABLE
 from mm_assets.judging.statistics import confusion
 from mm_assets.lineage.refs import Record
@@ -30,7 +30,7 @@ from mm_assets_tests.kit.lake_rows import (
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-def trained(tables: LakeTables, *rows: dict[str, Any]) -> Record:
+def trained(tables: Lake, *rows: dict[str, Any]) -> Record:
     """A checkpoint of a dataset of these images."""
     write_images(tables, rows)
     images = record(tables, "image_table")
@@ -44,12 +44,12 @@ def answer(image_id: str, label: str, said: str | None, confidence: float | None
     return {**row, "challenger_confidence": confidence, **more}
 
 
-def drawn(tables: LakeTables, checkpoint: Record, *rows: dict[str, Any], **metadata: Any) -> dict[str, str]:
+def drawn(tables: Lake, checkpoint: Record, *rows: dict[str, Any], **metadata: Any) -> dict[str, str]:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, rows)
     return previews(tables, record(tables, "evaluation", [checkpoint], **metadata))
 
 
-def test_the_most_confident_mistakes_come_first(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_the_most_confident_mistakes_come_first(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     checkpoint = trained(tables, *(image_row(str(n), "gym", plain("red")) for n in range(12)))
     write_images(tables, [image_row("later", "gym", plain("blue"))])
     drawn(
@@ -74,7 +74,7 @@ def test_the_most_confident_mistakes_come_first(tables: LakeTables, shown: list[
     assert [tile.image is None for tile in section.tiles] == [False, True, False, False]
 
 
-def test_captions_that_were_foretold_least(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_captions_that_were_foretold_least(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     checkpoint = trained(tables, *(image_row(str(n), "gym", plain("red")) for n in range(3)))
     scores = {"0": 0.5, "1": 0.25, "2": 0.75}
     rows = [
@@ -85,20 +85,20 @@ def test_captions_that_were_foretold_least(tables: LakeTables, shown: list[tuple
     assert [tile.captions[-1] for tile in shown[0][0][0].tiles] == ["number 1", "number 0", "number 2"]
 
 
-def test_lost_history_leaves_cards_without_pictures(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_lost_history_leaves_cards_without_pictures(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     write(tables, TABLE, SCHEMA, [])
     drawn(tables, record(tables, "llava_checkpoint"), answer("1", "gym", "pool", 0.5))
     assert [tile.image for tile in shown[0][0][0].tiles] == [None]
 
 
-def test_no_mistake_is_no_sheet(tables: LakeTables) -> None:
+def test_no_mistake_is_no_sheet(tables: Lake) -> None:
     matrix = confusion(["gym", "pool"], ["gym", "pool"])
     found = drawn(tables, trained(tables), answer("1", "gym", "gym", 0.5), confusion=matrix)
     assert list(found) == ["preview_confusion", "preview_recall"]
     assert drawn(tables, trained(tables)) == {}
 
 
-def test_a_matrix_has_a_row_for_every_true_label(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matrix_has_a_row_for_every_true_label(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     found, bars = calls_of(monkeypatch, plots, "matrix"), calls_of(monkeypatch, plots, "bars")
     matrix = confusion(["gym", "gym", "gym", "pool"], ["gym", "spa", None, "pool"])
     drawn(tables, trained(tables), confusion=matrix)
@@ -127,7 +127,7 @@ def test_a_square_of_all_labels_and_answers() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 31, 300])
-def test_many_classes_noise_and_odd_names_keep_the_budget(tables: LakeTables, classes: int) -> None:
+def test_many_classes_noise_and_odd_names_keep_the_budget(tables: Lake, classes: int) -> None:
     rng = np.random.default_rng(1)
     names = [f"{number} {ODD_NAMES[number % 10]}" for number in range(classes)]
     matrix = {label: {said: int(rng.integers(0, 9)) for said in names} for label in names}

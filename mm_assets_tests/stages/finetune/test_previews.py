@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import LanceRef, Record
 from mm_assets.previews import plots
 from mm_assets.stages.finetune.previews import previews
@@ -17,7 +17,7 @@ def made(asset: str, **metadata: Any) -> Record:
     return Record("r", asset, ref, "run", "step", "1", (), metadata, {}, datetime.now(UTC), False)
 
 
-def test_the_loss_and_the_validation_loss_are_drawn(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_and_the_validation_loss_are_drawn(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     found = calls_of(monkeypatch, plots, "curve")
     loss = [{"step": 5, "loss": 2.5}, {"step": 10, "loss": 1.5}]
     assert list(previews(tables, made("llava_checkpoint", loss=loss, validation_loss=1.75))) == ["preview_loss"]
@@ -34,11 +34,11 @@ def test_the_loss_and_the_validation_loss_are_drawn(tables: LakeTables, monkeypa
         [{"step": step, "loss": 5 / (step + 1)} for step in range(20_000)],
     ],
 )
-def test_odd_curves_can_be_drawn(tables: LakeTables, loss: list[dict[str, float]]) -> None:
+def test_odd_curves_can_be_drawn(tables: Lake, loss: list[dict[str, float]]) -> None:
     drawn = previews(tables, made("llava_checkpoint", loss=loss, validation_loss=float("nan")))
     assert 1_000 < len(drawn["preview_loss"]) <= 10_100
 
 
-def test_a_base_model_and_a_training_without_steps_show_nothing(tables: LakeTables) -> None:
+def test_a_base_model_and_a_training_without_steps_show_nothing(tables: Lake) -> None:
     assert previews(tables, made("base_model")) == {}
     assert previews(tables, made("llava_checkpoint", loss=[])) == {}

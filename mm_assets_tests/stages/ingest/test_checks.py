@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.stages.ingest.verdicts import label_conflicts, reject_share
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write_images
 from mm_assets_tests.kit.project import Project, failure_of, verdicts_of
@@ -63,12 +63,12 @@ def test_of_many_conflicts_forty_copies_are_shown() -> None:
     assert (found.figures["images"], len(found.figures["examples"])) == (60, 40)
 
 
-def project(tables: LakeTables, tmp_path: Path, **env: Any) -> Project:
+def project(tables: Lake, tmp_path: Path, **env: Any) -> Project:
     (tmp_path / "source").mkdir(exist_ok=True)
     return Project(tables.root, tmp_path / "source", tmp_path / "home", env)
 
 
-def test_the_version_of_the_newest_record_is_checked_not_the_latest(tables: LakeTables, tmp_path: Path) -> None:
+def test_the_version_of_the_newest_record_is_checked_not_the_latest(tables: Lake, tmp_path: Path) -> None:
     write_images(tables, [image_row("a", "gym", plain("red")), image_row("b", "pool", plain("red"))])
     record(tables, "image_table")
     write_images(tables, [image_row(f"bad-{n}", "gym", None) for n in range(8)])
@@ -83,7 +83,7 @@ def test_the_version_of_the_newest_record_is_checked_not_the_latest(tables: Lake
     assert "| pool | b |" in shown
 
 
-def test_the_limits_come_from_the_settings_and_a_warning_fails_no_run(tables: LakeTables, tmp_path: Path) -> None:
+def test_the_limits_come_from_the_settings_and_a_warning_fails_no_run(tables: Lake, tmp_path: Path) -> None:
     write_images(tables, [image_row("a", "gym", plain("red")), image_row("b", "gym", None)])
     record(tables, "image_table")
     name = "image_table:reject_share"
@@ -91,7 +91,7 @@ def test_the_limits_come_from_the_settings_and_a_warning_fails_no_run(tables: La
     assert verdicts_of(project(tables, tmp_path, MM_CHECKS__MAX_REJECT_SHARE="0.5").check(name))[name].passed
 
 
-def test_a_check_of_what_is_not_there_says_what_to_do(tables: LakeTables, tmp_path: Path) -> None:
+def test_a_check_of_what_is_not_there_says_what_to_do(tables: Lake, tmp_path: Path) -> None:
     result = project(tables, tmp_path).check("image_table:reject_share", fails=True)
     assert verdicts_of(result) == {}
     assert failure_of(result) == (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lake.commits import commits_after
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.sources.manifest import ManifestSource
@@ -27,18 +27,16 @@ from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
 pytestmark = pytest.mark.ray
 
 
-def rows(tables: LakeTables) -> dict[str, dict[str, Any]]:
+def rows(tables: Lake) -> dict[str, dict[str, Any]]:
     found = tables.open("images").to_table(with_row_id=True).to_pylist()
     return {row["image_id"]: row for row in found}
 
 
-def reasons(tables: LakeTables) -> Counter[str]:
+def reasons(tables: Lake) -> Counter[str]:
     return Counter(row["error"].split(":")[0] for row in rows(tables).values() if row["error"])
 
 
-def test_every_file_is_a_row_with_its_bytes_or_its_reason(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
-) -> None:
+def test_every_file_is_a_row_with_its_bytes_or_its_reason(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     _, record = ingest(tables, cluster, few_pictures)
     found = rows(tables)
     assert len(found) == 25
@@ -59,7 +57,7 @@ def test_every_file_is_a_row_with_its_bytes_or_its_reason(
 
 
 def test_only_changes_are_read_and_a_changed_row_is_a_new_row(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path
 ) -> None:
     ingest(tables, cluster, few_pictures)
     before = rows(tables)
@@ -75,7 +73,7 @@ def test_only_changes_are_read_and_a_changed_row_is_a_new_row(
     assert (after["pool/1.png"]["width"], after["pool/1.png"]["_rowid"] != before["pool/1.png"]["_rowid"]) == (50, True)
 
 
-def test_nothing_changed_is_no_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_nothing_changed_is_no_commit(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     first = ingest(tables, cluster, few_pictures)
     versions = tables.open("objects").version, tables.open("images").version
     again = ingest(tables, cluster, few_pictures)
@@ -83,14 +81,14 @@ def test_nothing_changed_is_no_commit(tables: LakeTables, cluster: Cluster, few_
     assert (tables.open("objects").version, tables.open("images").version) == versions
 
 
-def test_only_a_removal_is_a_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_only_a_removal_is_a_commit(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     (few_pictures / "pool" / "0.png").unlink()
     ingest(tables, cluster, few_pictures)
     assert "pool/0.png" not in rows(tables)
 
 
-def test_each_batch_is_a_commit(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_each_batch_is_a_commit(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures, batch_rows=10)
     batches = [properties[BATCH] for _, properties in commits_after(tables.open("images"), 0)]
     assert batches == ["0", "1", "2", "3"]
@@ -106,7 +104,7 @@ def test_each_batch_is_a_commit(tables: LakeTables, cluster: Cluster, few_pictur
     ],
 )
 def test_an_image_that_takes_too_long_or_too_much_rejects_itself_alone(
-    tables: LakeTables,
+    tables: Lake,
     cluster: Cluster,
     few_pictures: Path,
     kind: str,
@@ -120,7 +118,7 @@ def test_an_image_that_takes_too_long_or_too_much_rejects_itself_alone(
     assert reasons(tables) == {"corrupt": 1, "not an image": 1, reason: 1}
 
 
-def test_other_limits_judge_again_what_they_touch(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_other_limits_judge_again_what_they_touch(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures, code="strict", max_pixels=9000)
     assert reasons(tables)["too many pixels"] == 23
     _, record = ingest(tables, cluster, few_pictures, code="wide", max_pixels=10_000)
@@ -130,20 +128,20 @@ def test_other_limits_judge_again_what_they_touch(tables: LakeTables, cluster: C
     assert record.metadata["rows_computed"] == 25
 
 
-def test_another_source_is_refused(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_another_source_is_refused(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     with pytest.raises(RefusalError, match="set MM_LAKE to a new folder"):
         run_step(tables, lambda step: list_objects(step, tables, FolderSource(str(few_pictures)), "you"), "raw_images")
 
 
-def test_an_empty_source_is_refused(tables: LakeTables, tmp_path: Path) -> None:
+def test_an_empty_source_is_refused(tables: Lake, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     source = FolderSource(str(tmp_path / "empty"))
     with pytest.raises(RefusalError, match=f"MM_SOURCE.*no objects in {source.place}"):
         run_step(tables, lambda step: list_objects(step, tables, source, "me"), "raw_images")
 
 
-def test_malformed_files_among_photos(tables: LakeTables, cluster: Cluster, test_data: Path, tmp_path: Path) -> None:
+def test_malformed_files_among_photos(tables: Lake, cluster: Cluster, test_data: Path, tmp_path: Path) -> None:
     photos = sorted((test_data / "photos" / "rooms" / "kitchen").iterdir())[:10]
     malformed = sorted((test_data / "malformed").iterdir())
     for label, files in (("kitchen", photos), ("odd", malformed)):
@@ -158,7 +156,7 @@ def test_malformed_files_among_photos(tables: LakeTables, cluster: Cluster, test
 
 
 def test_an_empty_source_does_not_claim_the_lake(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, tmp_path: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     wrong = FolderSource(str(tmp_path / "empty"))
@@ -167,14 +165,14 @@ def test_an_empty_source_does_not_claim_the_lake(
     ingest(tables, cluster, few_pictures)
 
 
-def test_rows_are_in_the_order_of_the_listing(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_rows_are_in_the_order_of_the_listing(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     """Row ids are the age of images: they must not depend on which worker was faster."""
     ingest(tables, cluster, few_pictures, batch_rows=9)
     by_age = [row["image_id"] for row in sorted(rows(tables).values(), key=lambda row: row["_rowid"])]
     assert by_age == sorted(by_age)
 
 
-def test_a_refused_entry_is_a_row_that_is_not_read(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_refused_entry_is_a_row_that_is_not_read(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     manifest = few_pictures / "list.csv"
     lines = ["uri,label,caption", "pool/0.png,Terrace/Patio,A roof", "pool/0.png,,", "http://x.test/y.png,,", ",,"]
     manifest.write_text("\n".join([*lines, "1", "gym/7.png,gym,", "gone.png,gym,", ""]))
@@ -210,7 +208,7 @@ def test_a_refused_entry_is_a_row_that_is_not_read(tables: LakeTables, cluster: 
     }
 
 
-def test_only_lines_that_changed_are_judged_anew(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_only_lines_that_changed_are_judged_anew(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     manifest = few_pictures / "list.csv"
     manifest.write_text("uri,image_id\npool/0.png,a\n,a\ngone.png,b\npool/1.png,a\n")
     _, first = ingest(tables, cluster, manifest)
@@ -226,7 +224,7 @@ def test_only_lines_that_changed_are_judged_anew(tables: LakeTables, cluster: Cl
 
 @pytest.mark.s3
 def test_a_bucket_is_ingested_as_a_folder_is(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket
+    tables: Lake, cluster: Cluster, few_pictures: Path, bucket: Bucket
 ) -> None:
     source = S3Source(bucket.put_folder(few_pictures, "photos"), bucket.s3)
     listed, record = ingest(tables, cluster, source)
@@ -242,7 +240,7 @@ def test_a_bucket_is_ingested_as_a_folder_is(
 
 @pytest.mark.s3
 def test_an_outage_ends_the_job_and_spoils_no_row(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+    tables: Lake, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
 ) -> None:
     source = S3Source(bucket.put_folder(few_pictures, "photos"), proxy.s3)
     proxy.faults = [
@@ -259,7 +257,7 @@ def test_an_outage_ends_the_job_and_spoils_no_row(
 
 @pytest.mark.s3
 def test_a_bucket_that_lets_nothing_be_read_ends_the_job(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+    tables: Lake, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
 ) -> None:
     """Else a forgotten permission would make every good object a row with an error."""
     picture = (few_pictures / "pool" / "0.png").read_bytes()
@@ -270,9 +268,7 @@ def test_a_bucket_that_lets_nothing_be_read_ends_the_job(
     assert tables.open("images").count_rows() == 0
 
 
-def test_a_touched_file_keeps_its_row_and_is_not_read_again(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
-) -> None:
+def test_a_touched_file_keeps_its_row_and_is_not_read_again(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     before = rows(tables)
     os.utime(few_pictures / "pool" / "0.png", ns=(1, 1))
@@ -289,9 +285,7 @@ def test_a_touched_file_keeps_its_row_and_is_not_read_again(
     assert nothing_new(again, record)
 
 
-def test_other_words_are_written_without_reading_the_image(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
-) -> None:
+def test_other_words_are_written_without_reading_the_image(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     manifest = few_pictures / "list.csv"
     manifest.write_text("uri,label,caption\npool/0.png,pool,A pool\npool/1.png,pool,Another\n")
     ingest(tables, cluster, manifest)
@@ -312,9 +306,7 @@ class Unreadable(ManifestSource):
         raise AssertionError(f"{source_uri} was read")
 
 
-def test_a_removed_object_stays_where_the_profile_says_so(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
-) -> None:
+def test_a_removed_object_stays_where_the_profile_says_so(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures, code="keep", on_removed="keep")
     before = rows(tables)
     (few_pictures / "pool" / "0.png").unlink()
@@ -329,7 +321,7 @@ def test_a_removed_object_stays_where_the_profile_says_so(
 
 @pytest.mark.s3
 def test_rejected_objects_are_read_again_only_when_asked(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
+    tables: Lake, cluster: Cluster, few_pictures: Path, bucket: Bucket, proxy: Proxy
 ) -> None:
     source = S3Source(bucket.put_folder(few_pictures, "photos"), proxy.s3)
     proxy.faults = [Fault("pool/3.png", status=403, code="AccessDenied")]
@@ -346,7 +338,7 @@ def test_rejected_objects_are_read_again_only_when_asked(
 
 
 def test_more_rejected_rows_than_allowed_fail_the_step_and_keep_the_good_ones(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path
 ) -> None:
     sentence = (
         r"image_table: 2 of 25 rows failed \(8.0%\), more than ingest.error_budget \(0.05\) allows; the good rows"
@@ -361,7 +353,7 @@ def test_more_rejected_rows_than_allowed_fail_the_step_and_keep_the_good_ones(
     assert (record.metadata["rows_removed"], record.metadata["rows_computed"]) == (1, 0)
 
 
-def test_a_run_with_an_older_listing_gives_way(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_run_with_an_older_listing_gives_way(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     """What it read is of the past: it must not put it in the place of what a newer listing brought."""
     ingest(tables, cluster, few_pictures)
     (few_pictures / "pool" / "new.png").write_bytes((few_pictures / "pool" / "0.png").read_bytes())
@@ -378,7 +370,7 @@ def test_a_run_with_an_older_listing_gives_way(tables: LakeTables, cluster: Clus
     assert own_commit(tables, "image_table", "images").record is not None
 
 
-def test_what_two_runs_read_at_once_is_there_once(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_what_two_runs_read_at_once_is_there_once(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     before = rows(tables)
     Image.new("RGB", (30, 20), "red").save(few_pictures / "pool" / "0.png")
@@ -403,7 +395,7 @@ class Meanwhile(InProcess):
         return super().map_ordered(*arguments, **named)
 
 
-def test_a_batch_is_committed_when_its_time_is_up(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_batch_is_committed_when_its_time_is_up(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures, batch_seconds=1e-9)
     batches = [properties[BATCH] for _, properties in commits_after(tables.open("images"), 0)]
     assert len(batches) > 2  # each piece of work is one

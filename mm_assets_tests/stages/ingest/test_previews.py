@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.previews import plots
 from mm_assets.stages.ingest.previews import previews
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
@@ -14,17 +14,17 @@ from mm_assets_tests.kit.lake_rows import ODD_NAMES, calls_of, image_row, noise,
 MAX_CHARS = 45_000
 
 
-def listed(tables: LakeTables, *rows: dict[str, Any]) -> dict[str, str]:
+def listed(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, OBJECTS, OBJECTS_SCHEMA, rows)
     return previews(tables, record(tables, "raw_images"))
 
 
-def stored(tables: LakeTables, *rows: dict[str, Any]) -> dict[str, str]:
+def stored(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write_images(tables, rows)
     return previews(tables, record(tables, "image_table"))
 
 
-def test_refused_entries_of_the_listing_are_a_table(tables: LakeTables) -> None:
+def test_refused_entries_of_the_listing_are_a_table(tables: Lake) -> None:
     bad = [{"image_id": f"bad|{number}", "error": "no uri: <b>"} for number in range(13)]
     shown = listed(tables, {"image_id": "a", "label": "gym"}, *bad)
     lines = shown["preview_refused"].splitlines()
@@ -33,11 +33,11 @@ def test_refused_entries_of_the_listing_are_a_table(tables: LakeTables) -> None:
     assert len(lines) == 2 + 10 + 1
 
 
-def test_a_listing_without_refusals_shows_labels_only(tables: LakeTables) -> None:
+def test_a_listing_without_refusals_shows_labels_only(tables: Lake) -> None:
     assert list(listed(tables, {"image_id": "a", "label": "gym"}, {"image_id": "b"})) == ["preview_labels"]
 
 
-def test_labels_beyond_the_largest_are_summed(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_beyond_the_largest_are_summed(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     bars = calls_of(monkeypatch, plots, "bars")
     rows = [{"image_id": str(number), "label": f"label {number % 300:03}"} for number in range(601)]
     listed(tables, *rows)
@@ -46,7 +46,7 @@ def test_labels_beyond_the_largest_are_summed(tables: LakeTables, monkeypatch: p
     assert counts[25:] == [("275 others", 550)]
 
 
-def test_a_few_images_of_every_label_are_shown(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_a_few_images_of_every_label_are_shown(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     rows = [image_row(f"{label}/{n}", label, plain("red")) for label in ("a", "b", "c") for n in range(20)]
     stored(tables, *rows, image_row("d/0", None, plain("blue")))
     (section,) = shown[0][0]
@@ -54,7 +54,7 @@ def test_a_few_images_of_every_label_are_shown(tables: LakeTables, shown: list[t
     assert all(tile.image is not None for tile in section.tiles)
 
 
-def test_refused_images_are_cards_of_every_reason(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_refused_images_are_cards_of_every_reason(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     broken = [image_row(f"{number}.jpg", "x", None) for number in range(50)]
     found = stored(tables, *broken, image_row("empty.jpg", "x", None, error="empty: the file has no bytes"))
     assert found["preview_images"] == "There is no picture to show."
@@ -66,16 +66,16 @@ def test_refused_images_are_cards_of_every_reason(tables: LakeTables, shown: lis
     assert len({tile.captions[0] for tile in section.tiles}) == 8
 
 
-def test_an_empty_table_has_a_sentence(tables: LakeTables) -> None:
+def test_an_empty_table_has_a_sentence(tables: Lake) -> None:
     assert stored(tables) == {"preview_images": "There is no picture to show."}
 
 
-def test_bytes_that_became_unreadable_are_a_card(tables: LakeTables, shown: list[tuple[Any, ...]]) -> None:
+def test_bytes_that_became_unreadable_are_a_card(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     stored(tables, image_row("a", "x", b"rotten"), image_row("b", "x", plain("red")))
     assert [tile.image is None for tile in shown[0][0][0].tiles] == [True, False]
 
 
-def test_the_budget_holds_for_noise_and_odd_names(tables: LakeTables) -> None:
+def test_the_budget_holds_for_noise_and_odd_names(tables: Lake) -> None:
     good = [image_row(f"{n}", name, png(noise(n))) for n, name in enumerate(ODD_NAMES * 2)]
     bad = [image_row(f"{n} {name}", name, None, error=f"corrupt {n}: {name}" * 3) for n, name in enumerate(ODD_NAMES)]
     shown = stored(tables, *good, *bad)

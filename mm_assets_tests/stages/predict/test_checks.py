@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.lake.tables import GoneError, LakeTables
+from mm_assets.engines.lake.tables import GoneError, Lake
 from mm_assets.history.materializations import records
 from mm_assets.lineage.refs import Record
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
@@ -67,30 +67,30 @@ def answer(image: Row, label: str | None, model: str = "new", **more: Any) -> Ro
     return {**row, "id": f"{image['image_id']}{model}", "label": label, "answer": label, **more}
 
 
-def images(tables: LakeTables, *keys: str) -> tuple[Record, list[Row]]:
+def images(tables: Lake, *keys: str) -> tuple[Record, list[Row]]:
     rows = [image_row(key, None, RED) for key in keys]
     write_images(tables, rows)
     return record(tables, "image_table"), rows
 
 
-def dataset(tables: LakeTables, *rows: Row) -> Record:
+def dataset(tables: Lake, *rows: Row) -> Record:
     write(tables, SFT, SFT_SCHEMA, rows)
     return record(tables, "sft_dataset")
 
 
-def evaluation(tables: LakeTables, accuracy: float = 1.0, **more: Any) -> Record:
+def evaluation(tables: Lake, accuracy: float = 1.0, **more: Any) -> Record:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, [{"id": f"{len(records(tables))}"}])
     said = {"challenger": "new", "promoted": True, "measure": "accuracy", "accuracy": accuracy, "rows_failed": 0}
     return record(tables, "evaluation", **{**said, **more})
 
 
-def predictions(tables: LakeTables, inputs: list[Record], *rows: Row, model: str = "new", **more: Any) -> Record:
+def predictions(tables: Lake, inputs: list[Record], *rows: Row, model: str = "new", **more: Any) -> Record:
     write(tables, PREDICTIONS, PREDICTIONS_SCHEMA, rows)
     asked = {"digest": model, "prompt_digest": "p", "task": "label", "predicted_labels": {}}
     return record(tables, "batch_predictions", inputs, **{**asked, **more})
 
 
-def test_held_out_examples_are_joined_on_image_and_bytes(tables: LakeTables) -> None:
+def test_held_out_examples_are_joined_on_image_and_bytes(tables: Lake) -> None:
     table, (a, b, c, d, e, f) = images(tables, *"abcdef")
     dataset(
         tables,
@@ -110,7 +110,7 @@ def test_held_out_examples_are_joined_on_image_and_bytes(tables: LakeTables) -> 
     assert found.drop == pytest.approx(0.4)
 
 
-def test_labels_are_those_of_the_newest_dataset(tables: LakeTables) -> None:
+def test_labels_are_those_of_the_newest_dataset(tables: Lake) -> None:
     table, (a,) = images(tables, "a")
     dataset(tables, example(a, "gym"))
     predictions(tables, [table, evaluation(tables)], answer(a, "gym"))
@@ -123,7 +123,7 @@ def test_labels_are_those_of_the_newest_dataset(tables: LakeTables) -> None:
     assert (first.accuracy, second.accuracy) == (1.0, 0.0)
 
 
-def test_the_model_is_held_to_its_own_evaluation(tables: LakeTables) -> None:
+def test_the_model_is_held_to_its_own_evaluation(tables: Lake) -> None:
     table, (a,) = images(tables, "a")
     dataset(tables, example(a, "gym"))
     evaluation(tables, 0.8)
@@ -136,7 +136,7 @@ def test_the_model_is_held_to_its_own_evaluation(tables: LakeTables) -> None:
     assert found.evaluated == 0.6
 
 
-def test_where_nothing_can_be_compared_there_is_no_figure(tables: LakeTables) -> None:
+def test_where_nothing_can_be_compared_there_is_no_figure(tables: Lake) -> None:
     assert held_out_accuracy(tables, {}) is None
     table, (a, b) = images(tables, "a", "b")
     made = predictions(tables, [table], answer(a, "gym"))
@@ -156,7 +156,7 @@ def test_where_nothing_can_be_compared_there_is_no_figure(tables: LakeTables) ->
     assert held_out_accuracy(tables, records(tables), made) is None  # nothing held out has an answer
 
 
-def test_predictions_that_are_gone_say_so(tables: LakeTables) -> None:
+def test_predictions_that_are_gone_say_so(tables: Lake) -> None:
     table, (a, b) = images(tables, "a", "b")
     dataset(tables, example(a, "gym"))
     made = predictions(tables, [table, evaluation(tables)], answer(a, "gym"))
@@ -166,14 +166,14 @@ def test_predictions_that_are_gone_say_so(tables: LakeTables) -> None:
         held_out_accuracy(tables, records(tables), made)
 
 
-def checked(tables: LakeTables, tmp_path: Path, name: str, *, fails: bool = False, **env: Any) -> tuple[bool, str]:
+def checked(tables: Lake, tmp_path: Path, name: str, *, fails: bool = False, **env: Any) -> tuple[bool, str]:
     (tmp_path / "source").mkdir(exist_ok=True)
     project = Project(tables.root, tmp_path / "source", tmp_path / "home", env)
     found = verdicts_of(project.check(f"batch_predictions:{name}", fails=fails))[f"batch_predictions:{name}"]
     return found.passed, str(found.description)
 
 
-def test_coverage_is_of_the_pinned_images_by_this_model(tables: LakeTables, tmp_path: Path) -> None:
+def test_coverage_is_of_the_pinned_images_by_this_model(tables: Lake, tmp_path: Path) -> None:
     write_images(tables, [image_row("bad", None, None)])
     table, (a, b, c) = images(tables, *"abc")
     write_images(tables, [image_row("later", None, RED)])
@@ -185,7 +185,7 @@ def test_coverage_is_of_the_pinned_images_by_this_model(tables: LakeTables, tmp_
     assert checked(tables, tmp_path, "coverage", MM_CHECKS__MIN_PREDICTION_COVERAGE="0.3")[0]
 
 
-def test_labels_are_compared_with_the_first_predictions_after_the_promotion(tables: LakeTables, tmp_path: Path) -> None:
+def test_labels_are_compared_with_the_first_predictions_after_the_promotion(tables: Lake, tmp_path: Path) -> None:
     table, first = images(tables, *(f"first-{n}" for n in range(40)))
     assert predictions(tables, [table], model="old").metadata["digest"] == "old"
     assert checked(tables, tmp_path, "drift") == (True, "not known: nothing was promoted yet")
@@ -208,7 +208,7 @@ def test_labels_are_compared_with_the_first_predictions_after_the_promotion(tabl
     assert checked(tables, tmp_path, "drift", MM_CHECKS__MAX_DRIFT="9")[0]
 
 
-def test_a_fallen_accuracy_is_a_warning_that_fails_no_run(tables: LakeTables, tmp_path: Path) -> None:
+def test_a_fallen_accuracy_is_a_warning_that_fails_no_run(tables: Lake, tmp_path: Path) -> None:
     table, rows = images(tables, *"abcd")
     dataset(tables, *(example(row, "gym") for row in rows))
     made = evaluation(tables, 1.0)

@@ -11,10 +11,10 @@ from mm_assets.engines.answering import job as answering
 from mm_assets.engines.answering.questions import Answer, Question
 from mm_assets.engines.answering.transformers.generators import Picture, Writer
 from mm_assets.engines.lake.commits import commit, put_rows
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.materializations import own_commit
-from mm_assets.lineage.refs import BudgetError, Final, Record, RefusalError, Step
+from mm_assets.lineage.refs import BudgetError, Record, RefusalError, StepContext, StepResult
 from mm_assets.settings import Ask, CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict
@@ -23,7 +23,7 @@ from mm_assets_tests.kit.small_lake import CAPTION, LABEL, InProcess, checkpoint
 from mm_assets_tests.kit.steps import nothing_new, run_step
 
 
-def trained(tables: LakeTables, *tasks: TaskSettings, **odd: Any) -> None:
+def trained(tables: Lake, *tasks: TaskSettings, **odd: Any) -> None:
     rows = photos()
     rows[0] |= odd
     store(tables, rows)
@@ -37,7 +37,7 @@ def trained(tables: LakeTables, *tasks: TaskSettings, **odd: Any) -> None:
     )
 
 
-def predicted(tables: LakeTables, *, retry_errors: bool = False, **settings: Any) -> Record:
+def predicted(tables: Lake, *, retry_errors: bool = False, **settings: Any) -> Record:
     how = PredictSettings(batch_rows=7, batch_size=3, max_new_tokens=5, **settings)
     made = run_step(
         tables,
@@ -48,11 +48,11 @@ def predicted(tables: LakeTables, *, retry_errors: bool = False, **settings: Any
     return made["batch_predictions"]
 
 
-def rows(tables: LakeTables) -> list[dict[str, Any]]:
+def rows(tables: Lake) -> list[dict[str, Any]]:
     return list(tables.open("predictions").to_table().to_pylist())
 
 
-def test_captions_are_free_text(tables: LakeTables) -> None:
+def test_captions_are_free_text(tables: Lake) -> None:
     trained(tables, CAPTION, image=b"no image", error=None)
     said = predicted(tables).metadata
     assert (said["task"], said["rows"], said["rows_failed"], said["predicted_labels"]) == ("caption", 16, 1, {})
@@ -66,7 +66,7 @@ def test_captions_are_free_text(tables: LakeTables) -> None:
         assert 0 < row["confidence"] <= 1
 
 
-def test_of_two_tasks_the_label_is_asked_unless_the_settings_say_otherwise(tables: LakeTables) -> None:
+def test_of_two_tasks_the_label_is_asked_unless_the_settings_say_otherwise(tables: Lake) -> None:
     trained(tables, CAPTION, LABEL)
     said = predicted(tables).metadata
     assert (said["task"], said["rows_computed"]) == ("label", 16)
@@ -78,7 +78,7 @@ def test_of_two_tasks_the_label_is_asked_unless_the_settings_say_otherwise(table
     assert len(rows(tables)) == 32
 
 
-def test_several_questions_are_asked_in_one_pass_and_each_is_remembered(tables: LakeTables) -> None:
+def test_several_questions_are_asked_in_one_pass_and_each_is_remembered(tables: Lake) -> None:
     trained(tables, CAPTION, LABEL, image=b"no image", error=None)
     caption = Ask(task="caption")
     first = predicted(tables, also=[caption])
@@ -99,7 +99,7 @@ def test_several_questions_are_asked_in_one_pass_and_each_is_remembered(tables: 
         predicted(tables, also=[Ask(task="label")])
 
 
-def test_each_question_has_the_error_budget_for_itself(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_question_has_the_error_budget_for_itself(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tables, CAPTION, LABEL)
 
     def broken(self: object, pictures: list[Picture]) -> list[Answer]:
@@ -114,24 +114,24 @@ def test_each_question_has_the_error_budget_for_itself(tables: LakeTables, monke
         Question.of(checkpoint_of_labels(tables), Ask(task="caption"), setting="predict.also")
 
 
-def checkpoint_of_labels(tables: LakeTables) -> Model:
+def checkpoint_of_labels(tables: Lake) -> Model:
     (row,) = [row for row in tables.open("models").to_table().to_pylist() if row["kind"] == "checkpoint"]
     model = get(tables, row["digest"])
     return replace(model, recipe={**model.recipe, "tasks": [t for t in model.recipe["tasks"] if t["task"] == "label"]})
 
 
-def test_longer_captions_are_other_answers(tables: LakeTables) -> None:
+def test_longer_captions_are_other_answers(tables: Lake) -> None:
     trained(tables, CAPTION)
     assert predicted(tables).metadata["prompt_digest"] != predicted(tables, precision="bf16").metadata["prompt_digest"]
 
 
-def test_a_task_that_was_not_trained_is_refused(tables: LakeTables) -> None:
+def test_a_task_that_was_not_trained_is_refused(tables: Lake) -> None:
     trained(tables, LABEL)
     with pytest.raises(RefusalError, match=r"MM_PREDICT__TASK\) is caption, and model .* was trained on label alone"):
         predicted(tables, task="caption")
 
 
-def test_only_failed_answers_are_asked_for_again(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_failed_answers_are_asked_for_again(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tables, CAPTION, image=b"no image", error=None)
     first = predicted(tables)
     before = {row["id"]: row for row in rows(tables)}
@@ -143,7 +143,7 @@ def test_only_failed_answers_are_asked_for_again(tables: LakeTables, monkeypatch
     assert {row["id"]: row for row in rows(tables)} == before
 
 
-def test_more_failed_answers_than_allowed_fail_the_step_and_keep_the_good_ones(tables: LakeTables) -> None:
+def test_more_failed_answers_than_allowed_fail_the_step_and_keep_the_good_ones(tables: Lake) -> None:
     trained(tables, CAPTION, image=b"no image", error=None)
     sentence = r"batch_predictions: 1 of 16 rows failed \(6.2%\), more than predict.error_budget \(0.05\) allows"
     for _ in range(2):
@@ -153,19 +153,19 @@ def test_more_failed_answers_than_allowed_fail_the_step_and_keep_the_good_ones(t
     assert own_commit(tables, "batch_predictions", "predictions").record is None
 
 
-def test_only_new_bytes_are_answered(tables: LakeTables) -> None:
+def test_only_new_bytes_are_answered(tables: Lake) -> None:
     trained(tables, CAPTION)
     predicted(tables)
     gone, changed, *_ = photos()
     other = {**changed, "image": plain("red"), "sha256": "other"}
 
-    def job(step: Step) -> Final:
+    def job(step: StepContext) -> StepResult:
         rows = {**other, "width": 40, "height": 30}
         schema = pa.schema(list(tables.open("images").schema))
         columns = {name: [rows.get(name)] for name in schema.names}
         columns["image"] = lance.blob_array(columns["image"])
         fragments = write_fragments(tables, "images", pa.table(columns, schema=schema))
-        final = Final({"rows": 15})
+        final = StepResult({"rows": 15})
         drop = [gone["image_id"], changed["image_id"]]
         properties = step.properties(["image_table"], 1, {"image_table": final})
         commit(tables, "images", lambda head: put_rows(head, "image_id", drop, fragments), properties)

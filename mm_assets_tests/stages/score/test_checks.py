@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import ScoreSettings
@@ -74,23 +74,23 @@ def cell(image_id: str, value: float | None, **more: Any) -> dict[str, Any]:
     return image_row(image_id, "gym", RED) | state | more
 
 
-def scores(tables: LakeTables, *rows: dict[str, Any]) -> Record:
+def scores(tables: Lake, *rows: dict[str, Any]) -> Record:
     """Images with their scores, and the records of both; the new scores'."""
     write_images(tables, rows, *FIELDS)
     return record(tables, "scores/entropy", [record(tables, "image_table")])
 
 
-def project(tables: LakeTables, tmp_path: Path, **env: Any) -> Project:
+def project(tables: Lake, tmp_path: Path, **env: Any) -> Project:
     (tmp_path / "source").mkdir(exist_ok=True)
     return Project(tables.root, tmp_path / "source", tmp_path / "home", env)
 
 
-def checked(tables: LakeTables, tmp_path: Path, name: str, *, fails: bool = False, **env: Any) -> tuple[bool, str]:
+def checked(tables: Lake, tmp_path: Path, name: str, *, fails: bool = False, **env: Any) -> tuple[bool, str]:
     found = verdicts_of(project(tables, tmp_path, **env).check(name, fails=fails))[name]
     return found.passed, str(found.description)
 
 
-def test_null_and_failed_cells_are_looked_at_and_others_are_not(tables: LakeTables, tmp_path: Path) -> None:
+def test_null_and_failed_cells_are_looked_at_and_others_are_not(tables: Lake, tmp_path: Path) -> None:
     rejected = image_row("bad", "gym", None)
     failed = cell("c", None, entropy_error="ValueError: x")
     scores(tables, cell("a", 5.0), cell("b", None), failed, rejected)
@@ -109,7 +109,7 @@ def test_null_and_failed_cells_are_looked_at_and_others_are_not(tables: LakeTabl
     assert checked(tables, tmp_path, "scores/entropy:coverage", MM_CHECKS__MIN_SCORE_COVERAGE="0.6")[0]
 
 
-def test_an_error_fails_the_run_and_names_the_check(tables: LakeTables, tmp_path: Path) -> None:
+def test_an_error_fails_the_run_and_names_the_check(tables: Lake, tmp_path: Path) -> None:
     scores(tables, cell("a", None, entropy_error="ValueError: x"), cell("b", 5.0))
     result = project(tables, tmp_path, MM_SCORE__ERROR_BUDGET="0.4").check("scores/entropy:error_budget", fails=True)
     assert "1 blocking asset check failed with ERROR severity" in failure_of(result)
@@ -118,7 +118,7 @@ def test_an_error_fails_the_run_and_names_the_check(tables: LakeTables, tmp_path
     assert "score.error_budget (MM_SCORE__ERROR_BUDGET) is 0.4: look at the errors" in str(found.description)
 
 
-def test_a_scorer_that_was_never_run_keeps_no_other_from_being_checked(tables: LakeTables, tmp_path: Path) -> None:
+def test_a_scorer_that_was_never_run_keeps_no_other_from_being_checked(tables: Lake, tmp_path: Path) -> None:
     write_images(tables, [cell("a", 5.0)], *FIELDS)
     record(tables, "scores/phash", [record(tables, "image_table")])
     names = ("scores/entropy:coverage", "scores/phash:coverage")
@@ -127,7 +127,7 @@ def test_a_scorer_that_was_never_run_keeps_no_other_from_being_checked(tables: L
     assert f"scores/entropy is not in the lake {tables.root} yet: materialize scores/entropy" in failure_of(result)
 
 
-def test_images_that_came_after_the_pinned_version_need_no_cell(tables: LakeTables, tmp_path: Path) -> None:
+def test_images_that_came_after_the_pinned_version_need_no_cell(tables: Lake, tmp_path: Path) -> None:
     write_images(tables, [cell("a", 5.0)], *FIELDS)
     images = record(tables, "image_table")
     write_images(tables, [cell("b", None, entropy_rev=None)], *FIELDS)
@@ -135,7 +135,7 @@ def test_images_that_came_after_the_pinned_version_need_no_cell(tables: LakeTabl
     assert checked(tables, tmp_path, "scores/entropy:coverage")[1].startswith("1 of 1 usable images")
 
 
-def test_of_the_groups_only_those_of_the_distance_now_count(tables: LakeTables, tmp_path: Path) -> None:
+def test_of_the_groups_only_those_of_the_distance_now_count(tables: Lake, tmp_path: Path) -> None:
     grouped = {"group_id": "a", "first_group_id": "a", "near_duplicates_rev": "1-2"}
     without = {"phash": None, "phash_error": "ValueError: x"}
     write_images(tables, [cell("a", 5.0, **grouped), cell("b", 5.0, **without)], *FIELDS)
@@ -146,17 +146,17 @@ def test_of_the_groups_only_those_of_the_distance_now_count(tables: LakeTables, 
     assert not checked(tables, tmp_path, name, fails=True, MM_DUPLICATES__MAX_DISTANCE="3")[0]
 
 
-def promote(tables: LakeTables, *made_from: Record) -> Record:
+def promote(tables: Lake, *made_from: Record) -> Record:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, [{"id": "1"}])
     return record(tables, "evaluation", made_from, promoted=True, challenger="new")
 
 
-def many(tables: LakeTables, prefix: str, mean: float, count: int = 300) -> Record:
+def many(tables: Lake, prefix: str, mean: float, count: int = 300) -> Record:
     values = np.random.default_rng(0).normal(mean, 0.5, count)
     return scores(tables, *(cell(f"{prefix}-{n}", float(value)) for n, value in enumerate(values)))
 
 
-def test_values_are_compared_with_those_of_the_last_promoted_run(tables: LakeTables, tmp_path: Path) -> None:
+def test_values_are_compared_with_those_of_the_last_promoted_run(tables: Lake, tmp_path: Path) -> None:
     name = "scores/entropy:drift"
     reference = many(tables, "first", 5.0)
     assert checked(tables, tmp_path, name) == (True, "not known: nothing was promoted yet")
@@ -169,7 +169,7 @@ def test_values_are_compared_with_those_of_the_last_promoted_run(tables: LakeTab
     assert checked(tables, tmp_path, name, MM_CHECKS__MAX_DRIFT="99")[0]
 
 
-def test_a_reference_that_is_gone_is_not_known(tables: LakeTables, tmp_path: Path) -> None:
+def test_a_reference_that_is_gone_is_not_known(tables: Lake, tmp_path: Path) -> None:
     reference = many(tables, "first", 5.0, 20)
     promote(tables, reference)
     many(tables, "more", 9.0, 20)
@@ -179,7 +179,7 @@ def test_a_reference_that_is_gone_is_not_known(tables: LakeTables, tmp_path: Pat
     assert sentence.startswith(f"not known: {reference.data_version} is gone: maintenance let it go")
 
 
-def test_a_run_that_did_not_read_the_scorer_is_no_reference(tables: LakeTables, tmp_path: Path) -> None:
+def test_a_run_that_did_not_read_the_scorer_is_no_reference(tables: Lake, tmp_path: Path) -> None:
     many(tables, "first", 5.0, 20)
     promoted = promote(tables)
     assert checked(tables, tmp_path, "scores/entropy:drift") == (
@@ -188,7 +188,7 @@ def test_a_run_that_did_not_read_the_scorer_is_no_reference(tables: LakeTables, 
     )
 
 
-def test_values_of_another_revision_are_no_reference(tables: LakeTables, tmp_path: Path) -> None:
+def test_values_of_another_revision_are_no_reference(tables: Lake, tmp_path: Path) -> None:
     other = replace(many(tables, "first", 5.0, 20), id="other", code_version="0")
     append(tables, other)
     promote(tables, other)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lake.commits import commit, put_rows, write_cells
-from mm_assets.engines.lake.tables import LakeTables, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.publish import publish as publish_record
-from mm_assets.lineage.refs import Final, Record, Step
+from mm_assets.lineage.refs import Record, StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.score import grouping
 from mm_assets.stages.score.duplicates import components
@@ -28,7 +28,7 @@ SCHEMA = pa.schema([*IMAGES_SCHEMA, *phash.fields()])
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
 
 
-def group(tables: LakeTables, max_distance: int = 2, code: str = "1") -> Record:
+def group(tables: Lake, max_distance: int = 2, code: str = "1") -> Record:
     return run_step(
         tables,
         lambda step: group_duplicates(step, tables, max_distance),
@@ -38,12 +38,12 @@ def group(tables: LakeTables, max_distance: int = 2, code: str = "1") -> Record:
     )[NEAR_DUPLICATES]
 
 
-def publish(tables: LakeTables, prepare: Prepare) -> None:
+def publish(tables: Lake, prepare: Prepare) -> None:
     """A commit to the image table that is a materialization of its hashes."""
     assets = ["image_table", phash.asset]
 
-    def job(step: Step) -> dict[str, Final]:
-        finals = dict.fromkeys(assets, Final({"rows": 0}))
+    def job(step: StepContext) -> dict[str, StepResult]:
+        finals = dict.fromkeys(assets, StepResult({"rows": 0}))
         tables.open_or_create(IMAGES, SCHEMA, step.properties(assets, 0))
         commit(tables, IMAGES, prepare, step.properties(assets, 1, finals))
         return finals
@@ -51,7 +51,7 @@ def publish(tables: LakeTables, prepare: Prepare) -> None:
     run_step(tables, job, *assets)
 
 
-def put(tables: LakeTables, hashes: dict[str, int], drop: tuple[str, ...] = ()) -> None:
+def put(tables: Lake, hashes: dict[str, int], drop: tuple[str, ...] = ()) -> None:
     """Put new rows in (also in place of others), and take rows out."""
     digests = [hashlib.sha256(f"{key}{value}".encode()).hexdigest() for key, value in hashes.items()]
     known = {"image_id": list(hashes), "sha256": digests, "phash": list(hashes.values())}
@@ -65,7 +65,7 @@ def put(tables: LakeTables, hashes: dict[str, int], drop: tuple[str, ...] = ()) 
     publish(tables, prepare)
 
 
-def rehash(tables: LakeTables, hashes: dict[str, int | None]) -> None:
+def rehash(tables: Lake, hashes: dict[str, int | None]) -> None:
     """Other hashes of the same bytes."""
 
     def prepare(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -77,7 +77,7 @@ def rehash(tables: LakeTables, hashes: dict[str, int | None]) -> None:
     publish(tables, prepare)
 
 
-def groups(tables: LakeTables) -> dict[str, str]:
+def groups(tables: Lake) -> dict[str, str]:
     return {key: name for key, (name,) in cells(tables, "group_id").items()}
 
 
@@ -93,9 +93,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def test_only_new_hashes_and_groups_that_lost_one_are_compared(
-    tables: LakeTables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_new_hashes_and_groups_that_lost_one_are_compared(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = compared(monkeypatch)
     # a - b - c is a chain; d - e are a pair; the others are alone.
     put(tables, {"a": 0, "b": 3, "c": 15, "d": 15 << 30, "e": 31 << 30, "f": 255 << 40, "g": 255 << 50})
@@ -117,13 +115,13 @@ def test_only_new_hashes_and_groups_that_lost_one_are_compared(
     assert (counts[3:], tables.open(IMAGES).version) == ([0], version)
 
 
-def test_a_pass_that_wrote_nothing_is_built_on(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_that_wrote_nothing_is_built_on(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tables, {"a": 0, "b": 255, "c": 255 << 20})
     first = group(tables)
     put(tables, {}, drop=("c",))
     said = []
 
-    def note(step: Step) -> Final:
+    def note(step: StepContext) -> StepResult:
         said.append((step, group_duplicates(step, tables, 2)))
         return said[0][1]
 
@@ -139,7 +137,7 @@ def test_a_pass_that_wrote_nothing_is_built_on(tables: LakeTables, monkeypatch: 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_refresh_gives_what_comparing_all_gives(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
-    refreshed, whole = LakeTables(str(tmp_path / "refreshed")), LakeTables(str(tmp_path / "whole"))
+    refreshed, whole = Lake(str(tmp_path / "refreshed")), Lake(str(tmp_path / "whole"))
     centres = rng.integers(0, 2**63, 5, dtype=np.uint64)
     there: dict[str, int] = {}
     counts = compared(monkeypatch)
@@ -176,7 +174,7 @@ def test_a_refresh_gives_what_comparing_all_gives(seed: int, tmp_path: Path, mon
     assert totals[refreshed] < 0.8 * totals[whole]
 
 
-def test_a_run_that_was_overtaken_compares_again(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_overtaken_compares_again(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tables, {"a": 0, "b": 3})
     group(tables)
     put(tables, {"c": 15, "d": 63})
@@ -197,20 +195,20 @@ def test_a_run_that_was_overtaken_compares_again(tables: LakeTables, monkeypatch
     assert cells(tables, "first_group_id", "near_duplicates_rev") == dict.fromkeys("acd", ("a", "1-2"))
 
 
-def test_what_another_run_left_is_not_built_on(tables: LakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_run_left_is_not_built_on(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tables, {"a": 0, "b": 3})
     mine = group(tables)
     put(tables, {"c": 1 << 40})
     counts = compared(monkeypatch)
     group(tables)
     with monkeypatch.context() as patch:
-        patch.setattr(Step, "last_record", lambda *_: mine)  # as a run sees it that began before the other one
+        patch.setattr(StepContext, "last_record", lambda *_: mine)  # as a run sees it that began before the other one
         group(tables)
     assert counts == [1, 3]
 
 
 @pytest.mark.ray
-def test_groups_last_as_images_come(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_groups_last_as_images_come(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, phash)
     group(tables)
@@ -229,7 +227,7 @@ def test_groups_last_as_images_come(tables: LakeTables, cluster: Cluster, few_pi
 
 
 @pytest.mark.ray
-def test_a_row_keeps_its_first_group_when_groups_join(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_row_keeps_its_first_group_when_groups_join(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, phash)
     group(tables, 0)

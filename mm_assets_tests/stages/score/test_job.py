@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lake.commits import commits_after
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import own_commit
 from mm_assets.lineage.refs import BATCH, BudgetError, Record, RefusalError
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.ray
 
 
 def score(
-    tables: LakeTables, cluster: Cluster, *scorers: Scorer, retry_errors: bool = False, **settings: Any
+    tables: Lake, cluster: Cluster, *scorers: Scorer, retry_errors: bool = False, **settings: Any
 ) -> dict[str, Record]:
     how = ScoreSettings(**{"error_budget": 1, **settings})
     return run_step(
@@ -33,7 +33,7 @@ def score(
     )
 
 
-def cells(tables: LakeTables, *columns: str) -> dict[str, tuple[Any, ...]]:
+def cells(tables: Lake, *columns: str) -> dict[str, tuple[Any, ...]]:
     table = tables.open("images").to_table(columns=["image_id", *columns]).to_pylist()
     return {row["image_id"]: tuple(row[name] for name in columns) for row in table}
 
@@ -42,7 +42,7 @@ def revised(scorer: Scorer, function: Any = None) -> Scorer:
     return Scorer(scorer.name, "next", scorer.columns, function or scorer.function, "")
 
 
-def test_scores_equal_the_plain_functions(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_scores_equal_the_plain_functions(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     records = score(tables, cluster, sharpness, entropy, batch_rows=7)
     assert records["scores/sharpness"].ref == records["scores/entropy"].ref
@@ -54,14 +54,14 @@ def test_scores_equal_the_plain_functions(tables: LakeTables, cluster: Cluster, 
             assert (value, rev, error) == (pytest.approx(expected, rel=1e-6), "1", None)
 
 
-def test_a_second_time_nothing_is_computed(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_second_time_nothing_is_computed(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     first = score(tables, cluster, sharpness)
     again = score(tables, cluster, sharpness)
     assert nothing_new(again["scores/sharpness"], first["scores/sharpness"])
 
 
-def test_new_and_changed_images_alone_are_computed(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_new_and_changed_images_alone_are_computed(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, sharpness)
     before = cells(tables, "sharpness")
@@ -75,7 +75,7 @@ def test_new_and_changed_images_alone_are_computed(tables: LakeTables, cluster: 
 
 
 def test_a_revision_recomputes_its_own_column_and_nothing_else(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path
 ) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, sharpness, entropy)
@@ -93,7 +93,7 @@ def test_a_revision_recomputes_its_own_column_and_nothing_else(
 
 
 def test_a_failing_cell_keeps_its_error_and_the_others_go_on(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path
 ) -> None:
     ingest(tables, cluster, few_pictures)
 
@@ -120,7 +120,7 @@ def shrunk(image: Image.Image) -> Values:
 
 
 def test_a_scorer_that_changes_its_image_changes_no_other_score(
-    tables: LakeTables, cluster: Cluster, few_pictures: Path
+    tables: Lake, cluster: Cluster, few_pictures: Path
 ) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, revised(entropy, shrunk), sharpness)
@@ -129,7 +129,7 @@ def test_a_scorer_that_changes_its_image_changes_no_other_score(
     assert cells(tables, "sharpness") == together
 
 
-def test_a_value_of_the_wrong_type_is_its_cells_error(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_value_of_the_wrong_type_is_its_cells_error(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, revised(sharpness, lambda image: {"sharpness": "sharp"}), entropy)
     for value, error, other in cells(tables, "sharpness", "sharpness_error", "entropy").values():
@@ -138,7 +138,7 @@ def test_a_value_of_the_wrong_type_is_its_cells_error(tables: LakeTables, cluste
         assert error is None or error.startswith("Arrow")
 
 
-def test_a_later_revision_may_have_another_column(tables: LakeTables, cluster: Cluster, few_pictures: Path) -> None:
+def test_a_later_revision_may_have_another_column(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, sharpness)
     wider = Scorer("sharpness", "2", {**sharpness.columns, "area": pa.int32()}, with_area, "")
@@ -174,7 +174,7 @@ def numbered(tmp_path: Path) -> Path:
     return tmp_path / "numbered"
 
 
-def test_a_failed_cell_is_computed_again_only_when_asked(tables: LakeTables, numbered: Path) -> None:
+def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, numbered: Path) -> None:
     calls: list[int] = []
 
     def counting(bad: set[int]) -> Scorer:
@@ -202,7 +202,7 @@ def test_a_failed_cell_is_computed_again_only_when_asked(tables: LakeTables, num
     assert cells(tables, "x", "x_error")["3.png"] == (3.0, None)
 
 
-def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: LakeTables, numbered: Path) -> None:
+def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake, numbered: Path) -> None:
     here = InProcess()
     ingest(tables, here, numbered)
     sentence = r"scores/x: 2 of 10 rows failed \(20.0%\), more than score.error_budgets \(0.1\) allows"
@@ -217,7 +217,7 @@ def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake
     assert record.metadata["rows_failed"] == 2
 
 
-def test_each_batch_of_rows_bytes_or_seconds_is_a_commit(tables: LakeTables, numbered: Path) -> None:
+def test_each_batch_of_rows_bytes_or_seconds_is_a_commit(tables: Lake, numbered: Path) -> None:
     here = InProcess()
     ingest(tables, here, numbered)
     before = tables.open("images").version

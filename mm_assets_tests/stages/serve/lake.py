@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mm_assets.engines.answering.questions import Answer
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, ServeSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
@@ -16,7 +16,7 @@ from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.operations.trace.chain import training_of
 
 
-def judged(tables: LakeTables, *, promoted: bool = True, seed: int = 1) -> Record:
+def judged(tables: Lake, *, promoted: bool = True, seed: int = 1) -> Record:
     """Make a checkpoint and evaluate it; its answers are made up to be all right, or all wrong."""
     if not tables.exists("sft"):
         store(tables, photos())
@@ -44,7 +44,7 @@ def _made_up(contest: Contest, right: str) -> dict[str, dict[str, Answer]]:
     }
 
 
-def bundled(tables: LakeTables, precision: str = "float32", code: str = "1", **settings: Any) -> Record:
+def bundled(tables: Lake, precision: str = "float32", code: str = "1", **settings: Any) -> Record:
     """Materialize the bundle."""
     made = run_step(
         tables,

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from mm_assets.chat import user_message
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models import bundle_files
 from mm_assets.engines.models.files import files_digest, local_folder
 from mm_assets.engines.store.s3 import client
@@ -26,11 +26,11 @@ from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
 from mm_assets_tests.stages.serve.lake import bundled, judged
 
 
-def rows(tables: LakeTables) -> list[dict[str, Any]]:
+def rows(tables: Lake) -> list[dict[str, Any]]:
     return list(tables.open("bundles").to_table().to_pylist())
 
 
-def unpacked(tables: LakeTables, record: Record, folder: Path) -> Path:
+def unpacked(tables: Lake, record: Record, folder: Path) -> Path:
     said = record.metadata
     with bundle_files.local_file(tables, said["uri"], said["sha256"]) as path:
         unpack(path, folder)
@@ -50,7 +50,7 @@ def packings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_with_nothing_promoted_there_is_no_bundle_and_no_failure(tables: LakeTables) -> None:
+def test_with_nothing_promoted_there_is_no_bundle_and_no_failure(tables: Lake) -> None:
     judged(tables, promoted=False)
     record = bundled(tables)
     assert (record.metadata["rows"], rows(tables)) == (0, [])
@@ -62,7 +62,7 @@ def test_with_nothing_promoted_there_is_no_bundle_and_no_failure(tables: LakeTab
     assert not Path(tables.root, "bundles").exists()
 
 
-def test_the_bundle_has_the_model_its_card_and_its_properties(anywhere: LakeTables, tmp_path: Path) -> None:
+def test_the_bundle_has_the_model_its_card_and_its_properties(anywhere: Lake, tmp_path: Path) -> None:
     digest = judged(anywhere).metadata["production"]
     record = bundled(anywhere)
     said = record.metadata
@@ -101,7 +101,7 @@ def test_what_serving_does_not_need_is_left_out(tmp_path: Path) -> None:
     assert set(served_files(tmp_path)) == set(kept)
 
 
-def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: LakeTables) -> None:
+def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: Lake) -> None:
     evaluation = judged(tables)
     said = bundled(tables).metadata
     card = ModelCard(rows(tables)[0]["card"])
@@ -130,11 +130,11 @@ def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: LakeTables) -> N
     assert f"models/{said['digest']}/adapter" in card.text
 
 
-def newest(tables: LakeTables) -> list[Record]:
+def newest(tables: Lake) -> list[Record]:
     return list(last_records(tables, list(records(tables).values())).values())
 
 
-def test_the_same_model_with_the_same_settings_is_not_packed_again(tables: LakeTables, packings: list[str]) -> None:
+def test_the_same_model_with_the_same_settings_is_not_packed_again(tables: Lake, packings: list[str]) -> None:
     judged(tables)
     first = bundled(tables)
     again = bundled(tables)
@@ -147,7 +147,7 @@ def test_the_same_model_with_the_same_settings_is_not_packed_again(tables: LakeT
     assert len(packings) == 1
 
 
-def test_other_settings_or_another_model_make_another_bundle(tables: LakeTables, packings: list[str]) -> None:
+def test_other_settings_or_another_model_make_another_bundle(tables: Lake, packings: list[str]) -> None:
     judged(tables)
     first = bundled(tables)
     older = bundled(tables, mode="rolling_batch")
@@ -170,7 +170,7 @@ def test_other_settings_or_another_model_make_another_bundle(tables: LakeTables,
     assert nothing_new(bundled(tables), again)
 
 
-def test_a_bundle_whose_file_is_gone_or_cut_is_packed_again(anywhere: LakeTables, packings: list[str]) -> None:
+def test_a_bundle_whose_file_is_gone_or_cut_is_packed_again(anywhere: Lake, packings: list[str]) -> None:
     judged(anywhere)
     first = bundled(anywhere)
     spoil(anywhere, first.metadata["uri"])
@@ -181,7 +181,7 @@ def test_a_bundle_whose_file_is_gone_or_cut_is_packed_again(anywhere: LakeTables
     assert len(packings) == 2
 
 
-def spoil(tables: LakeTables, uri: str) -> None:
+def spoil(tables: Lake, uri: str) -> None:
     if tables.root.startswith("s3://"):
         bucket, _, root = tables.root.removeprefix("s3://").partition("/")
         client(tables.s3).put_object(Bucket=bucket, Key=f"{root}/{uri}", Body=b"cut")
@@ -189,7 +189,7 @@ def spoil(tables: LakeTables, uri: str) -> None:
         Path(tables.root, uri).write_bytes(b"cut")
 
 
-def test_a_model_whose_files_are_gone_is_refused(tables: LakeTables) -> None:
+def test_a_model_whose_files_are_gone_is_refused(tables: Lake) -> None:
     digest = judged(tables).metadata["production"]
     (local_folder(tables, digest) / "config.json").unlink()
     with pytest.raises(RefusalError, match=f"the files of model {digest} are not in the lake"):
@@ -197,8 +197,8 @@ def test_a_model_whose_files_are_gone_is_refused(tables: LakeTables) -> None:
 
 
 @pytest.mark.s3
-def test_a_bundle_is_uploaded_and_the_row_says_where(tables: LakeTables, bucket: Bucket, packings: list[str]) -> None:
-    tables = LakeTables(tables.root, bucket.s3)
+def test_a_bundle_is_uploaded_and_the_row_says_where(tables: Lake, bucket: Bucket, packings: list[str]) -> None:
+    tables = Lake(tables.root, bucket.s3)
     judged(tables)
     first = bundled(tables)
     uploaded = bundled(tables, upload_to=f"{bucket.uri}/models")
@@ -219,9 +219,9 @@ def test_a_bundle_is_uploaded_and_the_row_says_where(tables: LakeTables, bucket:
 @pytest.mark.s3
 @pytest.mark.parametrize(("method", "named"), [("HEAD", "403"), ("POST", "AccessDenied")])
 def test_an_upload_that_is_refused_keeps_what_was_packed(
-    tables: LakeTables, bucket: Bucket, proxy: Proxy, packings: list[str], method: str, named: str
+    tables: Lake, bucket: Bucket, proxy: Proxy, packings: list[str], method: str, named: str
 ) -> None:
-    tables = LakeTables(tables.root, proxy.s3)
+    tables = Lake(tables.root, proxy.s3)
     judged(tables)
     proxy.faults.append(Fault("model.tar.gz", status=403, code="AccessDenied", method=method))
     with pytest.raises(RefusalError, match=rf"^serve.upload_to \(MM_SERVE__UPLOAD_TO\): .*\({named}: "):
@@ -234,7 +234,7 @@ def test_an_upload_that_is_refused_keeps_what_was_packed(
 
 @pytest.mark.s3
 def test_a_lake_in_a_bucket_sends_its_bundle_on(bucket: Bucket, packings: list[str]) -> None:
-    tables = LakeTables(f"{bucket.uri}/a/lake", bucket.s3)
+    tables = Lake(f"{bucket.uri}/a/lake", bucket.s3)
     judged(tables)
     first = bundled(tables)
     uploaded = bundled(tables, upload_to=f"{bucket.uri}/models")
@@ -247,12 +247,12 @@ def test_a_lake_in_a_bucket_sends_its_bundle_on(bucket: Bucket, packings: list[s
 
 
 @pytest.mark.s3
-def test_what_was_uploaded_loads_and_answers(tables: LakeTables, bucket: Bucket, tmp_path: Path) -> None:
+def test_what_was_uploaded_loads_and_answers(tables: Lake, bucket: Bucket, tmp_path: Path) -> None:
     import torch
     from PIL import Image
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    tables = LakeTables(tables.root, bucket.s3)
+    tables = Lake(tables.root, bucket.s3)
     judged(tables)
     uri = bundled(tables, upload_to=bucket.uri).metadata["uploaded_to"]
     archive = tmp_path / "model.tar.gz"
@@ -268,7 +268,7 @@ def test_what_was_uploaded_loads_and_answers(tables: LakeTables, bucket: Bucket,
     assert made.shape[1] > inputs["input_ids"].shape[1]
 
 
-def test_the_previews_show_the_card_and_the_properties(tables: LakeTables) -> None:
+def test_the_previews_show_the_card_and_the_properties(tables: Lake) -> None:
     judged(tables)
     record = bundled(tables)
     shown = previews(tables, record)

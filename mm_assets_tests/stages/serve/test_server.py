@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.lineage.refs import RefusalError
 from mm_assets.settings import ServeSettings
@@ -103,7 +103,7 @@ def test_the_url_is_as_a_client_writes_it() -> None:
     assert Place("::1", 80).is_loopback
 
 
-def test_the_promoted_model_is_served_and_nothing_else(tables: LakeTables) -> None:
+def test_the_promoted_model_is_served_and_nothing_else(tables: Lake) -> None:
     with pytest.raises(RefusalError, match=r"no model was promoted in the lake .* yet"):
         command.promoted(tables, ServeSettings())
     judged(tables, promoted=False)
@@ -115,7 +115,7 @@ def test_the_promoted_model_is_served_and_nothing_else(tables: LakeTables) -> No
     assert served.asked == request.chat_request("rooms", "what is it?")
 
 
-def test_a_bundle_is_served_from_its_folder_or_its_file(tables: LakeTables) -> None:
+def test_a_bundle_is_served_from_its_folder_or_its_file(tables: Lake) -> None:
     judged(tables)
     said = bundled(tables).metadata
     archive = Path(tables.root, said["uri"])
@@ -126,7 +126,7 @@ def test_a_bundle_is_served_from_its_folder_or_its_file(tables: LakeTables) -> N
     assert command.of_bundle(served.folder, ServeSettings()).digest == said["digest"]
 
 
-def test_what_is_no_bundle_is_refused(tables: LakeTables, tmp_path: Path) -> None:
+def test_what_is_no_bundle_is_refused(tables: Lake, tmp_path: Path) -> None:
     digest = judged(tables).metadata["production"]
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(Path(tables.root, bundled(tables).metadata["uri"]).read_bytes()[:100_000])

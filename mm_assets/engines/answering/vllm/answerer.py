@@ -19,7 +19,7 @@ from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.answering.vllm.engine import Engine, require_vllm
 from mm_assets.engines.answering.vllm.renderer import Rendered
 from mm_assets.engines.answering.vllm.suspects import Asked
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.prompts import Prompts
@@ -35,7 +35,7 @@ class VllmAnswerer:
 
     def __init__(
         self,
-        tables: LakeTables,
+        tables: Lake,
         digest: str,
         questions: Sequence[Question],
         settings: PredictSettings,

@@ -15,7 +15,7 @@ from mm_assets.engines.answering.questions import Answer, Question
 from mm_assets.engines.answering.transformers.generators import Picture
 from mm_assets.engines.answering.vllm.engine import PROCESSOR_CACHE_GB, arguments, require_vllm
 from mm_assets.engines.lake.images import LanceImages
-from mm_assets.engines.lake.tables import LakeTables
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.prompts import Prompts
@@ -42,7 +42,7 @@ class Renderer:
 
     def __init__(
         self,
-        tables: LakeTables,
+        tables: Lake,
         images: LanceRef,
         digest: str,
         questions: Sequence[Question],
