@@ -28,7 +28,7 @@ from scores import FIELDS, REAL, Scorer, score_of
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.score.job import compute_scores
 

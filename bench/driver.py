@@ -9,7 +9,8 @@ from mm_assets.catalog import table_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.publish import publish
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 
 Job = Callable[[StepContext], StepResult | dict[str, StepResult]]
 

@@ -24,7 +24,7 @@ from lakes import STAGES, Made, MadeLake, tiny
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.stages.ingest.tables import IMAGES
 
 REFRESHES = 3

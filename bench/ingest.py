@@ -33,7 +33,7 @@ from PIL import Image
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import open_source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings
 from mm_assets.stages.ingest.job import list_objects, store_images
 from mm_assets.stages.ingest.tables import IMAGES

@@ -21,7 +21,8 @@ from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.sources.source import LISTING, Source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import Resources, Settings, load_settings
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES
 from mm_assets.stages.score.scorers import SCORERS, Scorer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm_assets.engines.lake.tables import Lake
-    from mm_assets.lineage.refs import Record
+    from mm_assets.lineage.records import Record
 
 
 def main(arguments: list[str] | None = None) -> int:

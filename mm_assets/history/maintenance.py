@@ -9,7 +9,8 @@ from typing import Any
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows
-from mm_assets.lineage.refs import LanceRef, Maintenance, Withdrawal
+from mm_assets.lineage.records import Maintenance, Withdrawal
+from mm_assets.lineage.refs import LanceRef
 
 
 def withdraw(tables: Lake, withdrawals: Iterable[Withdrawal]) -> None:

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from mm_assets.engines.lake.commits import carries, commits_after, properties_of, tag
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.rows import MATERIALIZATION, Row, append_rows, read_rows
-from mm_assets.lineage.refs import RECORDS, RUN, AssetState, InputRef, LanceRef, Record, tag_name
+from mm_assets.lineage.properties import RECORDS, RUN
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import InputRef, LanceRef, tag_name
+from mm_assets.lineage.step import AssetState
 
 
 def append(tables: Lake, record: Record) -> None:

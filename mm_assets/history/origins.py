@@ -10,7 +10,8 @@ from mm_assets.catalog import owned_table
 from mm_assets.engines.lake.commits import properties_of, transactions
 from mm_assets.engines.lake.tables import name_of
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import ASSETS, FENCE, RUN, UPKEEP, Maintenance
+from mm_assets.lineage.properties import ASSETS, FENCE, RUN, UPKEEP
+from mm_assets.lineage.records import Maintenance
 
 # What maintenance does by commits that can carry no properties; none of them changes a row. The last one sets the
 # numbers of new fragments aside, and is the only one for which pylance has no class.

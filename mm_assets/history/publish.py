@@ -5,7 +5,9 @@ from dataclasses import replace
 from mm_assets.engines.lake.commits import tag
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append, last_commit_of_run, own_commit, records, run_of
-from mm_assets.lineage.refs import SEEN, WALKED, Record, StepContext, StepResult, tag_name
+from mm_assets.lineage.records import SEEN, WALKED, Record
+from mm_assets.lineage.refs import tag_name
+from mm_assets.lineage.step import StepContext, StepResult
 
 
 def publish(tables: Lake, step: StepContext, asset: str, table: str, final: StepResult) -> Record:

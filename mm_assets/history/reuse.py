@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import lance
 
 from mm_assets.history.origins import Commit, changes_outside, changing, commits_in
-from mm_assets.lineage.refs import RUN, Record
+from mm_assets.lineage.properties import RUN
+from mm_assets.lineage.records import Record
 
 # Watermark: the version of its own table that a pass has compared with what it should hold.
 COMPARED = "compared"

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
-from mm_assets.lineage.refs import RUN, STEP
+from mm_assets.lineage.properties import RUN, STEP
 
 TABLE = "lineage"
 # Kinds of rows.

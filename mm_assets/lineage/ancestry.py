@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from mm_assets.lineage.refs import InputRef, Record, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import InputRef
 
 
 def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:

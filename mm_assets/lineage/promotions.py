@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 
 EVALUATION = "evaluation"
 

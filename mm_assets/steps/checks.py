@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mm_assets.judging.verdicts import Verdict
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import made_from
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.records import Record
 from mm_assets.steps.events import newest_event
 from mm_assets.steps.materialize import pin
 from mm_assets.steps.metadata import check_result

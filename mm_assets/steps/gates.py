@@ -5,7 +5,8 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
 from mm_assets.steps.metadata import JUDGED
 
 # The blocking checks that run after their asset was published; the dataset's own come before that.

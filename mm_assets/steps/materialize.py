@@ -13,16 +13,12 @@ from dagster import AssetKey
 
 from mm_assets.catalog import table_of
 from mm_assets.lineage.ancestry import diamond_conflict, walk
+from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
-from mm_assets.lineage.refs import (
-    BlockedError,
-    BudgetError,
-    Record,
-    RefusalError,
-    StepContext,
-    StepResult,
-)
+from mm_assets.lineage.errors import BlockedError, RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.steps.events import INPUT_POINTER, INPUT_VERSION, newest_event
 from mm_assets.steps.gates import require_unblocked
 from mm_assets.steps.metadata import check_result, shown

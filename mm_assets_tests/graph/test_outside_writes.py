@@ -12,7 +12,7 @@ import pytest
 from mm_assets.demo.pictures import draw_area
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import get
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import BaseModelSettings, CurateSettings
 from mm_assets.stages.curate.tables import SFT_SCHEMA
 from mm_assets.stages.finetune.job import provide_base

@@ -14,7 +14,8 @@ from PIL import Image
 
 from mm_assets.definitions import build
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import LanceRef, StepContext
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepContext
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.operations.verify.dagster_log import DagsterLog
 from mm_assets.operations.verify.job import verify

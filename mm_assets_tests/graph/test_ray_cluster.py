@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mm_assets.engines.workers.cluster import Cluster, Place
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets_tests.kit.project import QUICK, Project
 from mm_assets_tests.kit.ray_nodes import RayNodes, ray_nodes
 

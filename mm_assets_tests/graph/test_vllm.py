@@ -17,7 +17,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict import job

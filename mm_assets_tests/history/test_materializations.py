@@ -7,7 +7,7 @@ import pyarrow as pa
 from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.history.materializations import last_records, own_commit, records
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 
 SCHEMA = pa.schema([key_field("id")])
 

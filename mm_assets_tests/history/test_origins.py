@@ -11,7 +11,8 @@ from mm_assets.engines.lake.commits import commit, fence, put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.origins import Commit, changes_outside, commits_in, from_outside
-from mm_assets.lineage.refs import FENCE, UPKEEP, StepContext
+from mm_assets.lineage.properties import FENCE, UPKEEP
+from mm_assets.lineage.step import StepContext
 from mm_assets_tests.kit.lake_rows import maintenance, record
 
 SCHEMA = pa.schema([key_field("image_id"), pa.field("label", pa.string())])

@@ -19,7 +19,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.maintenance import maintenance_in, withdrawals_in
 from mm_assets.history.materializations import append
 from mm_assets.history.rows import read_rows
-from mm_assets.lineage.refs import Maintenance, Record, Withdrawal
+from mm_assets.lineage.records import Maintenance, Record, Withdrawal
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 
 # What users call things: these must neither break a table nor add a picture nor start a formula.

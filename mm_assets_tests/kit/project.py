@@ -17,7 +17,7 @@ import pytest
 from mm_assets.definitions import build
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import S3Settings, load_settings
 
 TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions", "bundles")

@@ -19,7 +19,8 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import BaseModelSettings, ChecksSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.stages.curate.job import build_dataset

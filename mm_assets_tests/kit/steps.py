@@ -11,7 +11,8 @@ from mm_assets.engines.sources.source import Source, open_source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.publish import publish
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings
 from mm_assets.stages.ingest.job import list_objects, store_images
 

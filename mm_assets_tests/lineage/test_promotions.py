@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import last_promotion, made_from
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 
 
 def made(key: str, asset: str, version: int, inputs: Iterable[Record] = (), **metadata: Any) -> Record:

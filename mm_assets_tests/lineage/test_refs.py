@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mm_assets.lineage.ancestry import diamond_conflict
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError, StepContext, tag_name
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef, tag_name
+from mm_assets.lineage.step import StepContext
 
 TABLE = {"raw_images": "objects", "image_table": "images", "base_model": "models"}
 

@@ -17,7 +17,9 @@ from PIL import Image
 from mm_assets.engines.lake.commits import carries, commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import records
-from mm_assets.lineage.refs import ASSETS, BATCH, MARK, RUN, Record, tag_name
+from mm_assets.lineage.properties import ASSETS, BATCH, MARK, RUN
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import tag_name
 from mm_assets.operations.verify.job import verify
 from mm_assets_tests.torture.workers import NAMES, scorer
 

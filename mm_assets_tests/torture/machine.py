@@ -29,7 +29,7 @@ from mm_assets.engines.sources.folder import FolderSource, stat_file
 from mm_assets.engines.workers.sandbox import DecodeLimits
 from mm_assets.history.materializations import last_records, records
 from mm_assets.images import ImageInfo, decode
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.reasons import reasons
 from mm_assets.stages.ingest import worker

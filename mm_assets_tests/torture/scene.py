@@ -8,7 +8,7 @@ from pathlib import Path
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, register
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets_tests.kit.lake_rows import noise, png
 from mm_assets_tests.kit.steps import run_step

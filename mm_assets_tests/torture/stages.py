@@ -16,7 +16,8 @@ from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.publish import publish
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
 from mm_assets.stages.ingest.job import list_objects, store_images
 from mm_assets.stages.predict.job import predict

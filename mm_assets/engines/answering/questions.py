@@ -7,7 +7,7 @@ from typing import Any, Self, get_args
 from mm_assets.chat import fill
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.models.registry import Model
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import Ask, TaskName
 
 

@@ -14,7 +14,7 @@ import lance
 from mm_assets.engines.lake.commits import fence, properties_of, transactions
 from mm_assets.engines.lake.files import files_of, remove
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import UPKEEP
+from mm_assets.lineage.properties import UPKEEP
 
 # Older than any version: what Lance's clean-up then names is without a version, nothing else.
 NEVER = timedelta(days=36_500)

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from lance.commit import CommitConflictError
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import ASSETS, FENCE, MARK, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.properties import ASSETS, FENCE, MARK
 
 # Tries of one commit, and the longest wait (seconds) before one of them.
 TRIES, LONGEST_WAIT_S = 40, 1.0

@@ -8,7 +8,7 @@ import lance
 from mm_assets.engines.lake.commits import carries, commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import is_s3, listed, split
-from mm_assets.lineage.refs import RUN
+from mm_assets.lineage.properties import RUN
 
 
 def bytes_written(tables: Lake, table: str, asset: str, run_id: str, after: int) -> int:

@@ -10,7 +10,8 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.store.s3 import is_s3, split, storage_options
-from mm_assets.lineage.refs import LanceRef, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import S3Settings
 
 TABLE_ID = b"mm.table_id"

@@ -14,7 +14,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.s3_objects import code_of
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.store.upload import GONE, Checksum, Upload, upload
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 
 FOLDER, ARCHIVE = "bundles", "model.tar.gz"  # SageMaker's name for it
 # How the names of folders begin in which a bundle is packed.

@@ -14,7 +14,7 @@ import pyarrow.fs
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import client, filesystem, is_s3, listed, split
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 
 
 def files_digest(folder: Path) -> tuple[str, int]:

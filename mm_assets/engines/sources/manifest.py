@@ -23,7 +23,7 @@ from mm_assets.engines.sources.s3_objects import code_of, described, read_object
 from mm_assets.engines.sources.source import LISTING, REPEATED, UNSUPPORTED, Row, Stat, table_of
 from mm_assets.engines.store.s3 import CONNECTIONS, is_s3, split
 from mm_assets.images import ImageError
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.pace import Progress
 from mm_assets.settings import S3Settings
 from mm_assets.settings.section import BUCKET

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from mm_assets.engines.sources.source import Stat, too_large
 from mm_assets.engines.store.s3 import client
 from mm_assets.images import ImageError
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 
 # Codes of answers to GET; numbers where the answer had no body.

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.sources.s3_objects import code_of
 from mm_assets.engines.store.s3 import client, split
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 
 ROUNDS, WRITERS = 4, 8

@@ -14,7 +14,7 @@ import boto3
 import pyarrow.fs
 from botocore.config import Config
 
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 from mm_assets.settings.section import S3
 

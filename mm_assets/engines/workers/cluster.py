@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mm_assets.engines.store.s3 import Secrets, is_s3
 from mm_assets.engines.workers.pool import distribute
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import Resources
 
 # Ids, fragments' metadata and scores travel between processes, and what vLLM is given; images' bytes never do.

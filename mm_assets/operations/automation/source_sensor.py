@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.automation.debounce import Difference, Waiting, compare
 from mm_assets.operations.automation.runs import newest_id, unfinished_run
 from mm_assets.resources import ImageSource, LakeResource

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mm_assets.lineage.refs import LanceRef, Record, version_of
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef, version_of
 from mm_assets.settings import AutomationSettings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.operations.automation.freshness import TRAINED, Freshness
 from mm_assets.operations.automation.runs import failed_checks, newest_id, unfinished_checks, unfinished_run
 from mm_assets.operations.automation.training import CHECKPOINT, Verdict, worth_training

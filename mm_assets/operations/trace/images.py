@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.engines.sources.source import row_of
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
 from mm_assets.operations.trace.reader import Reader

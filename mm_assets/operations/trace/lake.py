@@ -11,18 +11,10 @@ from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.maintenance import withdrawals_in
 from mm_assets.history.materializations import last_records, materializations
 from mm_assets.history.rows import read_rows
-from mm_assets.lineage.refs import (
-    ASSETS,
-    BATCH,
-    RUN,
-    InputRef,
-    LanceRef,
-    Record,
-    RefusalError,
-    Withdrawal,
-    inputs_of,
-    version_of,
-)
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.properties import ASSETS, BATCH, RUN, inputs_of
+from mm_assets.lineage.records import Record, Withdrawal
+from mm_assets.lineage.refs import InputRef, LanceRef, version_of
 from mm_assets.operations.trace.registry import models_of
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
 

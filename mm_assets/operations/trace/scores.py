@@ -5,7 +5,8 @@ from typing import Any
 
 from mm_assets.engines.lake.commits import is_in
 from mm_assets.lineage.columns import GROUPS, column_sources
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.trace.images import Past
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mm_assets.engines.lake.tables import table_id
-from mm_assets.lineage.refs import InputRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import InputRef
 from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.trace.nodes import Found, Node
 

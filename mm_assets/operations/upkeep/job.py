@@ -19,7 +19,9 @@ from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.maintenance import maintaining, withdraw
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import ASSETS, RECORDS, RUN, LanceRef, Record, Withdrawal
+from mm_assets.lineage.properties import ASSETS, RECORDS, RUN
+from mm_assets.lineage.records import Record, Withdrawal
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.upkeep.leftovers import Leftover, abort_uploads, remove_leftovers
 from mm_assets.operations.upkeep.retention import LAST_COMMIT, Kept, Live, Tagged, last_commits, let_go, needed
 from mm_assets.operations.upkeep.state import TableState, state_of

@@ -37,7 +37,7 @@ def upkeep(
     recorded in lineage.lance before it goes. Runs may go on meanwhile; a table that is being written is left to the
     next time.
     """
-    from mm_assets.lineage.refs import RefusalError
+    from mm_assets.lineage.errors import RefusalError
     from mm_assets.operations.upkeep.job import maintain
 
     try:

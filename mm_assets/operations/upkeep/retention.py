@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.refs import LanceRef, Record, tag_name, version_of
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef, tag_name, version_of
 
 # Why versions stay, for those who look at the report.
 LAST, CHECKPOINT, WATERMARK = "a recent materialization", "a live checkpoint", "a watermark"

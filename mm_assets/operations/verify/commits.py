@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from mm_assets.history.origins import Commit, from_outside
-from mm_assets.lineage.refs import INPUTS, MARK, RUN, Record
+from mm_assets.lineage.properties import INPUTS, MARK, RUN
+from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report

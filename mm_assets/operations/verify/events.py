@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from mm_assets.lineage.refs import RUN, Record
+from mm_assets.lineage.properties import RUN
+from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.commits import unfinished
 from mm_assets.operations.verify.lake import DATA_VERSION, LakeSnapshot
 from mm_assets.operations.verify.report import Report

@@ -13,7 +13,9 @@ from mm_assets.history.maintenance import each_once, maintenance_of, withdrawal_
 from mm_assets.history.materializations import record_of
 from mm_assets.history.origins import Commit
 from mm_assets.history.rows import MAINTENANCE, MATERIALIZATION, SCHEMA, TABLE, WITHDRAWAL, Row, rows_of
-from mm_assets.lineage.refs import INPUTS, RECORDS, LanceRef, Maintenance, Record, Withdrawal
+from mm_assets.lineage.properties import INPUTS, RECORDS
+from mm_assets.lineage.records import Maintenance, Record, Withdrawal
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.report import Report
 
 TEXTS = ("id", "asset", "run_id", "step", "code_version")

@@ -13,7 +13,9 @@ from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.store.s3 import is_s3
 from mm_assets.history.origins import Commit, commits_in
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.history import History, drafts_of, read_history
 from mm_assets.operations.verify.report import Report
 from mm_assets.tables import TABLES

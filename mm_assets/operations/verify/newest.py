@@ -4,7 +4,8 @@ from itertools import takewhile
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.events import Event, check_event
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.records import check_record, check_tag

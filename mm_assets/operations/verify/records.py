@@ -7,7 +7,9 @@ from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.origins import Commit
 from mm_assets.lineage.ancestry import walk_known
 from mm_assets.lineage.promotions import EVALUATION
-from mm_assets.lineage.refs import RUN, LanceRef, Record, tag_name
+from mm_assets.lineage.properties import RUN
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef, tag_name
 from mm_assets.operations.verify.history import inputs_in
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report

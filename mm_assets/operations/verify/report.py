@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 
 Kind = Literal[
     "commit", "record", "tag", "version", "file", "model", "example", "prediction", "image", "event", "bundle"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.models.registry import TABLE as MODELS
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.models import dropped_models

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import rows_by_id
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import LanceRef, StepContext
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepContext
 from mm_assets.stages.curate.bounds import Bound
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.reuse import others_wrote, same_pass
-from mm_assets.lineage.refs import BlockedError, Record, StepContext, StepResult
+from mm_assets.lineage.errors import BlockedError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ChecksSettings, CurateSettings
 from mm_assets.stages.curate.bounds import Bound, bounds_of
 from mm_assets.stages.curate.examples import Wording, reads_labels

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from mm_assets.engines.lake.changes import older
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.lake.untouched import untouched
-from mm_assets.lineage.refs import Record, version_of
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import version_of
 from mm_assets.stages.curate.inputs import ASSET, NEAR_DUPLICATES, Reads, at
 
 

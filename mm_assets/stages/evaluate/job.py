@@ -13,7 +13,8 @@ from mm_assets.engines.lake.commits import commit, put_rows, tag
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import EvaluateSettings, PredictSettings
 from mm_assets.splits import TEST

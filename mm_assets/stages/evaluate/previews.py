@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
 

@@ -15,7 +15,8 @@ from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, find, get, recipe_digest, register
 from mm_assets.engines.training.run import Examples, fine_tune
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.own_code import OwnCodeError, load
 from mm_assets.settings import BaseModelSettings, TrainSettings
 from mm_assets.splits import TRAIN, VALIDATION

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.previews import plots
 
 if TYPE_CHECKING:

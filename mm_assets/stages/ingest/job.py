@@ -18,7 +18,11 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.engines.workers.sandbox import DecodeLimits
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import RUN, RefusalError, StepContext, StepResult, check_budget, inputs_of, version_of
+from mm_assets.lineage.budget import check_budget
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.properties import RUN, inputs_of
+from mm_assets.lineage.refs import version_of
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan

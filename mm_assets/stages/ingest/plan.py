@@ -12,7 +12,7 @@ from mm_assets.engines.lake.commits import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import LISTING, REFUSALS
 from mm_assets.history.reuse import outside_since, written_at
-from mm_assets.lineage.refs import StepContext
+from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, TOUCHED

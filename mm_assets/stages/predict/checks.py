@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.promotions import last_promotion
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.checks import Checked, judged

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import StepResult, check_budget
+from mm_assets.lineage.budget import check_budget
+from mm_assets.lineage.step import StepResult
 from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.ingest.tables import IMAGES

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from mm_assets.judging.statistics import wilson_upper
 from mm_assets.lineage.promotions import EVALUATION
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.splits import TEST
 from mm_assets.stages.predict.join import answered
 

@@ -16,7 +16,8 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import RefusalError, StepContext, StepResult
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.evaluate.tables import current_production

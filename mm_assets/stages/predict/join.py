@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 
 if TYPE_CHECKING:
     import lance

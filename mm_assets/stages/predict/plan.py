@@ -10,7 +10,8 @@ from mm_assets.engines.lake.changes import Changes, changes_since
 from mm_assets.engines.lake.commits import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import outside_since
-from mm_assets.lineage.refs import Record, StepContext
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key

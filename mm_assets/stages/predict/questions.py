@@ -8,7 +8,7 @@ from typing import Any
 
 from mm_assets.engines.answering.questions import Question
 from mm_assets.engines.models.registry import Model
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
 

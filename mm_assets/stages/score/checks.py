@@ -7,8 +7,9 @@ import dagster as dg
 import pyarrow as pa
 
 from mm_assets.judging.verdicts import Verdict, not_known
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import last_promotion, made_from
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.records import Record
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.score.scorers import Scorer

@@ -11,7 +11,9 @@ from mm_assets.engines.lake.changes import older
 from mm_assets.engines.lake.commits import add_columns, commit, rows_by_id, write_unless_replaced
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import others_wrote, same_pass
-from mm_assets.lineage.refs import LanceRef, Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.duplicates import components, group_names, revision_of
 

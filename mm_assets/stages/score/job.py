@@ -10,7 +10,10 @@ from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
-from mm_assets.lineage.refs import BudgetError, LanceRef, RefusalError, StepContext, StepResult, check_budget
+from mm_assets.lineage.budget import BudgetError, check_budget
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Progress
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES

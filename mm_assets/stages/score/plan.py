@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.history.reuse import outside_since, written_at
-from mm_assets.lineage.refs import LanceRef, StepContext
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepContext
 from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.scorers import Scorer

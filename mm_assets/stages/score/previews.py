@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import escaped, table
 from mm_assets.previews.sheets import Section, Tile, sheet

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mm_assets.engines.models.registry import Model
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.previews.markdown import escaped, table
 from mm_assets.stages.serve import request as asking
 from mm_assets.stages.serve.request import Request

@@ -16,8 +16,10 @@ from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.store.upload import Upload, is_uploaded, upload
 from mm_assets.history.materializations import records
 from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import promotion_of
-from mm_assets.lineage.refs import Record, RefusalError, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.evaluate.tables import current_production
 from mm_assets.stages.serve import card as cards

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mm_assets.engines.answering.vllm.engine import CACHE_ON_CPU, QUIET
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import ServeSettings
 
 KEY = "VLLM_API_KEY"

@@ -29,7 +29,7 @@ from mm_assets.engines.answering.transformers.generators import (
 )
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.models.registry import Model
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import Decoding, PredictSettings
 from mm_assets_tests.kit.lake_rows import calls_of
 

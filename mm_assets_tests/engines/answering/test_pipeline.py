@@ -7,7 +7,7 @@ from mm_assets.engines.answering.questions import Answer
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
 from mm_assets.engines.answering.vllm.pipeline import in_order
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 
 
 def usage(worker: str, run_s: float) -> Usage:

@@ -24,7 +24,7 @@ from mm_assets.engines.lake.commits import (
     write_cells,
 )
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
-from mm_assets.lineage.refs import ASSETS, MARK
+from mm_assets.lineage.properties import ASSETS, MARK
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("sha256", pa.string())])
 SPAWN = multiprocessing.get_context("spawn")

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets.engines.lake.commits import properties_of
 from mm_assets.engines.lake.tables import STORAGE_VERSION, GoneError, Lake, key_field, table_id
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64())])
 

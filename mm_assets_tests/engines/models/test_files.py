@@ -7,7 +7,7 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import files_digest, is_there, keep, local_folder, staging, training_storage
 from mm_assets.engines.store.s3 import client
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets_tests.kit.stores import Bucket
 
 

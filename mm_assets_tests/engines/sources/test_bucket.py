@@ -10,7 +10,7 @@ from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.store import s3
 from mm_assets.images import ImageError
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy, free_port
 
 pytestmark = pytest.mark.s3

@@ -13,7 +13,7 @@ from mm_assets.engines.sources.manifest import ManifestSource
 from mm_assets.engines.sources.source import LISTING
 from mm_assets.engines.store import s3
 from mm_assets.images import ImageError
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
 

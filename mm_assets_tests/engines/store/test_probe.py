@@ -6,7 +6,7 @@ import pytest
 
 from mm_assets.engines.store.probe import require_atomic_puts
 from mm_assets.engines.store.s3 import client
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy, free_port, running_s3
 

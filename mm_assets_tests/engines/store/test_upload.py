@@ -14,7 +14,7 @@ import pytest
 from mm_assets.engines.store import upload as s3_upload
 from mm_assets.engines.store.s3 import client
 from mm_assets.engines.store.upload import Upload, is_uploaded, parts_of, upload
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
 

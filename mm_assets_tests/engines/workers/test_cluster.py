@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mm_assets.engines.workers.cluster import Cluster, Place
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.pace import Progress
 from mm_assets.settings import Resources
 

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.automation.source_sensor import RAW_IMAGES, build
 from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import AutomationSettings

@@ -13,7 +13,7 @@ import pytest
 from mm_assets.engines.lake.cleanup import remove_orphans
 from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
-from mm_assets.lineage.refs import StepContext
+from mm_assets.lineage.step import StepContext
 from mm_assets.operations.automation import tables_sensor
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import AutomationSettings, UpkeepSettings

@@ -13,7 +13,8 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.run import Trained
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.automation import training_sensor
 from mm_assets.operations.automation.freshness import TRAINED
 from mm_assets.operations.automation.training import Verdict, new_examples, worth_training

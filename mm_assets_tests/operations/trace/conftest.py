@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets_tests.operations.trace.chain import change_pictures, first_pictures, refresh
 from mm_assets_tests.operations.trace.reused import Reused, reused_dataset
 

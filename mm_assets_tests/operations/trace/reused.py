@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings
 from mm_assets_tests.kit.lake_rows import record
 from mm_assets_tests.kit.small_lake import LABEL, TRAINING, checkpoint, dataset, photos, store

@@ -5,7 +5,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.engines.models.registry import Model, register
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write, write_images
 from mm_assets_tests.kit.small_lake import photos

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.commits import add_columns, commit, put_rows, write_cells
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 
 TABLE = "images"
 SCHEMA = pa.schema(

@@ -22,7 +22,8 @@ from mm_assets.engines.lake.commits import FencedError, commit, fence, put_rows,
 from mm_assets.engines.lake.files import files_of, stem_of
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.origins import commits_in
-from mm_assets.lineage.refs import UPKEEP, StepResult
+from mm_assets.lineage.properties import UPKEEP
+from mm_assets.lineage.step import StepResult
 from mm_assets.operations.upkeep import job
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import UpkeepSettings

@@ -21,7 +21,8 @@ from mm_assets.engines.training.run import Trained
 from mm_assets.history.materializations import own_commit, records
 from mm_assets.history.reuse import others_wrote
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.refs import LanceRef, StepResult
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.lineage.step import StepResult
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from mm_assets.lineage.refs import WALKED, InputRef, LanceRef, Record, RefusalError, tag_name
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import WALKED, Record
+from mm_assets.lineage.refs import InputRef, LanceRef, tag_name
 from mm_assets.operations.upkeep.retention import Live, Tagged, last_commits, let_go, needed
 
 IDS = {"objects": "0" * 32, "images": "1" * 32, "sft": "2" * 32, "models": "3" * 32}

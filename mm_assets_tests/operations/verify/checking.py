@@ -11,7 +11,8 @@ from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.materializations import records
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.dagster_log import DagsterLog, newest
 from mm_assets.operations.verify.events import Event
 from mm_assets.operations.verify.job import verify

@@ -11,7 +11,8 @@ import pytest
 from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.maintenance import maintaining
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.verify.files import image_files
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES

@@ -17,7 +17,8 @@ from mm_assets.history.materializations import append, records
 from mm_assets.history.publish import publish
 from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.operations.verify.events import Event
 from mm_assets.operations.verify.newest import verify_newest

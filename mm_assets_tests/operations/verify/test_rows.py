@@ -8,7 +8,7 @@ import pytest
 
 from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.lineage.refs import StepContext, StepResult
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.ingest.tables import IMAGES

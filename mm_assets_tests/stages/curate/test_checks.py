@@ -11,7 +11,8 @@ import pytest
 from mm_assets.engines.lake.commits import commits_after, properties_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import own_commit, records
-from mm_assets.lineage.refs import ASSETS, BlockedError
+from mm_assets.lineage.errors import BlockedError
+from mm_assets.lineage.properties import ASSETS
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import ChecksSettings, CurateSettings, UpkeepSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION

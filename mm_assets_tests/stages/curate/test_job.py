@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import CurateSettings, Limit
 from mm_assets.stages.score.scorers import Scorer
 from mm_assets_tests.kit.small_lake import BUILT_IN, CAPTION, LABEL, dataset, photos, store

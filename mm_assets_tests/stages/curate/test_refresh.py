@@ -18,7 +18,9 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Record, RefusalError, StepContext, StepResult
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ChecksSettings, CurateSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION
 from mm_assets.stages.curate import job

@@ -16,7 +16,9 @@ from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.lineage.refs import LanceRef, Record, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.pace import Progress
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskName, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint

@@ -10,7 +10,7 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA, TABLE
 from mm_assets.judging.statistics import confusion
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.previews import plots
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.evaluate.previews import most_confused, previews, square

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import LanceRef, Record
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.previews import plots
 from mm_assets.stages.finetune.previews import previews
 from mm_assets_tests.kit.lake_rows import calls_of

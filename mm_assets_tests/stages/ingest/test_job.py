@@ -17,7 +17,10 @@ from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.sources.manifest import ManifestSource
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import own_commit
-from mm_assets.lineage.refs import BATCH, BudgetError, Record, RefusalError
+from mm_assets.lineage.budget import BudgetError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.properties import BATCH
+from mm_assets.lineage.records import Record
 from mm_assets.settings import S3Settings
 from mm_assets.stages.ingest.job import list_objects
 from mm_assets_tests.kit.small_lake import InProcess

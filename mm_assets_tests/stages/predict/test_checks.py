@@ -8,7 +8,7 @@ import pytest
 
 from mm_assets.engines.lake.tables import GoneError, Lake
 from mm_assets.history.materializations import records
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.predict.held_out import HeldOut, held_out_accuracy

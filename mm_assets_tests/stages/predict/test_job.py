@@ -14,7 +14,10 @@ from mm_assets.engines.lake.commits import commit, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.materializations import own_commit
-from mm_assets.lineage.refs import BudgetError, Record, RefusalError, StepContext, StepResult
+from mm_assets.lineage.budget import BudgetError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import Ask, CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.previews.sheets import Section
 from mm_assets.stages.predict.previews import previews
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.score.checks import ordered_columns

@@ -15,7 +15,8 @@ from mm_assets.engines.lake.commits import commit, put_rows, write_cells
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.publish import publish as publish_record
-from mm_assets.lineage.refs import Record, StepContext, StepResult
+from mm_assets.lineage.records import Record
+from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.score import grouping
 from mm_assets.stages.score.duplicates import components

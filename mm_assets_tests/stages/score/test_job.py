@@ -11,7 +11,10 @@ from mm_assets.engines.lake.commits import commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.materializations import own_commit
-from mm_assets.lineage.refs import BATCH, BudgetError, Record, RefusalError
+from mm_assets.lineage.budget import BudgetError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.properties import BATCH
+from mm_assets.lineage.records import Record
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.score.job import compute_scores
 from mm_assets.stages.score.scorers import Scorer, Values, entropy, sharpness

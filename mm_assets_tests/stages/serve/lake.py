@@ -6,7 +6,7 @@ import pytest
 
 from mm_assets.engines.answering.questions import Answer
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.refs import Record
+from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, ServeSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Contest

@@ -14,7 +14,8 @@ from mm_assets.engines.models import bundle_files
 from mm_assets.engines.models.files import files_digest, local_folder
 from mm_assets.engines.store.s3 import client
 from mm_assets.history.materializations import last_records, records
-from mm_assets.lineage.refs import Record, RefusalError
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.records import Record
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.serve.archive import pack, unpack
 from mm_assets.stages.serve.bundles import find

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.serve import command, request, server
 from mm_assets.stages.serve.server import Machine, Place

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_assets.engines.answering.vllm.suspects import Asked, Key, Known, Line
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
 # vLLM reads these when it is imported: nothing is fetched, and nothing is told to anybody.

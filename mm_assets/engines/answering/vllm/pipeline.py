@@ -26,7 +26,7 @@ from mm_assets.engines.store.s3 import Secrets
 from mm_assets.engines.workers.blocking import streamed
 from mm_assets.engines.workers.cluster import Cluster, amounts, beside_driver, options
 from mm_assets.engines.workers.pool import RETRIES
-from mm_assets.lineage.refs import RefusalError
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
 if TYPE_CHECKING:

@@ -1,0 +1,36 @@
+"""The share of failed rows that a profile allows."""
+
+from mm_assets.judging.verdicts import at_most, of
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.step import StepResult
+
+
+class BudgetError(RefusalError):
+    """More rows failed than the profile allows; the good ones are kept, and the step's other assets (`finals`) too."""
+
+    finals: "dict[str, StepResult]"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.finals = {}
+
+
+def check_budget(what: str, failed: int, rows: int, budget: float, setting: str) -> None:
+    """Hold a step to the share of failed rows that its profile allows; the good rows are committed before.
+
+    Args:
+        what: the asset.
+        failed: rows of it that are in failure now, whenever that happened.
+        rows: all rows that it answers for.
+        budget: greatest share, 0 to 1.
+        setting: the name of the budget's setting.
+
+    Raises:
+        BudgetError: the share is greater.
+    """
+    if not at_most(failed, rows, budget):
+        raise BudgetError(
+            f"{what}: {of(failed, rows, 'rows failed')}, more than {setting} ({budget:g}) "
+            "allows; the good rows are kept. Look at the rows' errors, then run it again with retry_errors, or allow "
+            f"more (MM_{setting.upper().replace('.', '__')})"
+        )

@@ -1,0 +1,108 @@
+"""The rows of the lake's history: materializations, withdrawals, maintenance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mm_assets.lineage.refs import InputRef, LanceRef
+
+# Among the watermarks of a record that its commit does not carry: see `Record.walked` and `Record.seen`.
+WALKED, SEEN = "commits", "seen"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One materialization: a row of `lineage.lance`.
+
+    `watermarks` names, per table, the version up to which the asset has seen every row: a refresh looks only at rows
+    that changed after it.
+    """
+
+    id: str
+    asset: str
+    ref: LanceRef
+    run_id: str
+    step: str
+    code_version: str
+    inputs: tuple[InputRef, ...]
+    metadata: dict[str, Any]
+    watermarks: dict[str, int]
+    at: datetime
+    reused: bool
+
+    @property
+    def data_version(self) -> str:
+        """The data version that Dagster records for this materialization."""
+        return str(self.ref)
+
+    @property
+    def read(self) -> dict[str, str]:
+        """Data version by asset, of what it was made from."""
+        return {item.asset: item.data_version for item in self.inputs}
+
+    @property
+    def walked(self) -> int:
+        """The version of its table up to which the asset's own commits are known: later ones may have lost a record."""
+        return max(self.ref.version, self.watermarks.get(WALKED, 0))
+
+    @property
+    def seen(self) -> int:
+        """The version of its table that its run had looked at when it found that a version is as it should be."""
+        return max(self.ref.version, self.watermarks.get(SEEN, 0))
+
+    def as_input(self) -> InputRef:
+        """How a materialization that reads this one refers to it."""
+        return InputRef(self.asset, self.data_version, self.id)
+
+    @classmethod
+    def from_commit(cls, draft: Mapping[str, Any], ref: LanceRef) -> "Record":
+        """The record that a final commit carries, completed with the version that the commit became."""
+        inputs = tuple(InputRef(**item) for item in draft["inputs"])
+        at = datetime.fromisoformat(draft["at"])
+        return cls(**{**draft, "inputs": inputs, "at": at, "ref": ref, "reused": False})
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A materialized version that was let go: a row of `lineage.lance` of its own; the records of it stay.
+
+    `reason` says why, in JSON values: `{"reason": "retention", "keep_last": 10}`.
+    """
+
+    asset: str
+    ref: LanceRef
+    run_id: str
+    step: str
+    reason: dict[str, Any]
+    at: datetime
+
+    @property
+    def id(self) -> str:
+        """One for each asset and version, so that a version is withdrawn once."""
+        return f"withdrawn:{self.asset}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """Work on a table that changes no row: compaction, indexes; a row of `lineage.lance` of its own.
+
+    `ref` is the version at which it began, `ended` the one that the table had at its end; None: it was not ended yet,
+    or it was killed.
+    """
+
+    ref: LanceRef
+    run_id: str
+    step: str
+    ended: int | None
+    at: datetime
+
+    @property
+    def begun(self) -> str:
+        """The id of the row that says that it begins."""
+        return f"maintenance:{self.run_id}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
+
+    @property
+    def id(self) -> str:
+        """Begin and end have a row each."""
+        return self.begun if self.ended is None else f"{self.begun}:ended"
