@@ -21,8 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scores import FIELDS, Scorer
 
-from mm_assets.engines.lake.commits import add_columns, commit, is_in, put_rows, write_cells
+from mm_assets.engines.lake.cells import add_columns, write_cells
+from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.compaction import compact
+from mm_assets.engines.lake.rows import is_in, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings

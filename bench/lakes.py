@@ -17,7 +17,8 @@ import pyarrow as pa
 from driver import run_step
 from PIL import Image
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.sources.source import LISTING, Source
 from mm_assets.engines.workers.cluster import Cluster
@@ -170,9 +171,10 @@ class MadeUpScorer:
 
 def untrained(*arguments: Any) -> Any:  # noqa: ANN401  (those of `fine_tune`, and a `Trained`)
     """In place of `fine_tune`: the tiny LLaVA with other random weights."""
+    from mm_assets.engines.training.examples import Trained
+
     from mm_assets.demo.tiny_llava import build
     from mm_assets.engines.models.files import keep, staging
-    from mm_assets.engines.training.run import Trained
 
     tables: Lake = arguments[1]
     with staging(tables) as folder:

@@ -5,7 +5,9 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import add_columns, commit, put_rows, rows_by_key
+from mm_assets.engines.lake.cells import add_columns
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
 

@@ -4,7 +4,8 @@ import shutil
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.lineage.step import StepContext, StepResult

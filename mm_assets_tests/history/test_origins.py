@@ -7,7 +7,8 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.commits import commit, fence, put_rows
+from mm_assets.engines.lake.commits import commit, fence
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.origins import Commit, changes_outside, commits_in, from_outside

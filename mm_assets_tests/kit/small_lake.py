@@ -11,13 +11,14 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
+from mm_assets.engines.training.examples import Trained
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
-from mm_assets.engines.training.run import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult

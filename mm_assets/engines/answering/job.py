@@ -12,8 +12,8 @@ from mm_assets.engines.answering.questions import Answer, Part, Question
 from mm_assets.engines.answering.transformers.generators import Generator, Picture, generator_for
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.answering.usage import Usage
-from mm_assets.engines.lake.commits import rows_by_key
 from mm_assets.engines.lake.images import LanceImages
+from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.workers.batches import cut

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.lake.commits import commit, put_rows, rows_by_id
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows, rows_by_id
 from mm_assets.engines.lake.tables import GoneError, Lake, write_fragments
 from mm_assets.lineage.refs import LanceRef
 

@@ -10,14 +10,8 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
 
 import lance
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from lance.commit import CommitConflictError
 
 from mm_assets.engines.lake.tables import Lake
@@ -26,12 +20,6 @@ from mm_assets.lineage.properties import ASSETS, FENCE, MARK
 
 # Tries of one commit, and the longest wait (seconds) before one of them.
 TRIES, LONGEST_WAIT_S = 40, 1.0
-# So many keys are looked up one by one; more of them in a pass over the column.
-FEW = 5_000
-# Fragments whose cells are written at the same time: a bucket answers after tens of milliseconds.
-WRITERS = 8
-# A pass over row ids alone reads no data: it is as fast as looking up one id where the table has so many rows for it.
-ROWS_PER_ID = 500
 
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
 # Of a commit; a function where they are known only when it is prepared.
@@ -147,144 +135,6 @@ def fence(tables: Lake, table: str, properties: Mapping[str, str]) -> lance.Lanc
 def unchanged(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
     """The operation of a commit that changes nothing: what it says stands in its properties."""
     return lance.LanceOperation.Merge([fragment.metadata for fragment in ds.get_fragments()], ds.schema)
-
-
-def put_rows(
-    ds: lance.LanceDataset, key: str, drop: Iterable[str], fragments: list[lance.FragmentMetadata]
-) -> lance.LanceOperation.BaseOperation | None:
-    """Take rows out by key and put new fragments in; of several such commits on one version only one succeeds.
-
-    A replaced row is a new row (new row id, every column not in the fragment null), so nothing that was computed
-    from its old bytes survives. None where there is nothing to put in, and no such row to take out.
-    """
-    here = ds.get_fragments()
-    if not here:
-        numbered = [replace(fragment, id=number) for number, fragment in enumerate(fragments)]
-        return lance.LanceOperation.Merge(numbered, ds.schema)  # conflicts with every other change
-    updated, removed = [], []
-    for fragment_id, keys in _keys_by_fragment(ds, key, list(drop)).items():
-        left = ds.get_fragment(fragment_id).delete(is_in(key, keys))
-        if left is None:
-            removed.append(fragment_id)
-        else:
-            updated.append(left)
-    if not (fragments or updated or removed):
-        return None
-    guard = here[0]
-    if guard.fragment_id not in {*removed, *(fragment.id for fragment in updated)}:
-        updated.append(guard.metadata)
-    return lance.LanceOperation.Update(
-        removed_fragment_ids=removed, updated_fragments=updated, new_fragments=fragments, fields_modified=[]
-    )
-
-
-def _keys_by_fragment(ds: lance.LanceDataset, key: str, keys: list[str]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    if keys:
-        rows = rows_by_key(ds, key, keys)
-        for address, value in zip(rows["_rowaddr"].to_pylist(), rows[key].to_pylist(), strict=True):
-            found.setdefault(address >> 32, []).append(value)
-    return found
-
-
-def rows_by_key(ds: lance.LanceDataset, key: str, keys: list[str], columns: Iterable[str] = ()) -> pa.Table:
-    """Rows by their keys (those that are there), with `_rowid` and `_rowaddr`; an index on the key is used."""
-    condition = is_in(key, keys) if len(keys) <= FEW else None
-    names = list(dict.fromkeys([key, *columns]))
-    rows = ds.scanner(columns=names, filter=condition, with_row_id=True, with_row_address=True).to_table()
-    return rows if condition else rows.filter(pc.is_in(rows[key], pa.array(keys, pa.string())))
-
-
-def rows_by_id(ds: lance.LanceDataset, ids: pa.ChunkedArray, columns: Iterable[str] = ()) -> pa.Table:
-    """Rows by their row ids (those that are there), with `_rowid` and `_rowaddr`."""
-    names = list(columns)
-    one_by_one = len(ids) <= FEW and (bool(names) or ds.count_rows() > ROWS_PER_ID * len(ids))
-    condition = None
-    if one_by_one:
-        condition = f"_rowid in ({', '.join(map(str, ids.to_pylist()))})" if len(ids) else "false"
-    rows = ds.scanner(columns=names, filter=condition, with_row_id=True, with_row_address=True).to_table()
-    return rows if condition else rows.filter(pc.is_in(rows["_rowid"], ids))
-
-
-def is_in(column: str, values: Iterable[str]) -> str:
-    """A filter: the column is one of the strings."""
-    quoted = ["'" + value.replace("'", "''") + "'" for value in values]
-    return f"{column} in ({', '.join(quoted)})" if quoted else "false"
-
-
-def add_columns(ds: lance.LanceDataset, fields: Iterable[pa.Field]) -> lance.LanceOperation.BaseOperation | None:
-    """Add null columns, those that are missing, by a Merge, which carries properties (`add_columns` of Lance: none)."""
-    new = [field for field in fields if field.name not in ds.schema.names]
-    if not new:
-        return None
-    schema = pa.schema([*ds.schema, *new], metadata=ds.schema.metadata)
-    return lance.LanceOperation.Merge([fragment.metadata for fragment in ds.get_fragments()], schema)
-
-
-def write_cells(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation.BaseOperation | None:
-    """Write cells by `_rowid` into the fragments that hold those rows; other columns and rows are not touched.
-
-    Args:
-        ds: the table, at its newest version.
-        cells: `_rowid` (uint64) and the columns to write; rows that are no longer there are left out.
-    """
-    rows = rows_by_id(ds, cells["_rowid"])
-    return _write_cells(ds, _in_order_of(rows, cells), fragments_of(rows))
-
-
-def fragments_of(rows: pa.Table) -> np.ndarray:
-    """Shape (rows,), int64: the fragment that holds each row, by `_rowaddr`."""
-    return (rows["_rowaddr"].to_numpy() >> np.uint64(32)).astype(np.int64)
-
-
-def _in_order_of(rows: pa.Table, cells: pa.Table) -> pa.Table:
-    return cells.take(pc.index_in(rows["_rowid"], cells["_rowid"].combine_chunks()))
-
-
-def _write_cells(
-    ds: lance.LanceDataset, cells: pa.Table, fragment_ids: np.ndarray
-) -> lance.LanceOperation.BaseOperation | None:
-    """Write cells whose rows are there, each in the fragment of the same place."""
-    if not cells.num_rows:
-        return None
-
-    def write(fragment_id: int) -> tuple[lance.FragmentMetadata, list[int], Any]:
-        own = cells.filter(pa.array(fragment_ids == fragment_id))
-        return ds.get_fragment(fragment_id).update_columns(own, left_on="_rowid", with_offsets=True)
-
-    touched = np.unique(fragment_ids).tolist()
-    with ThreadPoolExecutor(min(len(touched), WRITERS)) as pool:
-        written = list(pool.map(write, touched))
-    return lance.LanceOperation.Update(
-        updated_fragments=[metadata for metadata, _, _ in written],
-        fields_modified=written[0][1],
-        update_mode="rewrite_columns",
-        updated_fragment_offsets={key: offsets for key, (_, _, offsets) in zip(touched, written, strict=True)},
-    )
-
-
-def commit_cells(tables: Lake, table: str, cells: pa.Table, properties: Mapping[str, str]) -> lance.LanceDataset | None:
-    """Write cells into the rows that still hold the bytes that they were computed from.
-
-    Args:
-        tables: the lake.
-        table: of images.
-        cells: `_rowid`, `sha256` (of those bytes), and the columns to write.
-        properties: of the commit.
-
-    Returns:
-        The table at the new version; None where no such row is left.
-    """
-
-    return commit(tables, table, lambda ds: write_unless_replaced(ds, cells), properties)
-
-
-def write_unless_replaced(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation.BaseOperation | None:
-    """The operation of `commit_cells`."""
-    now = rows_by_id(ds, cells["_rowid"], ["sha256"])
-    cells = _in_order_of(now, cells)
-    same = pc.fill_null(pc.equal(now["sha256"], cells["sha256"]), False)
-    return _write_cells(ds, cells.filter(same).drop_columns(["sha256"]), fragments_of(now.filter(same)))
 
 
 def tag(ds: lance.LanceDataset, name: str, version: int) -> None:

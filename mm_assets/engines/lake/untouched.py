@@ -5,7 +5,7 @@ from collections.abc import Collection
 import lance
 import numpy as np
 
-from mm_assets.engines.lake.commits import fragments_of
+from mm_assets.engines.lake.cells import fragments_of
 
 
 def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Collection[str]) -> np.ndarray:

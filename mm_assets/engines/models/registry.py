@@ -10,7 +10,8 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.models.files import is_there
 from mm_assets.lineage.errors import RefusalError

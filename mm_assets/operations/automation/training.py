@@ -87,7 +87,7 @@ def new_examples(tables: "Lake", dataset: LanceRef, before: str) -> int:
     All count where the earlier version is not there any more. What is read is in proportion to what changed.
     """
     from mm_assets.engines.lake.changes import changes_since, difference, older
-    from mm_assets.engines.lake.commits import rows_by_key
+    from mm_assets.engines.lake.rows import rows_by_key
     from mm_assets.splits import TRAIN
 
     if str(dataset) == before:

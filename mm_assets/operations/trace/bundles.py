@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.stages.serve.tables import BUNDLES

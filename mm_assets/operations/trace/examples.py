@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.trace.images import Past, pasts, pinned_node

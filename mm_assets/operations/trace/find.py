@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.operations.trace.examples import find_example, uses_of, with_bytes
 from mm_assets.operations.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
 from mm_assets.operations.trace.lake import TracedLake, rows_where

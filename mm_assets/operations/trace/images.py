@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.sources.source import row_of
 from mm_assets.lineage.records import Record
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where

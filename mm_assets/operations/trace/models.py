@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow.compute as pc
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.refs import InputRef
 from mm_assets.operations.trace.bundles import bundles_called, bundles_of, found_bundle
 from mm_assets.operations.trace.lake import Row, TracedLake

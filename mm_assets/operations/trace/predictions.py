@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.operations.trace.images import CREATED, Past, pasts, pinned_node
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.models import model_node

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mm_assets.engines.lake.commits import is_in
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.columns import GROUPS, column_sources
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef

@@ -6,7 +6,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.lake.commits import fragments_of
+from mm_assets.engines.lake.cells import fragments_of
 from mm_assets.engines.lake.files import DATA, File
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report

@@ -7,7 +7,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import fragments_of
+from mm_assets.engines.lake.cells import fragments_of
 from mm_assets.engines.workers.batches import cut
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.files import IMAGE, image_files

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import difference
-from mm_assets.engines.lake.commits import put_rows, rows_by_id
+from mm_assets.engines.lake.rows import put_rows, rows_by_id
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext
 from mm_assets.stages.curate.summary import COUNTED, can_learn

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question, main_task, reference
-from mm_assets.engines.lake.commits import commit, put_rows, tag
+from mm_assets.engines.lake.commits import commit, tag
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster

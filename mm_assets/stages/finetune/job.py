@@ -13,7 +13,8 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, find, get, recipe_digest, register
-from mm_assets.engines.training.run import Examples, fine_tune
+from mm_assets.engines.training.examples import Examples
+from mm_assets.engines.training.run import fine_tune
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult

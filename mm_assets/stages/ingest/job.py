@@ -9,8 +9,10 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.engines.lake.cells import commit_cells
 from mm_assets.engines.lake.changes import Synced, sync_rows
-from mm_assets.engines.lake.commits import carries, commit, commit_cells, commits_after, put_rows, rows_by_key
+from mm_assets.engines.lake.commits import carries, commit, commits_after
+from mm_assets.engines.lake.rows import put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.batches import cut, gather

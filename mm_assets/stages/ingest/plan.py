@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import Changes, changes_since, difference
-from mm_assets.engines.lake.commits import rows_by_key
+from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import LISTING, REFUSALS
 from mm_assets.history.reuse import outside_since, written_at

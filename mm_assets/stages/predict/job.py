@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering.job import AnswerJob, parts
 from mm_assets.engines.answering.questions import Answer
 from mm_assets.engines.answering.usage import Spent
-from mm_assets.engines.lake.commits import commit, put_rows, rows_by_key
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.workers.batches import cut, gather

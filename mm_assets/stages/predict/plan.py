@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import Changes, changes_since
-from mm_assets.engines.lake.commits import rows_by_key
+from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import outside_since
 from mm_assets.lineage.records import Record

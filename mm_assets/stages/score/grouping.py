@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.engines.lake.cells import add_columns, write_unless_replaced
 from mm_assets.engines.lake.changes import older
-from mm_assets.engines.lake.commits import add_columns, commit, rows_by_id, write_unless_replaced
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import others_wrote, same_pass
 from mm_assets.lineage.records import Record

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import add_columns, commit, commit_cells
+from mm_assets.engines.lake.cells import add_columns, commit_cells
+from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import commit, is_in, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import is_in, put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.bundle_files import size_of
 from mm_assets.stages.serve.tables import BUNDLES

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mm_assets.engines.answering.questions import main_task
-from mm_assets.engines.lake.commits import commit, is_in, unchanged
+from mm_assets.engines.lake.commits import commit, unchanged
+from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models import bundle_files
 from mm_assets.engines.models.files import local_folder, read_text

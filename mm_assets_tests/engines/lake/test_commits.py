@@ -8,21 +8,9 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.commits import (
-    FencedError,
-    add_columns,
-    carries,
-    commit,
-    commit_cells,
-    commits_after,
-    fence,
-    properties_of,
-    put_rows,
-    rows_by_id,
-    rows_by_key,
-    tag,
-    write_cells,
-)
+from mm_assets.engines.lake.cells import add_columns, commit_cells, write_cells
+from mm_assets.engines.lake.commits import FencedError, carries, commit, commits_after, fence, properties_of, tag
+from mm_assets.engines.lake.rows import put_rows, rows_by_id, rows_by_key
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import ASSETS, MARK
 

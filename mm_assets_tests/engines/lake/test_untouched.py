@@ -2,7 +2,9 @@
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import add_columns, commit, put_rows, write_cells
+from mm_assets.engines.lake.cells import add_columns, write_cells
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.lake.untouched import untouched
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.cleanup import remove_orphans
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.step import StepContext
 from mm_assets.operations.automation import tables_sensor

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import add_columns, commit
+from mm_assets.engines.lake.cells import add_columns
+from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings

@@ -1,6 +1,7 @@
 """The way of an example: up to the bytes that its dataset has pinned, down to checkpoints and their answers."""
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.engines.models.registry import TABLE as MODELS

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append
 from mm_assets.settings import CurateSettings

@@ -6,7 +6,9 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.commits import add_columns, commit, is_in, put_rows, rows_by_key, write_cells
+from mm_assets.engines.lake.cells import add_columns, write_cells
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import is_in, put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.operations.trace.reader import Reader
 from mm_assets_tests.kit.lake_rows import image_row, plain, write_images

@@ -6,7 +6,9 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import add_columns, commit, put_rows, write_cells
+from mm_assets.engines.lake.cells import add_columns, write_cells
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.materializations import records
 from mm_assets.history.rows import TABLE as LINEAGE

@@ -8,7 +8,8 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.lineage.records import Record

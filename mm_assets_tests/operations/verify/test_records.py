@@ -11,7 +11,8 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.materializations import append, records
 from mm_assets.history.publish import publish

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.curate.tables import SFT

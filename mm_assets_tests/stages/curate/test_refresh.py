@@ -13,7 +13,9 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.chat import without_gaps
-from mm_assets.engines.lake.commits import add_columns, commit, commit_cells, put_rows
+from mm_assets.engines.lake.cells import add_columns, commit_cells
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter

@@ -10,7 +10,8 @@ import pytest
 from mm_assets.engines.answering import job as answering
 from mm_assets.engines.answering.questions import Answer, Question
 from mm_assets.engines.answering.transformers.generators import Picture, Writer
-from mm_assets.engines.lake.commits import commit, put_rows
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.materializations import own_commit

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mm_assets.engines.lake.commits import commit, put_rows, write_cells
+from mm_assets.engines.lake.cells import write_cells
+from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.publish import publish as publish_record
