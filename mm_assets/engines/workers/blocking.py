@@ -1,4 +1,4 @@
-"""Work that blocks inside (Ray Train, Ray Data): what its workers say meanwhile, its results, how to end it."""
+"""Work that blocks inside (Ray Train, Ray Data): what its workers log meanwhile, its results, how to end it."""
 
 import concurrent.futures
 import queue
@@ -44,14 +44,14 @@ class _Mailbox:
         return self._result
 
 
-class ProgressLine:
-    """A way for a worker to say something in the driver's log; travels to workers, `fetch` stays in the driver."""
+class DriverMailbox:
+    """What workers send to the driver: lines for its log, and a result. Travels to workers; the driver empties it."""
 
     def __init__(self) -> None:
         self._mailbox = beside_driver(_Mailbox)
 
-    def say(self, line: str) -> None:
-        """Send a line to the driver, without waiting for it."""
+    def log(self, line: str) -> None:
+        """Send a line for the driver's log, without waiting for it."""
         self._mailbox.put.remote(line)
 
     def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
@@ -68,14 +68,14 @@ class ProgressLine:
 
 
 def interruptible(
-    work: Callable[[], T], lines: ProgressLine, log: Callable[[str], None], abandon: Callable[[], None]
+    work: Callable[[], T], mailbox: DriverMailbox, log: Callable[[str], None], abandon: Callable[[], None]
 ) -> T:
     """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
 
     Args:
         work: what blocks.
-        lines: what workers say meanwhile,
-        log: and where it goes.
+        mailbox: that workers send lines to meanwhile.
+        log: gets these lines.
         abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
     """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -90,7 +90,7 @@ def interruptible(
     try:
         while not future.done():
             concurrent.futures.wait([future], timeout=FETCH_EVERY_S)
-            for line in lines.fetch():
+            for line in mailbox.fetch():
                 log(line)
     except BaseException:
         if not future.done():

@@ -1,0 +1,58 @@
+"""What a training is told and what it gives, as data that travels between the driver and its workers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from mm_assets.chat import Message
+from mm_assets.engines.lake.images import LanceImages
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.store.s3 import Secrets
+from mm_assets.engines.workers.blocking import DriverMailbox
+from mm_assets.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Chat examples of one split, their images by id at a pinned version."""
+
+    image_ids: list[list[str]]
+    messages: list[list[Message]]
+    images: LanceImages
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def as_dataset(self) -> datasets.Dataset:
+        """A dataset that reads and decodes its images when a batch is asked for."""
+        return datasets.Dataset.from_dict({"row": range(len(self))}).with_transform(self._read)
+
+    def _read(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        rows = batch["row"]
+        return {
+            "images": [self.images.read(self.image_ids[row]) for row in rows],
+            "messages": [self.messages[row] for row in rows],
+        }
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that a worker needs: the base model, the examples, the recipe, and the driver's mailbox."""
+
+    tables: Lake
+    base: str
+    train: Examples
+    validation: Examples
+    settings: TrainSettings
+    mailbox: DriverMailbox
+    secrets: Secrets
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave: the digest and bytes of the files that it put into the lake, and its metrics."""
+
+    digest: str
+    num_bytes: int
+    metrics: dict[str, Any]
