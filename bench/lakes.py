@@ -171,10 +171,9 @@ class MadeUpScorer:
 
 def untrained(*arguments: Any) -> Any:  # noqa: ANN401  (those of `fine_tune`, and a `Trained`)
     """In place of `fine_tune`: the tiny LLaVA with other random weights."""
-    from mm_assets.engines.training.examples import Trained
-
     from mm_assets.demo.tiny_llava import build
     from mm_assets.engines.models.files import keep, staging
+    from mm_assets.engines.training.examples import Trained
 
     tables: Lake = arguments[1]
     with staging(tables) as folder:
@@ -253,7 +252,7 @@ class MadeLake:
         return group_duplicates(step, self.tables, self.settings.duplicates.max_distance)
 
     def _base_model(self, step: StepContext) -> StepResult:
-        from mm_assets.stages.finetune.job import provide_base
+        from mm_assets.stages.base.job import provide_base
 
         return provide_base(step, self.tables, self.settings.base)
 

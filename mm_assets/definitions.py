@@ -12,10 +12,11 @@ from mm_assets.operations.verify.ops import lineage_checks
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.resources import ImageSource, LakeResource, RayCluster
 from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
+from mm_assets.stages.base.assets import base_model
 from mm_assets.stages.curate.assets import sft_dataset_asset
 from mm_assets.stages.curate.checks import sft_dataset_checks
 from mm_assets.stages.evaluate.assets import evaluation
-from mm_assets.stages.finetune.assets import base_model, llava_checkpoint
+from mm_assets.stages.finetune.assets import llava_checkpoint
 from mm_assets.stages.ingest.assets import image_table, raw_images
 from mm_assets.stages.ingest.checks import image_table_checks
 from mm_assets.stages.predict.assets import batch_predictions

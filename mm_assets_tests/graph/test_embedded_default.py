@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.engines.lake.tables import table_id
+from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.training.run import fine_tune
 from mm_assets.history.materializations import records
 from mm_assets.splits import split_of

@@ -14,8 +14,8 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import get
 from mm_assets.lineage.records import Record
 from mm_assets.settings import BaseModelSettings, CurateSettings
+from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.tables import SFT_SCHEMA
-from mm_assets.stages.finetune.job import provide_base
 from mm_assets.stages.score.scorers import entropy, phash, sharpness
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest, run_step

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from mm_assets.engines.training.examples import Trained
 from PIL import Image
 
 from mm_assets.demo.pictures import AREAS, draw_area
 from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings

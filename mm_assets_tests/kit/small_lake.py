@@ -11,7 +11,6 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
@@ -19,13 +18,15 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import BaseModelSettings, ChecksSettings, CurateSettings, Resources, TaskSettings, TrainSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION, split_of
+from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.job import build_dataset
-from mm_assets.stages.finetune.job import provide_base, train_checkpoint
+from mm_assets.stages.finetune.job import train_checkpoint
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.stages.score.scorers import SCORERS, Scorer

@@ -15,6 +15,7 @@ from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.models.files import is_there
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.step import StepContext, StepResult
 
 TABLE = "models"
 
@@ -99,3 +100,15 @@ def register(tables: Lake, model: Model, run_id: str, properties: Mapping[str, s
         return put_rows(head, "digest", [model.digest], write_fragments(tables, TABLE, rows))
 
     commit(tables, TABLE, put, properties)
+
+
+def register_once(step: StepContext, tables: Lake, asset: str, model: Model) -> StepResult:
+    """Make the asset's newest commit name this model; no commit where it does already, and the registry has it."""
+    result = StepResult(
+        {"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics}
+    )
+    last = step.last_record(asset)
+    has_row = find(tables, tables.open(TABLE), digest=model.digest) is not None
+    if last is None or last.metadata["digest"] != model.digest or not has_row:
+        register(tables, model, step.run_id, step.properties([asset], 1, {asset: result}))
+    return result

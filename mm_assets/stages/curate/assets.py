@@ -7,8 +7,8 @@ import dagster as dg
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
+from mm_assets.stages.base.assets import base_model
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
-from mm_assets.stages.finetune.assets import base_model
 from mm_assets.stages.ingest.assets import image_table
 from mm_assets.stages.score.assets import near_duplicates
 from mm_assets.stages.score.scorers import Scorer

@@ -1,4 +1,4 @@
-"""The base model, and the checkpoint fine-tuned from it."""
+"""The checkpoint: the base model, fine-tuned on the examples."""
 
 import dagster as dg
 from pydantic import Field
@@ -6,20 +6,6 @@ from pydantic import Field
 from mm_assets.resources import LakeResource, RayCluster
 from mm_assets.settings import Settings
 from mm_assets.steps.materialize import materialize
-
-
-@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"])
-def base_model(
-    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
-
-    A Hugging Face model at a pinned revision, or one built in place by a function (profile `local`: a tiny
-    LLaVA-NeXT with random weights, offline).
-    """
-    from mm_assets.stages.finetune.job import provide_base
-
-    return materialize(context, lake, lambda step: provide_base(step, lake.tables(), settings.base))
 
 
 class TrainConfig(dg.Config):
@@ -30,7 +16,7 @@ class TrainConfig(dg.Config):
 
 @dg.asset(
     group_name="finetune",
-    deps=[base_model, dg.AssetKey("sft_dataset")],
+    deps=[dg.AssetKey("base_model"), dg.AssetKey("sft_dataset")],
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],

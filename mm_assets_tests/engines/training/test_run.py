@@ -5,7 +5,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mm_assets.engines.training.examples import Examples
 from ray._private import worker as ray_worker
 
 from mm_assets.chat import assistant_message, user_message
@@ -13,6 +12,7 @@ from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.images import LanceImages
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.training.examples import Examples
 from mm_assets.engines.training.run import fine_tune
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.settings import TrainSettings

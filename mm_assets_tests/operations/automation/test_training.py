@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.definitions import build
 from mm_assets.demo import tiny_llava
@@ -14,6 +13,7 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.training.examples import Trained
 from mm_assets.history.materializations import last_records, records
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult

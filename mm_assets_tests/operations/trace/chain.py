@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.training.examples import Trained
 from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, ScoreSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint

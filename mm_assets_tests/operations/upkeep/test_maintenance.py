@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import pytest
 from lance.dataset import Tags
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.changes import changes_since
@@ -18,6 +17,7 @@ from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.store.s3 import client, is_s3, split
+from mm_assets.engines.training.examples import Trained
 from mm_assets.history.materializations import own_commit, records
 from mm_assets.history.reuse import others_wrote
 from mm_assets.lineage.ancestry import walk

@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from mm_assets.engines.training.examples import Trained
 
 from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question
@@ -15,6 +14,7 @@ from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.models.registry import Model, get
+from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record

@@ -1,9 +1,8 @@
 """What a checkpoint is made by: the words of its tasks and the settings that decide on weights, and nothing else."""
 
-from mm_assets.engines.training.examples import Trained
-
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import get
+from mm_assets.engines.training.examples import Trained
 from mm_assets.settings import CurateSettings, Resources
 from mm_assets_tests.kit.small_lake import CAPTION, LABEL, TRAINING, checkpoint, dataset, photos, store
 

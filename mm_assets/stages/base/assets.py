@@ -1,0 +1,21 @@
+"""The base model: what fine-tuning starts from."""
+
+import dagster as dg
+
+from mm_assets.resources import LakeResource
+from mm_assets.settings import Settings
+from mm_assets.steps.materialize import materialize
+
+
+@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"])
+def base_model(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
+
+    A Hugging Face model at a pinned revision, or one built in place by a function (profile `local`: a tiny
+    LLaVA-NeXT with random weights, offline).
+    """
+    from mm_assets.stages.base.job import provide_base
+
+    return materialize(context, lake, lambda step: provide_base(step, lake.tables(), settings.base))
