@@ -28,10 +28,11 @@ import plain_predict
 from driver import run_step
 from llava import build
 
-from mm_assets.engines.answering.job import AnswerJob, parts
 from mm_assets.engines.answering.questions import Question
+from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.engines.answering.vllm.engine import QUIET, environment
+from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.sources.source import open_source
@@ -154,7 +155,7 @@ def project(tables: Lake, images: LanceRef, digest: str, how: PredictSettings) -
             cluster.connect()
             answers = []
             job = AnswerJob(tables, cluster, images, digest, [QUESTION], how)
-            for part in job.run(list(parts(rows, how.batch_size))):
+            for part in run(job, list(cut_pieces(rows, how.batch_size))):
                 for usage in part.usages:
                     spent.add(usage)
                 answers += [answer.text for answer in part.answers]

@@ -72,7 +72,8 @@ def _vllm(loop: Loop) -> Ask:
 
 def _transformers(loop: Loop) -> Ask:
     """`generate` in batches, each padded, held to the answers."""
-    from mm_assets.engines.answering.transformers.generators import Picture, Writer
+    from mm_assets.engines.answering.pictures import Picture
+    from mm_assets.engines.answering.transformers.generators import Writer
     from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 
     writer = Writer(LoadedModel.load(loop.model, loop.settings), loop.question, 64)

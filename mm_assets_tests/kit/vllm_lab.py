@@ -9,12 +9,12 @@ from typing import Any
 import ray
 from PIL import Image
 
+from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import Answer, Question
-from mm_assets.engines.answering.transformers.generators import Picture
 from mm_assets.engines.answering.vllm.answerer import Wanted
 from mm_assets.engines.answering.vllm.engine import Engine, environment
 from mm_assets.engines.answering.vllm.renderer import InputMaker, Rendered, Renderer
-from mm_assets.engines.answering.vllm.suspects import Asked, Known
+from mm_assets.engines.answering.vllm.suspects import CrashReport, Request
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.prompts import Prompts
 from mm_assets.settings import PredictSettings
@@ -51,7 +51,7 @@ class Lab:
     def __init__(self, folder: Path, how: PredictSettings, questions: int) -> None:
         self._folder, self._how = folder, how
         self._prompts = Prompts(load_processor(folder))
-        self._engine = Engine(folder, how, questions, Known(), raised=print)
+        self._engine = Engine(folder, how, questions, CrashReport(), raised=print)
 
     def ask(
         self, question: Question, photos: Sequence[Photo], how: PredictSettings | None = None, renderers: int = 1
@@ -86,7 +86,7 @@ class Lab:
         wanted = Wanted(question, self._prompts, how)
         outputs = self._engine.answer(
             [
-                Asked((0, 0), made, wanted.params(Rendered(0, 0, sha, sha, 0)))
+                Request((0, 0), made, wanted.params(Rendered(0, 0, sha, sha, 0)))
                 for sha, made in zip(ids, inputs, strict=True)
             ]
         )

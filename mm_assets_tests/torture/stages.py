@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mm_assets.catalog import table_of
-from mm_assets.engines.answering import job as answering
+from mm_assets.engines.answering.transformers import answerer
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.cluster import Cluster
@@ -61,7 +61,7 @@ Job = Callable[[StepContext], dict[str, StepResult]]
 def run(work: Work, cluster: Cluster, stage: str, say: Callable[[str], None] = lambda word: None) -> list[Record]:
     """Materialize a stage; `say` hears when its inputs are `pinned`, and when it comes to `publish`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answering, "Answerer", Checksums)
+        patch.setattr(answerer, "Answerer", Checksums)
         return _run(work, cluster, stage, say)
 
 

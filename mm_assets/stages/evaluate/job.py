@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question, main_task, reference
+from mm_assets.engines.answering.run import ask
+from mm_assets.engines.answering.work import AnswerJob
 from mm_assets.engines.lake.commits import commit, tag
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
@@ -104,7 +105,7 @@ def _answers(
         if digest not in found:
             model = get(tables, digest)
             job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
-            said = job.ask(ids, Progress(f"answers of the {side}", len(ids), step.log))
+            said = ask(job, ids, Progress(f"answers of the {side}", len(ids), step.log))
             found[digest] = {answer.image_id: answer for answer in said}
     return {side: found[digest] for side, digest in sides.items()}
 

@@ -8,9 +8,10 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.answering.job import AnswerJob, parts
 from mm_assets.engines.answering.questions import Answer
+from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent
+from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, write_fragments
@@ -84,9 +85,9 @@ def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Bat
         no_answers = [Answer(name) for name in rejected["image_id"].to_pylist()]
         yield _predictions(rejected, no_answers, asked), not usable.num_rows
     batches = cut(usable, settings.batch_rows, usable["num_bytes"], settings.batch_bytes)
-    pieces = [list(parts(batch, settings.batch_size * len(asked))) for batch in batches]
+    pieces = [list(cut_pieces(batch, settings.batch_size * len(asked))) for batch in batches]
     progress = Progress("answers", usable.num_rows, work.step.log)
-    done = work.job.run([piece for batch in pieces for piece in batch])
+    done = run(work.job, [piece for batch in pieces for piece in batch])
     results = progress.over(done, lambda part: len(part.answers))
     start = 0
     for found, last in gather(results, [len(batch) for batch in pieces], settings.batch_seconds):

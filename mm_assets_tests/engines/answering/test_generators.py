@@ -17,16 +17,11 @@ from transformers import PreTrainedTokenizerFast
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
-from mm_assets.engines.answering import job as answering
-from mm_assets.engines.answering.job import Answerer
+from mm_assets.engines.answering import pictures as answering_pictures
+from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import PATH, Answer, Question, main_task, reference
-from mm_assets.engines.answering.transformers.generators import (
-    CaptionScorer,
-    LabelScorer,
-    Picture,
-    Writer,
-    generator_for,
-)
+from mm_assets.engines.answering.transformers.answerer import Answerer
+from mm_assets.engines.answering.transformers.generators import CaptionScorer, LabelScorer, Writer, generator_for
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.models.registry import Model
 from mm_assets.lineage.errors import RefusalError
@@ -298,7 +293,7 @@ def test_one_bad_image_costs_one_row(loaded: LoadedModel, question: Question) ->
 
 
 def test_an_image_is_decoded_once_for_all_questions(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = calls_of(monkeypatch, answering, "decode")
+    decoded = calls_of(monkeypatch, answering_pictures, "decode")
     answerer = answerer_of(loaded, ASKED)
     answerer._generators.append(generator_for(DESCRIBE, loaded, PredictSettings(max_new_tokens=4)))
     asked = {"image_id": ["0", "0", "bad", "bad", "2"], "_rowid": [5, 5, 6, 6, 7], "question": [0, 1, 0, 1, 1]}

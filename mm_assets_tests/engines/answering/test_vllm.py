@@ -8,12 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.answering.job import AnswerJob, parts
+from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import MEAN, PATH, Answer, Question
-from mm_assets.engines.answering.transformers.generators import Picture, Writer
+from mm_assets.engines.answering.run import run
+from mm_assets.engines.answering.transformers.generators import Writer
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
 from mm_assets.engines.answering.vllm.answerer import Wanted
+from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.images import LanceImages
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import load_processor
@@ -170,7 +172,7 @@ def test_an_image_on_which_the_engine_raises_is_one_error(
     monkeypatch.setattr(vllm_pipeline, "Renderer", spoiling(wrong))
     job = AnswerJob(finished.tables, cluster, images, model.digest, [label], HOW)
     asked = rows.slice(0, 12).append_column("question", [[0] * 12])
-    found = [answer for part in job.run(list(parts(asked, 4))) for answer in part.answers]
+    found = [answer for part in run(job, list(cut_pieces(asked, 4))) for answer in part.answers]
     undisturbed = answers(started.ask(label, photos[:12]))
     for (sha, _), ours, expected in zip(photos[:12], found, undisturbed, strict=True):
         if sha in wrong:

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mm_assets.engines.answering.job import AnswerJob
 from mm_assets.engines.answering.questions import Answer, Question
+from mm_assets.engines.answering.run import ask
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
+from mm_assets.engines.answering.work import AnswerJob
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, local_folder, staging
 from mm_assets.engines.models.registry import Model, get
@@ -41,7 +42,7 @@ def test_the_base_against_itself_is_never_promoted(undisturbed: Project, cluster
     settings = PredictSettings()
     job = AnswerJob(tables, cluster, against_itself.images, base, [Question.of(model, settings)], settings)
     ids = against_itself.image_ids
-    found = {answer.image_id: answer for answer in job.ask(ids, Progress("answers", len(ids), print))}
+    found = {answer.image_id: answer for answer in ask(job, ids, Progress("answers", len(ids), print))}
     result = judge(against_itself, {"challenger": found, "champion": found}, EvaluateSettings(min_accuracy=0.0))
     assert result["promoted"] is False
     assert result["interval"] == [0, 0]

@@ -7,9 +7,10 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.answering import job as answering
+from mm_assets.engines.answering import pictures as answering_pictures
+from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import Answer, Question
-from mm_assets.engines.answering.transformers.generators import Picture, Writer
+from mm_assets.engines.answering.transformers.generators import Writer
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
@@ -140,7 +141,7 @@ def test_only_failed_answers_are_asked_for_again(tables: Lake, monkeypatch: pyte
     first = predicted(tables)
     before = {row["id"]: row for row in rows(tables)}
     assert nothing_new(predicted(tables), first)
-    asked = calls_of(monkeypatch, answering, "decode")
+    asked = calls_of(monkeypatch, answering_pictures, "decode")
     again = predicted(tables, retry_errors=True)
     assert len(asked) == 1
     assert (again.metadata["rows_computed"], again.metadata["rows_failed"]) == (1, 1)

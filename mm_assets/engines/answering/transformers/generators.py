@@ -2,23 +2,15 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from PIL import Image
 
+from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import MEAN, PATH, SHARE, Answer, Question
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.settings import PredictSettings
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image that a question is asked about, and the id that its answer is known by."""
-
-    image_id: str
-    image: Image.Image
 
 
 class Generator(Protocol):

@@ -13,12 +13,12 @@ import pyarrow as pa
 import ray
 from ray.actor import ActorHandle
 
-from mm_assets.engines.answering.job import require_some
 from mm_assets.engines.answering.questions import MEAN, PATH, Answer, Question
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.answering.vllm.engine import Engine, require_vllm
 from mm_assets.engines.answering.vllm.renderer import Rendered
-from mm_assets.engines.answering.vllm.suspects import Asked
+from mm_assets.engines.answering.vllm.suspects import Request
+from mm_assets.engines.answering.work import refuse_if_all_failed
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import load_processor
@@ -52,7 +52,7 @@ class VllmAnswerer:
             folder,
             settings,
             len(questions),
-            known=ray.get(quarantine.known.remote()),
+            report=ray.get(quarantine.report.remote()),
             raised=lambda in_hand, error: ray.get(quarantine.raised.remote(in_hand, error)),
         )
         self._worker, self._prompt_tokens, self._output_tokens = uuid.uuid4().hex, 0, 0
@@ -71,17 +71,17 @@ class VllmAnswerer:
         """
         rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
         ready = [item for item in rendered if item.error is None]
-        outputs = iter(self._engine.answer([self._asked(item) for item in ready]))
+        outputs = iter(self._engine.answer([self._request(item) for item in ready]))
         answers = [
             self._answer(item, next(outputs)) if item.error is None else Answer(item.image_id, error=item.error)
             for item in rendered
         ]
-        require_some(answers, [item.question for item in rendered])
+        refuse_if_all_failed(answers, [item.question for item in rendered])
         placed = [(item.piece, item.place, answer) for item, answer in zip(rendered, answers, strict=True)]
         return pa.table({"done": pa.array([pickle.dumps((placed, self._usage()))], pa.large_binary())})
 
-    def _asked(self, item: Rendered) -> Asked:
-        return Asked((item.piece, item.place), item.inputs, self._wanted[item.question].params(item))
+    def _request(self, item: Rendered) -> Request:
+        return Request((item.piece, item.place), item.inputs, self._wanted[item.question].params(item))
 
     def _answer(self, item: Rendered, output: Any) -> Answer:  # noqa: ANN401  (a RequestOutput, or why there is none)
         if isinstance(output, BaseException):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mm_assets.engines.answering.vllm.suspects import Asked, Key, Known, Line
+from mm_assets.engines.answering.vllm.suspects import CrashReport, Key, Request, RequestQueue
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
@@ -86,7 +86,7 @@ class Engine:
         folder: of merged weights and processor.
         settings: of the predictions.
         questions: about each image.
-        known: of the engines before this one.
+        report: of the engines before this one.
         raised: hears what was in hand when this one raised, before the process ends.
     """
 
@@ -95,32 +95,32 @@ class Engine:
         folder: Path,
         settings: PredictSettings,
         questions: int,
-        known: Known,
+        report: CrashReport,
         raised: Callable[[list[Key], str], None],
     ) -> None:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments(folder, settings, questions)))
-        self._line, self._raised = Line(known), raised
-        self._asked: dict[str, Asked] = {}
+        self._queue, self._raised = RequestQueue(report), raised
+        self._in_hand: dict[str, Request] = {}
         self._numbers = itertools.count()
         threading.Thread(target=self._run, daemon=True).start()
 
     @property
     def waited_s(self) -> float:
         """Seconds in which it had nothing to compute."""
-        return self._line.waited_s
+        return self._queue.waited_s
 
-    def answer(self, requests: Sequence[Asked]) -> list[Any]:
+    def answer(self, requests: Sequence[Request]) -> list[Any]:
         """Wait for the answers to some requests, in order.
 
         Returns:
             vLLM's `RequestOutput` of each, or the exception with which it refused the request, or `EngineEndedError`.
         """
-        for asked in requests:
-            self._line.put(asked)
-        return [asked.answer.exception() or asked.answer.result() for asked in requests]
+        for request in requests:
+            self._queue.put(request)
+        return [request.answer.exception() or request.answer.result() for request in requests]
 
     def _run(self) -> None:
         try:
@@ -128,7 +128,7 @@ class Engine:
                 self._take()
                 for output in self._engine.step():
                     if output.finished:
-                        self._asked.pop(output.request_id).answer.set_result(output)
+                        self._in_hand.pop(output.request_id).answer.set_result(output)
         except BaseException as error:  # noqa: BLE001  (an engine that failed once is not to be trusted)
             self._end(error)
 
@@ -137,19 +137,19 @@ class Engine:
         try:
             traceback.print_exception(error)
             sys.stderr.flush()
-            self._raised([asked.key for asked in self._asked.values()], f"{type(error).__name__}: {error}")
+            self._raised([request.key for request in self._in_hand.values()], f"{type(error).__name__}: {error}")
         finally:
             os._exit(1)
 
     def _take(self) -> None:
         """Hand new requests to the engine; wait for one where it has nothing else to do."""
-        while asked := self._line.next(idle=not self._engine.has_unfinished_requests()):
-            self._add(asked)
+        while request := self._queue.next(idle=not self._engine.has_unfinished_requests()):
+            self._add(request)
 
-    def _add(self, asked: Asked) -> None:
+    def _add(self, request: Request) -> None:
         name = str(next(self._numbers))
-        self._asked[name] = asked
+        self._in_hand[name] = request
         try:
-            self._engine.add_request(name, asked.inputs, asked.params)
+            self._engine.add_request(name, request.inputs, request.params)
         except Exception as error:  # noqa: BLE001  (what is wrong with one request is that row's error)
-            self._asked.pop(name).answer.set_exception(error)
+            self._in_hand.pop(name).answer.set_exception(error)

@@ -5,7 +5,6 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import ray
@@ -22,15 +21,13 @@ from mm_assets.engines.answering.vllm.answerer import VllmAnswerer
 from mm_assets.engines.answering.vllm.engine import ENVIRONMENT, RENDERING, environment, require_vllm
 from mm_assets.engines.answering.vllm.renderer import Renderer
 from mm_assets.engines.answering.vllm.suspects import Quarantine
+from mm_assets.engines.answering.work import AnswerJob
 from mm_assets.engines.store.s3 import Secrets
 from mm_assets.engines.workers.blocking import streamed
 from mm_assets.engines.workers.cluster import Cluster, amounts, beside_driver, options
 from mm_assets.engines.workers.pool import RETRIES
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
-
-if TYPE_CHECKING:
-    from mm_assets.engines.answering.job import AnswerJob
 
 # Blocks that an engine has in hand at once: while the last images of one are written, those of the next are read.
 IN_HAND = 8
@@ -44,7 +41,7 @@ ENGINE_RETRIES = 2 * RETRIES
 RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): ")
 
 
-def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
+def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
     """Answers of every piece, in order.
 
     Ray Data starts an engine (or a renderer) that died anew, and gives it again what it had in hand.
@@ -75,10 +72,10 @@ def answered(job: "AnswerJob", pieces: Sequence[pa.Table]) -> Iterator[Part]:
         remove_placement_group(places)
 
 
-Answered = tuple[list[tuple[int, int, Answer]], Usage]
+EngineResult = tuple[list[tuple[int, int, Answer]], Usage]
 
 
-def in_order(results: Iterator[Answered], sizes: Sequence[int]) -> Iterator[Part]:
+def in_order(results: Iterator[EngineResult], sizes: Sequence[int]) -> Iterator[Part]:
     """The parts in the order of their pieces, each as soon as it is whole and all before it are there.
 
     Args:
@@ -119,7 +116,7 @@ def _explained(error: RayActorError) -> Exception:
 
 
 def _pipeline(
-    job: "AnswerJob", blocks: Sequence[pa.Table], renderers: int, places: PlacementGroup, quarantine: ActorHandle
+    job: AnswerJob, blocks: Sequence[pa.Table], renderers: int, places: PlacementGroup, quarantine: ActorHandle
 ) -> ray.data.Dataset:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
@@ -186,7 +183,7 @@ def _numbered(number: int, piece: pa.Table) -> pa.Table:
     return kept.append_column("piece", pa.repeat(number, kept.num_rows))
 
 
-def _results(pipeline: ray.data.Dataset) -> Iterator[Answered]:
+def _results(pipeline: ray.data.Dataset) -> Iterator[EngineResult]:
     for table in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in table.to_pylist():
             yield pickle.loads(row["done"])

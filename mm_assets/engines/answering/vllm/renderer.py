@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from mm_assets.engines.answering.job import pictures
+from mm_assets.engines.answering.pictures import Picture, decode_pictures
 from mm_assets.engines.answering.questions import Answer, Question
-from mm_assets.engines.answering.transformers.generators import Picture
 from mm_assets.engines.answering.vllm.engine import PROCESSOR_CACHE_GB, arguments, require_vllm
 from mm_assets.engines.lake.images import LanceImages
 from mm_assets.engines.lake.tables import Lake
@@ -65,7 +64,7 @@ class Renderer:
 
     def _prepared(self, rows: pa.Table) -> pa.Table:
         made: dict[int, list[Rendered]] = {}
-        for row, found in zip(rows.to_pylist(), pictures(rows, self._images.stored(rows)), strict=True):
+        for row, found in zip(rows.to_pylist(), decode_pictures(rows, self._images.stored(rows)), strict=True):
             made.setdefault(row["_rowid"], []).append(self._rendered(row, found))
         # One pickle for all questions of an image: its pixels are in it once.
         pickled = [pickle.dumps(group, protocol=5) for group in made.values()]

@@ -21,8 +21,8 @@ class EngineEndedError(Exception):
 
 
 @dataclass(frozen=True)
-class Known:
-    """What ended engines have left.
+class CrashReport:
+    """What is known of the engines that ended.
 
     Args:
         suspects: requests that were in hand when an engine raised.
@@ -37,22 +37,22 @@ class Quarantine:
     """Remembers for engines that end; an actor."""
 
     def __init__(self) -> None:
-        self._known = Known()
+        self._report = CrashReport()
 
-    def known(self) -> Known:
+    def report(self) -> CrashReport:
         """For an engine that begins."""
-        return self._known
+        return self._report
 
     def raised(self, in_hand: Sequence[Key], error: str) -> None:
         """Hear what an engine had in hand, and what it raised."""
-        suspects, ended = self._known.suspects, self._known.ended
+        suspects, ended = self._report.suspects, self._report.ended
         if len(in_hand) == 1 and in_hand[0] in suspects:
             ended = {**ended, in_hand[0]: error}
-        self._known = Known(suspects | set(in_hand), ended)
+        self._report = CrashReport(suspects | set(in_hand), ended)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request, and where its answer is awaited.
 
     Args:
@@ -67,25 +67,25 @@ class Asked:
     answer: Future[Any] = field(default_factory=Future)
 
 
-class Line:
+class RequestQueue:
     """Requests on their way to an engine: as they come, but suspects one by one, with nothing beside them.
 
     Args:
-        known: of the engines before.
+        report: of the engines before.
     """
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._new: queue.SimpleQueue[Asked] = queue.SimpleQueue()
-        self._suspected: deque[Asked] = deque()
+    def __init__(self, report: CrashReport) -> None:
+        self._report = report
+        self._new: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._suspected: deque[Request] = deque()
         self._one_alone = False
         self.waited_s = 0.0
 
-    def put(self, asked: Asked) -> None:
-        """Join the line; from any thread."""
-        self._new.put(asked)
+    def put(self, request: Request) -> None:
+        """Add a request; from any thread."""
+        self._new.put(request)
 
-    def next(self, idle: bool) -> Asked | None:
+    def next(self, idle: bool) -> Request | None:
         """The next request for the engine; None where it should first go on with what it has.
 
         Args:
@@ -95,20 +95,20 @@ class Line:
             return None
         self._one_alone = False
         while not self._suspected and (idle or not self._new.empty()):
-            asked = self._take()
-            if asked.key in self._known.ended:
-                asked.answer.set_exception(EngineEndedError(self._known.ended[asked.key]))
-            elif asked.key in self._known.suspects:
-                self._suspected.append(asked)
+            request = self._take()
+            if request.key in self._report.ended:
+                request.answer.set_exception(EngineEndedError(self._report.ended[request.key]))
+            elif request.key in self._report.suspects:
+                self._suspected.append(request)
             else:
-                return asked
+                return request
         if not (self._suspected and idle):
             return None  # also where suspects wait for the engine to be through with the others
         self._one_alone = True
         return self._suspected.popleft()
 
-    def _take(self) -> Asked:
+    def _take(self) -> Request:
         since = time.monotonic()
-        asked = self._new.get()
+        request = self._new.get()
         self.waited_s += time.monotonic() - since
-        return asked
+        return request

@@ -1,0 +1,86 @@
+"""Answers by transformers: a pool of Ray actors, each with a model of its own; one bad image costs one row."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from mm_assets.engines.answering.pictures import Picture, decode_pictures
+from mm_assets.engines.answering.questions import Answer, Part, Question
+from mm_assets.engines.answering.transformers.generators import Generator, generator_for
+from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
+from mm_assets.engines.answering.usage import Usage
+from mm_assets.engines.answering.work import AnswerJob, refuse_if_all_failed
+from mm_assets.engines.lake.images import LanceImages
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.models.files import local_folder
+from mm_assets.lineage.refs import LanceRef
+from mm_assets.settings import PredictSettings
+
+
+def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
+    """Answers of every piece, in order, by one pool of workers."""
+    settings = job.settings
+    arguments = (job.tables, job.images, job.digest, tuple(job.questions), settings)
+    actors = settings.actors or (None if settings.resources.gpus else 1)
+    return job.cluster.map_ordered(Answerer, arguments, pieces, actors=actors, needs=settings.resources)
+
+
+class Answerer:
+    """Reads images by id and has them answered; runs as a Ray actor, with the model's files on its own node."""
+
+    def __init__(
+        self,
+        tables: Lake,
+        images: LanceRef,
+        digest: str,
+        questions: Sequence[Question],
+        settings: PredictSettings,
+    ) -> None:
+        began = time.monotonic()
+        self._images = LanceImages(tables, images)
+        self._loaded = LoadedModel.load(local_folder(tables, digest), settings)
+        self._generators: list[Generator] = [generator_for(question, self._loaded, settings) for question in questions]
+        self._worker, self._computing_s, self._batch_size = uuid.uuid4().hex, 0.0, settings.batch_size
+        self._ready = time.monotonic()
+        self._start_s = self._ready - began
+
+    def __call__(self, rows: pa.Table) -> Part:
+        """An answer, or an error, for each row of a piece (see `cut_pieces`).
+
+        Raises:
+            RuntimeError: no row of a whole piece could be answered, so it is not the images' fault.
+        """
+        # A lake that does not answer ends the job; it must not become the images' errors.
+        found = decode_pictures(rows, self._images.stored(rows))
+        answers = {place: item for place, item in enumerate(found) if isinstance(item, Answer)}
+        asked = rows["question"].to_pylist()
+        for number, generator in enumerate(self._generators):
+            places = [place for place, item in enumerate(found) if asked[place] == number and place not in answers]
+            for start in range(0, len(places), self._batch_size):
+                chosen = places[start : start + self._batch_size]
+                pictures_of = [item for place in chosen if isinstance(item := found[place], Picture)]
+                answers |= zip(chosen, self._halving(generator, pictures_of), strict=True)
+        ordered = [answers[place] for place in range(len(found))]
+        refuse_if_all_failed(ordered, asked)
+        return Part(ordered, [self._usage()])
+
+    def _halving(self, generator: Generator, pictures: Sequence[Picture]) -> list[Answer]:
+        since, prepared = time.monotonic(), self._loaded.counted.preparing_s
+        try:
+            return generator.answer(pictures)
+        except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
+            reason = f"{type(error).__name__}: {error}"
+        finally:
+            self._computing_s += time.monotonic() - since - (self._loaded.counted.preparing_s - prepared)
+        # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
+        if len(pictures) == 1:
+            return [Answer(pictures[0].image_id, error=reason)]
+        half = len(pictures) // 2
+        return [*self._halving(generator, pictures[:half]), *self._halving(generator, pictures[half:])]
+
+    def _usage(self) -> Usage:
+        run_s, counted = time.monotonic() - self._ready, self._loaded.counted
+        waited_s = max(run_s - self._computing_s, 0.0)  # it reads, decodes and prepares by itself meanwhile
+        return Usage(self._worker, self._start_s, run_s, waited_s, counted.prompt_tokens, counted.output_tokens)
