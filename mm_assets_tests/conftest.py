@@ -2,20 +2,19 @@
 
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
-from mm_assets.demo.pictures import draw_area, draw_folder
+from mm_assets.demo.pictures import draw_folder
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.previews import sheets
 from mm_assets_tests.kit.lake_rows import calls_of
+from mm_assets_tests.kit.pictures import draw_few, some_of
 from mm_assets_tests.kit.project import QUICK, Project
 from mm_assets_tests.kit.stores import Bucket, bucket, proxy, s3_server  # noqa: F401  (fixtures)
 
@@ -104,21 +103,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path, clust
 @pytest.fixture(scope="session")
 def some_pictures(tmp_path_factory: pytest.TempPathFactory, drawn_source: Path) -> Path:
     """30 of the drawn pictures of every label."""
-    return made_once(tmp_path_factory, "some", lambda folder: _some_of(drawn_source, folder))
+    return made_once(tmp_path_factory, "some", lambda folder: some_of(drawn_source, folder))
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: Cluster) -> Project:
     """The whole graph over some pictures, from a folder to a folder, trained for one epoch: what others must equal."""
     return made_once(tmp_path_factory, "undisturbed", lambda folder: _materialized(folder, some_pictures, QUICK))
-
-
-def _some_of(drawn: Path, folder: Path) -> Path:
-    for label in (path for path in drawn.iterdir() if path.is_dir()):
-        (folder / label.name).mkdir()
-        for path in sorted(label.iterdir())[:30]:
-            shutil.copy2(path, folder / label.name)
-    return folder
 
 
 def _materialized(folder: Path, source: Path, env: dict[str, str]) -> Project:
@@ -143,15 +134,3 @@ def modest(undisturbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 def few_pictures(tmp_path: Path) -> Path:
     """See `draw_few`."""
     return draw_few(tmp_path / "photos")
-
-
-def draw_few(folder: Path) -> Path:
-    """24 pictures of three labels, one of them broken, and a text file."""
-    rng = np.random.default_rng(7)
-    for label in ("beach", "gym", "pool"):
-        (folder / label).mkdir(parents=True)
-        for number in range(8):
-            draw_area(label, rng).save(folder / label / f"{number}.png")
-    (folder / "gym" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    (folder / "notes.txt").write_text("taken in June")
-    return folder

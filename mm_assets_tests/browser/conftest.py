@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mm_assets_tests.browser.server import Server, dagster_dev
+from mm_assets_tests.kit.dagster_dev import Server, dagster_dev
 from mm_assets_tests.kit.project import Project
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mm_assets_tests.browser.server import Server, dagster_dev, wait_for
 from mm_assets_tests.browser.test_ui import SHOW
+from mm_assets_tests.kit.dagster_dev import Server, dagster_dev, wait_for
 from mm_assets_tests.kit.project import QUICK, Project
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mm_assets_tests.browser.conftest import SIZE
-from mm_assets_tests.browser.server import Process, Server, dagster_dev, wait_for
+from mm_assets_tests.kit.dagster_dev import Process, Server, dagster_dev, wait_for
 from mm_assets_tests.kit.project import Project
 
 if TYPE_CHECKING:

@@ -5,23 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets_tests.conftest import draw_few
-from mm_assets_tests.kit.project import QUICK, Project
-
-UP_TO_DATASET = (
-    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
-    "scores/near_duplicates", "base_model", "sft_dataset",
-)  # fmt: skip
-
-WITHOUT_TRAINING = (*UP_TO_DATASET, "batch_predictions")
-
-
-def copy_of(made: Project, folder: Path) -> Project:
-    """A copy of lake and history. The source is one place for all, for a lake belongs to it, and as it was at first."""
-    source = Path(made.source)
-    shutil.rmtree(source)
-    shutil.copytree(source.with_name("kept"), source)
-    return made.copied(folder)
+from mm_assets_tests.kit.pictures import draw_few
+from mm_assets_tests.kit.project import QUICK, UP_TO_DATASET, Project, copy_of
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,9 @@ from mm_assets.settings import BaseModelSettings, CurateSettings
 from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.tables import SFT_SCHEMA
 from mm_assets.stages.score.scorers import entropy, phash, sharpness
+from mm_assets_tests.kit.jobs import group, predicted, score, trained
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest, run_step
-from mm_assets_tests.stages.predict.test_job import predicted, trained
-from mm_assets_tests.stages.score.test_grouping import group
-from mm_assets_tests.stages.score.test_job import score
 
 Write = Callable[[lance.LanceDataset], object]
 Rows = dict[str, dict[str, Any]]

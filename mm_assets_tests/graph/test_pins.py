@@ -11,8 +11,7 @@ from PIL import Image
 
 from mm_assets.engines.lake.changes import Synced, sync_rows
 from mm_assets.steps import materialize as pins
-from mm_assets_tests.graph.conftest import UP_TO_DATASET
-from mm_assets_tests.kit.project import Project, failure_of
+from mm_assets_tests.kit.project import UP_TO_DATASET, Project, failure_of
 
 pytestmark = pytest.mark.ray
 

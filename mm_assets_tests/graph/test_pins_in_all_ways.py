@@ -24,7 +24,7 @@ from mm_assets.settings import UpkeepSettings, load_settings
 from mm_assets.stages.curate import job as curate
 from mm_assets.stages.score import grouping
 from mm_assets.steps import materialize as pins
-from mm_assets_tests.graph.conftest import UP_TO_DATASET as ALL
+from mm_assets_tests.kit.project import UP_TO_DATASET as ALL
 from mm_assets_tests.kit.project import Project
 
 pytestmark = pytest.mark.ray

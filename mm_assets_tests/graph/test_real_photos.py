@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets_tests.browser.server import Server, dagster_dev, wait_for
-from mm_assets_tests.graph.conftest import copy_of
-from mm_assets_tests.kit.project import Project
+from mm_assets_tests.kit.dagster_dev import Server, dagster_dev, wait_for
+from mm_assets_tests.kit.project import Project, copy_of
 
 pytestmark = pytest.mark.ray
 

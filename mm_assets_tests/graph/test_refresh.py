@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mm_assets.demo.pictures import draw_area
-from mm_assets_tests.graph.conftest import WITHOUT_TRAINING
-from mm_assets_tests.kit.project import Project
+from mm_assets_tests.kit.project import WITHOUT_TRAINING, Project
 
 pytestmark = pytest.mark.ray
 

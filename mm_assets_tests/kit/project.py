@@ -163,3 +163,19 @@ def _copy_file(source: str, target: str) -> None:
         return
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
+
+
+UP_TO_DATASET = (
+    "raw_images", "image_table", "scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash",
+    "scores/near_duplicates", "base_model", "sft_dataset",
+)  # fmt: skip
+
+WITHOUT_TRAINING = (*UP_TO_DATASET, "batch_predictions")
+
+
+def copy_of(made: Project, folder: Path) -> Project:
+    """A copy of lake and history. The source is one place for all, for a lake belongs to it, and as it was at first."""
+    source = Path(made.source)
+    shutil.rmtree(source)
+    shutil.copytree(source.with_name("kept"), source)
+    return made.copied(folder)

@@ -22,12 +22,23 @@ from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.settings import BaseModelSettings, ChecksSettings, CurateSettings, Resources, TaskSettings, TrainSettings
+from mm_assets.settings import (
+    BaseModelSettings,
+    ChecksSettings,
+    CurateSettings,
+    EvaluateSettings,
+    PredictSettings,
+    Resources,
+    TaskSettings,
+    TrainSettings,
+)
 from mm_assets.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.job import build_dataset
+from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.finetune.job import train_checkpoint
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.stages.score.scorers import SCORERS, Scorer
 from mm_assets_tests.kit.steps import run_step
@@ -153,3 +164,21 @@ def checkpoint(
             code=code,
         )
     return made["llava_checkpoint"]
+
+
+def build_after_dataset(tables: Lake) -> None:
+    """The model, its evaluation and its predictions."""
+    checkpoint(tables)
+    judged = EvaluateSettings(min_accuracy=0.0)
+    run_step(
+        tables,
+        lambda step: evaluate_checkpoint(step, tables, InProcess(), judged, PredictSettings()),
+        "evaluation",
+        inputs=("llava_checkpoint",),
+    )
+    run_step(
+        tables,
+        lambda step: predict(step, tables, InProcess(), PredictSettings(batch_rows=5)),
+        "batch_predictions",
+        inputs=("image_table", "evaluation"),
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm_assets_tests.operations.automation.daemon import Daemon, trained
+from mm_assets_tests.kit.daemon import Daemon, trained
 
 SCORES = {f"scores/{name}" for name in ("sharpness", "exposure", "entropy", "phash")}
 NEAR, DATASET, MODEL = "scores/near_duplicates", "sft_dataset", "llava_checkpoint"

@@ -15,8 +15,8 @@ from mm_assets.operations.automation.source_sensor import RAW_IMAGES, build
 from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.stages.ingest.job import list_objects
+from mm_assets_tests.kit.daemon import Daemon
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.automation.daemon import Daemon
 
 SETTINGS = AutomationSettings(quiet_seconds=30, longest_wait_seconds=900)
 

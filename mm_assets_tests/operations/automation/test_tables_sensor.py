@@ -18,7 +18,7 @@ from mm_assets.lineage.step import StepContext
 from mm_assets.operations.automation import tables_sensor
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import AutomationSettings, UpkeepSettings
-from mm_assets_tests.operations.automation.daemon import Daemon
+from mm_assets_tests.kit.daemon import Daemon
 
 TABLE = "images"
 SCHEMA = pa.schema([key_field("image_id"), ("label", pa.string()), ("error", pa.string()), ("num_bytes", pa.int64())])

@@ -24,10 +24,10 @@ from mm_assets.settings import AutomationSettings, CurateSettings, load_settings
 from mm_assets.splits import TRAIN
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.held_out import HeldOut
+from mm_assets_tests.kit.daemon import Daemon
+from mm_assets_tests.kit.jobs import predicted, trained
 from mm_assets_tests.kit.small_lake import LABEL, checkpoint, dataset, names, photos, store
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.automation.daemon import Daemon
-from mm_assets_tests.stages.predict.test_job import predicted, trained
 
 TASKS = CurateSettings(tasks=[LABEL])
 THREE = AutomationSettings(min_new_examples=3)

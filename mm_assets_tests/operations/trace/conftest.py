@@ -1,25 +1,13 @@
 """A lake with a past: two rounds of everything, between which images were changed, removed and added."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.lineage.records import Record
-from mm_assets_tests.operations.trace.chain import change_pictures, first_pictures, refresh
-from mm_assets_tests.operations.trace.reused import Reused, reused_dataset
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """The lake, the folder that it was made from, and what each round materialized, by asset."""
-
-    tables: Lake
-    folder: Path
-    first: dict[str, Record]
-    second: dict[str, Record]
+from mm_assets_tests.kit.reused_dataset import Reused, reused_dataset
+from mm_assets_tests.kit.two_rounds import Rounds, change_pictures, first_pictures, refresh
 
 
 @pytest.fixture(scope="session")

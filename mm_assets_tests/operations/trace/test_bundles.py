@@ -2,8 +2,8 @@
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.lines import line
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.stages.serve.lake import bundled, judged
+from mm_assets_tests.kit.production import bundled, judged
+from mm_assets_tests.kit.tracing import asked, of_kind, one
 
 
 def test_a_model_shows_its_bundles_and_a_bundle_its_model(tables: Lake) -> None:

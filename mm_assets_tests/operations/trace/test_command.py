@@ -19,9 +19,8 @@ from mm_assets.operations.trace.tree import MOST, trees
 from mm_assets_tests.kit.lake_rows import ODD_NAMES
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.small_lake import photos, store
-from mm_assets_tests.operations.trace.asking import all_of, asked, one
-from mm_assets_tests.operations.trace.chain import CHANGED, ORIGINAL, REMOVED
-from mm_assets_tests.operations.trace.conftest import Rounds
+from mm_assets_tests.kit.tracing import all_of, asked, one
+from mm_assets_tests.kit.two_rounds import CHANGED, ORIGINAL, REMOVED, Rounds
 
 # A trace in a process of its own, which then says what it has loaded.
 LIGHT = """

@@ -9,11 +9,10 @@ from mm_assets.engines.models.registry import Model, register
 from mm_assets.lineage.records import Record
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write, write_images
+from mm_assets_tests.kit.reused_dataset import Reused
 from mm_assets_tests.kit.small_lake import photos
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.operations.trace.chain import CHANGED, REMOVED
-from mm_assets_tests.operations.trace.conftest import Rounds
-from mm_assets_tests.operations.trace.reused import Reused
+from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.two_rounds import CHANGED, REMOVED, Rounds
 
 
 def test_the_images_are_those_that_each_dataset_has_pinned(rounds: Rounds) -> None:

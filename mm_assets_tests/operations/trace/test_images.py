@@ -17,9 +17,8 @@ from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets_tests.kit.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.operations.trace.chain import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN
-from mm_assets_tests.operations.trace.conftest import Rounds
+from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.two_rounds import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN, Rounds
 
 
 def sha256(rounds: Rounds, name: str) -> str:

@@ -16,9 +16,8 @@ from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.curate.tables import SFT_SCHEMA
 from mm_assets_tests.kit.lake_rows import withdrawals
 from mm_assets_tests.kit.small_lake import LABEL, dataset
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.operations.trace.chain import CHANGED, ORIGINAL, REMOVED, draw, refresh
-from mm_assets_tests.operations.trace.conftest import Rounds
+from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.two_rounds import CHANGED, ORIGINAL, REMOVED, Rounds, draw, refresh
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from mm_assets.engines.models.registry import SCHEMA
 from mm_assets.operations.trace.lines import line
 from mm_assets.operations.trace.nodes import Node
 from mm_assets_tests.kit.lake_rows import write
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.operations.trace.chain import CHANGED, REMOVED
-from mm_assets_tests.operations.trace.conftest import Rounds
-from mm_assets_tests.operations.trace.reused import Reused
+from mm_assets_tests.kit.reused_dataset import Reused
+from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.two_rounds import CHANGED, REMOVED, Rounds
 
 
 @pytest.mark.parametrize("digits", [6, 11, 16])

@@ -8,9 +8,9 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import append, records
 from mm_assets.operations.trace.nodes import Found
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write_images
-from mm_assets_tests.operations.trace.asking import asked, of_kind, one
-from mm_assets_tests.operations.trace.conftest import Rounds
-from mm_assets_tests.operations.trace.reused import Reused
+from mm_assets_tests.kit.reused_dataset import Reused
+from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.two_rounds import Rounds
 
 
 def test_up_holds_all_that_a_version_was_made_from_each_once(rounds: Rounds) -> None:

@@ -30,7 +30,7 @@ from mm_assets.operations.upkeep import job
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import UpkeepSettings
 from mm_assets_tests.kit.lake_rows import withdrawals
-from mm_assets_tests.operations.upkeep.tables import TABLE, content, pictures, put, score, with_a_past
+from mm_assets_tests.kit.past import TABLE, content, pictures, put, score, with_a_past
 
 # Seconds after which a process that should have said something has failed.
 DEADLINE_S = 60.0

@@ -9,7 +9,7 @@ from mm_assets.engines.lake import compaction as lance_compaction
 from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.files import Weights, files_of
 from mm_assets.engines.lake.tables import Lake
-from mm_assets_tests.operations.upkeep.tables import TABLE, content, put, score, with_a_past
+from mm_assets_tests.kit.past import TABLE, content, put, score, with_a_past
 
 TARGET = 400_000
 

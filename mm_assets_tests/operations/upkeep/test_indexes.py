@@ -11,7 +11,7 @@ from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.indexes import keep_indexes
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
-from mm_assets_tests.operations.upkeep.tables import TABLE, put, score, with_a_past
+from mm_assets_tests.kit.past import TABLE, put, score, with_a_past
 
 QUERY = "image_id in ('003.png', 'none.png')"
 

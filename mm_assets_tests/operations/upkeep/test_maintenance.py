@@ -29,10 +29,10 @@ from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets.tables import TABLES
 from mm_assets_tests.kit.lake_rows import withdrawals, write
+from mm_assets_tests.kit.past import TABLE, content, put, score, with_a_past
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.small_lake import LABEL, checkpoint, dataset, photos, store
 from mm_assets_tests.kit.stores import Bucket
-from mm_assets_tests.operations.upkeep.tables import TABLE, content, put, score, with_a_past
 
 # Nobody else is there to be disturbed.
 NOW = {"grace_seconds": 0, "scratch_seconds": 0}

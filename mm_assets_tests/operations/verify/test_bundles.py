@@ -7,8 +7,8 @@ import pytest
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.bundle_files import size_of
-from mm_assets_tests.operations.verify.checking import check, lines
-from mm_assets_tests.stages.serve.lake import bundled, judged
+from mm_assets_tests.kit.production import bundled, judged
+from mm_assets_tests.kit.verifying import check, lines
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.newest import verify_newest
 from mm_assets.operations.verify.report import Report
 from mm_assets_tests.kit.project import Project
-from mm_assets_tests.operations.verify.checking import forged_step, put
+from mm_assets_tests.kit.verifying import forged_step, put
 
 KEY = dg.AssetKey("raw_images")
 

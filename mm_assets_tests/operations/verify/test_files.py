@@ -20,7 +20,7 @@ from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS
 from mm_assets.tables import TABLES
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.verify.checking import check, forged_step, lines, newest, write_dataset
+from mm_assets_tests.kit.verifying import check, forged_step, lines, newest, write_dataset
 
 
 def data_file(tables: Lake, table: str) -> Path:

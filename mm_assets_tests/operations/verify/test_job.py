@@ -11,7 +11,7 @@ from mm_assets.cli import main
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets_tests.operations.verify.checking import check
+from mm_assets_tests.kit.verifying import check
 
 
 def test_a_quiet_lake_holds(whole: Lake) -> None:

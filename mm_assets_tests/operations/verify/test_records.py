@@ -29,7 +29,7 @@ from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 from mm_assets_tests.kit.lake_rows import withdrawals
 from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.verify.checking import (
+from mm_assets_tests.kit.verifying import (
     check,
     forged_step,
     lines,

@@ -16,7 +16,7 @@ from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA, prediction_key
 from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.verify.checking import check, lines, newest, write_dataset
+from mm_assets_tests.kit.verifying import check, lines, newest, write_dataset
 
 
 def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: Lake) -> None:

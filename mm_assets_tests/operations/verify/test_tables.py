@@ -15,9 +15,8 @@ from mm_assets.settings import CurateSettings
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA, prediction_key
-from mm_assets_tests.kit.small_lake import LABEL, dataset
-from mm_assets_tests.operations.verify.checking import check, forged_step, lines, newest, put, write_dataset
-from mm_assets_tests.operations.verify.conftest import build_after_dataset
+from mm_assets_tests.kit.small_lake import LABEL, build_after_dataset, dataset
+from mm_assets_tests.kit.verifying import check, forged_step, lines, newest, put, write_dataset
 
 
 def _append(tables: Lake) -> None:

@@ -12,7 +12,7 @@ from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.verify.checking import check, lines, newest, put_back
+from mm_assets_tests.kit.verifying import check, lines, newest, put_back
 
 
 def test_a_tag_that_is_gone_or_was_moved(whole: Lake) -> None:

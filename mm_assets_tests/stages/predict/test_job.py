@@ -18,39 +18,12 @@ from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.materializations import own_commit
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.settings import Ask, CurateSettings, EvaluateSettings, PredictSettings, TaskSettings
-from mm_assets.stages.evaluate.job import evaluate_checkpoint
-from mm_assets.stages.predict.job import predict
+from mm_assets.settings import Ask
+from mm_assets_tests.kit.jobs import predicted, trained
 from mm_assets_tests.kit.lake_rows import calls_of, plain
-from mm_assets_tests.kit.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store
+from mm_assets_tests.kit.small_lake import CAPTION, LABEL, photos
 from mm_assets_tests.kit.steps import nothing_new, run_step
-
-
-def trained(tables: Lake, *tasks: TaskSettings, **odd: Any) -> None:
-    rows = photos()
-    rows[0] |= odd
-    store(tables, rows)
-    dataset(tables, CurateSettings(tasks=list(tasks)))
-    checkpoint(tables)
-    run_step(
-        tables,
-        lambda step: evaluate_checkpoint(step, tables, InProcess(), EvaluateSettings(), PredictSettings()),
-        "evaluation",
-        inputs=("llava_checkpoint",),
-    )
-
-
-def predicted(tables: Lake, *, retry_errors: bool = False, **settings: Any) -> Record:
-    how = PredictSettings(batch_rows=7, batch_size=3, max_new_tokens=5, **settings)
-    made = run_step(
-        tables,
-        lambda step: predict(step, tables, InProcess(), how, retry_errors=retry_errors),
-        "batch_predictions",
-        inputs=("image_table", "evaluation"),
-    )
-    return made["batch_predictions"]
 
 
 def rows(tables: Lake) -> list[dict[str, Any]]:

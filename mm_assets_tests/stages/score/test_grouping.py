@@ -17,28 +17,17 @@ from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.publish import publish as publish_record
-from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.score import grouping
 from mm_assets.stages.score.duplicates import components
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
 from mm_assets.stages.score.scorers import phash
+from mm_assets_tests.kit.jobs import cells, group, score
 from mm_assets_tests.kit.steps import ingest, run_step
-from mm_assets_tests.stages.score.test_job import cells, score
 
 SCHEMA = pa.schema([*IMAGES_SCHEMA, *phash.fields()])
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
-
-
-def group(tables: Lake, max_distance: int = 2, code: str = "1") -> Record:
-    return run_step(
-        tables,
-        lambda step: group_duplicates(step, tables, max_distance),
-        NEAR_DUPLICATES,
-        inputs=("scores/phash",),
-        code=code,
-    )[NEAR_DUPLICATES]
 
 
 def publish(tables: Lake, prepare: Prepare) -> None:

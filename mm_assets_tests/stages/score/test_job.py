@@ -14,31 +14,12 @@ from mm_assets.history.materializations import own_commit
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import BATCH
-from mm_assets.lineage.records import Record
-from mm_assets.settings import ScoreSettings
-from mm_assets.stages.score.job import compute_scores
 from mm_assets.stages.score.scorers import Scorer, Values, entropy, sharpness
+from mm_assets_tests.kit.jobs import cells, score
 from mm_assets_tests.kit.small_lake import InProcess
-from mm_assets_tests.kit.steps import ingest, nothing_new, run_step
+from mm_assets_tests.kit.steps import ingest, nothing_new
 
 pytestmark = pytest.mark.ray
-
-
-def score(
-    tables: Lake, cluster: Cluster, *scorers: Scorer, retry_errors: bool = False, **settings: Any
-) -> dict[str, Record]:
-    how = ScoreSettings(**{"error_budget": 1, **settings})
-    return run_step(
-        tables,
-        lambda step: compute_scores(step, tables, cluster, list(scorers), how, retry_errors=retry_errors),
-        *(scorer.asset for scorer in scorers),
-        inputs=("image_table",),
-    )
-
-
-def cells(tables: Lake, *columns: str) -> dict[str, tuple[Any, ...]]:
-    table = tables.open("images").to_table(columns=["image_id", *columns]).to_pylist()
-    return {row["image_id"]: tuple(row[name] for name in columns) for row in table}
 
 
 def revised(scorer: Scorer, function: Any = None) -> Scorer:

@@ -22,9 +22,9 @@ from mm_assets.stages.serve.bundles import find
 from mm_assets.stages.serve.job import served_files
 from mm_assets.stages.serve.previews import previews
 from mm_assets.stages.serve.properties import as_text, properties_of
+from mm_assets_tests.kit.production import bundled, judged
 from mm_assets_tests.kit.steps import nothing_new
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
-from mm_assets_tests.stages.serve.lake import bundled, judged
 
 
 def rows(tables: Lake) -> list[dict[str, Any]]:

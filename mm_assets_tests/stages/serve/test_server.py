@@ -14,9 +14,9 @@ from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.serve import command, request, server
 from mm_assets.stages.serve.server import Machine, Place
+from mm_assets_tests.kit.production import bundled, judged
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.stores import free_port
-from mm_assets_tests.stages.serve.lake import bundled, judged
 
 CPU = Machine(gpus=0, torchvision=False)
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}

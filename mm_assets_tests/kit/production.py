@@ -13,7 +13,7 @@ from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Contest
 from mm_assets.stages.serve.job import ASSET, bundle_production
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.operations.trace.chain import training_of
+from mm_assets_tests.kit.two_rounds import training_of
 
 
 def judged(tables: Lake, *, promoted: bool = True, seed: int = 1) -> Record:

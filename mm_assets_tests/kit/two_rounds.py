@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,13 @@ def training_of(seed: int) -> Any:
             return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
 
     return train
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The lake, the folder that it was made from, and what each round materialized, by asset."""
+
+    tables: Lake
+    folder: Path
+    first: dict[str, Record]
+    second: dict[str, Record]

@@ -11,7 +11,7 @@ from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings
 from mm_assets_tests.kit.lake_rows import record
 from mm_assets_tests.kit.small_lake import LABEL, TRAINING, checkpoint, dataset, photos, store
-from mm_assets_tests.operations.trace.chain import training_of
+from mm_assets_tests.kit.two_rounds import training_of
 
 
 @dataclass(frozen=True)
