@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mm_assets.catalog import EVALUATION
+
 if TYPE_CHECKING:
     from mm_assets.engines.lake.tables import Lake
     from mm_assets.lineage.records import Record
@@ -125,7 +127,7 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     # A pipe has no width of its own; nothing is cut there.
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
-    evaluation = next((record for record in newest if record.asset == "evaluation"), None)
+    evaluation = next((record for record in newest if record.asset == EVALUATION.key), None)
     if evaluation is not None:
         said = evaluation.metadata
         gate = "promoted" if said["promoted"] else "not promoted"

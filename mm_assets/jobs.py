@@ -2,11 +2,12 @@
 
 import dagster as dg
 
+from mm_assets.catalog import LLAVA_CHECKPOINT, keys_where
 from mm_assets.operations.upkeep.ops import maintenance
 from mm_assets.operations.verify.ops import verify
 
-TRAINING = dg.AssetSelection.assets("llava_checkpoint", "evaluation")
-TRAIN_CONFIG = {"ops": {"llava_checkpoint": {"config": {"force": False}}}}
+TRAINING = dg.AssetSelection.assets(*sorted(keys_where(lambda row: row.trains or row.promotes)))
+TRAIN_CONFIG = {"ops": {LLAVA_CHECKPOINT.key: {"config": {"force": False}}}}
 
 JOBS = [
     dg.define_asset_job(

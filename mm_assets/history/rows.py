@@ -5,6 +5,7 @@ from typing import Any
 import lance
 import pyarrow as pa
 
+from mm_assets.catalog import TABLES
 from mm_assets.engines.lake.cells import add_columns
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows, rows_by_key
@@ -12,6 +13,8 @@ from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
 
 TABLE = "lineage"
+# Of a lake, in the order in which data flows; the history comes last, for it is written by all others.
+ALL_TABLES = (*TABLES, TABLE)
 # Kinds of rows.
 MATERIALIZATION, WITHDRAWAL, MAINTENANCE = "materialization", "withdrawal", "maintenance"
 

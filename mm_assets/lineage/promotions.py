@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from mm_assets.catalog import keys_where
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 
-EVALUATION = "evaluation"
+PROMOTING = keys_where(lambda row: row.promotes)
 
 
 def last_promotion(history: Mapping[str, Record]) -> Record | None:
@@ -15,7 +16,7 @@ def last_promotion(history: Mapping[str, Record]) -> Record | None:
     Args:
         history: all records by id, oldest first.
     """
-    promoted = [record for record in history.values() if record.asset == EVALUATION and record.metadata.get("promoted")]
+    promoted = [record for record in history.values() if record.asset in PROMOTING and record.metadata.get("promoted")]
     # A later materialization that changed nothing says the same: the first one is when it was promoted.
     return next((record for record in promoted if record.ref == promoted[-1].ref), None)
 
@@ -31,7 +32,7 @@ def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Re
     found = [
         record
         for record in history.values()
-        if record.asset == EVALUATION
+        if record.asset in PROMOTING
         and record.metadata.get("promoted")
         and record.metadata.get("challenger") == digest
         and record.ref.table_id == at.table_id

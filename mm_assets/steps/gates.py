@@ -5,12 +5,10 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 
+from mm_assets.catalog import BLOCKING_CHECKS
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.steps.metadata import JUDGED
-
-# The blocking checks that run after their asset was published; the dataset's own come before that.
-AFTER_PUBLICATION = ("coverage", "error_budget", "lineage_verified")
 
 
 def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
@@ -34,7 +32,7 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
 
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
     """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
-    for name in AFTER_PUBLICATION:
+    for name in BLOCKING_CHECKS:
         found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
         if found is not None and _is_error(found) and _judged(found) == data_version:
             return name, found.description or ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.catalog import table_of
+from mm_assets.catalog import keys_where, table_of
 from mm_assets.lineage.ancestry import diamond_conflict, walk
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.columns import column_sources
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 Previews = Callable[["Lake", Record], dict[str, str]]
 
 RECORD = "lineage_record"
-# The one asset that may see newer images than its other input did (the model that was trained on older ones).
-MAY_MIX_VERSIONS = {"batch_predictions"}
+MAY_MIX_VERSIONS = keys_where(lambda row: row.mixes_versions)
 
 
 def materialize(

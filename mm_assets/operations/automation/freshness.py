@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.catalog import LLAVA_CHECKPOINT
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 # A checkpoint may well be older than its inputs: the sensor `training` decides on it, and what comes after it works
 # with the checkpoint that there is.
-TRAINED = AssetKey("llava_checkpoint")
+TRAINED = AssetKey(LLAVA_CHECKPOINT.key)
 
 
 class Freshness:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import AssetKey
 
+from mm_assets.catalog import RAW_IMAGES
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.automation.debounce import Difference, Waiting, compare
 from mm_assets.operations.automation.runs import newest_id, unfinished_run
@@ -16,7 +17,7 @@ from mm_assets.settings import DRAWN, AutomationSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RAW_IMAGES = AssetKey("raw_images")
+LISTING = AssetKey(RAW_IMAGES.key)
 # So many intervals between two looks are still one watch: ticks are late where the machine is busy.
 LOOKS = 5
 
@@ -27,7 +28,7 @@ def build(
     """Build `source_changed`; `clock` gives seconds since 1970."""
 
     @dg.sensor(
-        target=dg.AssetSelection.assets(RAW_IMAGES),
+        target=dg.AssetSelection.assets(LISTING),
         minimum_interval_seconds=settings.source_seconds,
         default_status=status,
     )
@@ -83,17 +84,17 @@ def _judged(
     waiting: Waiting,
     version: str,
 ) -> dg.SensorResult:
-    running = unfinished_run(instance, RAW_IMAGES)
+    running = unfinished_run(instance, LISTING)
     if running is not None:
         return _skip(waiting, f"{found}: run {running[:8]} is listing the source, or is to do so")
     # A run that succeeded has looked at the source as it was then: the same state after it is another one.
-    key = f"{found.digest}-{version}-{newest_id(instance, RAW_IMAGES)}"
+    key = f"{found.digest}-{version}-{newest_id(instance, LISTING)}"
     if key == waiting.asked:
         return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
     if not waiting.over(settings, now):
         return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
     tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}
-    request = dg.RunRequest(run_key=key, asset_selection=[RAW_IMAGES], tags=tags)
+    request = dg.RunRequest(run_key=key, asset_selection=[LISTING], tags=tags)
     return dg.SensorResult(run_requests=[request], cursor=waiting.ask(key, now).cursor())
 
 

@@ -8,15 +8,14 @@ from typing import Any
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.catalog import TABLES, table_of
+from mm_assets.catalog import TABLES, keys_where, table_of
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.automation.outside_writes import Finding, findings, look
 from mm_assets.operations.automation.runs import unfinished_run
 from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
 
-# What these hold are results of the past: a run of theirs would not repair them, and might train.
-REPORTED_ONLY = {"llava_checkpoint", "evaluation"}
+REPORTED_ONLY = keys_where(lambda row: row.result_of_past)
 
 
 def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -31,7 +30,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         assert context.repository_def is not None
         keys = sorted(context.repository_def.asset_graph.materializable_asset_keys)
         tables = lake.tables()
-        now = look(tables, dict.fromkeys(TABLES.values()))
+        now = look(tables, TABLES)
         if not context.cursor:
             return _skip(f"{len(now)} tables, watched from now on", now)
         before = {table: LanceRef(**seen) for table, seen in json.loads(context.cursor).items()}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mm_assets.catalog import BASE_MODEL, BATCH_PREDICTIONS, LLAVA_CHECKPOINT, SFT_DATASET
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, version_of
 from mm_assets.settings import AutomationSettings
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from mm_assets.engines.lake.tables import Lake
 
-CHECKPOINT, DATASET, BASE = "llava_checkpoint", "sft_dataset", "base_model"
+CHECKPOINT, DATASET, BASE = LLAVA_CHECKPOINT.key, SFT_DATASET.key, BASE_MODEL.key
 # What makes an example another one to learn from.
 LEARNED = ["example_id", "images", "label", "messages"]
 
@@ -68,7 +69,7 @@ def _held_out(
     """
     from mm_assets.stages.predict.held_out import held_out_accuracy
 
-    predicted = newest.get("batch_predictions")
+    predicted = newest.get(BATCH_PREDICTIONS.key)
     if predicted is None:
         return "", False
     answered, checkpoint = predicted.metadata["digest"], newest[CHECKPOINT].metadata["digest"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from mm_assets.catalog import SFT_DATASET
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
@@ -16,7 +17,7 @@ from mm_assets.settings import TaskName
 from mm_assets.splits import TEST, TRAIN, VALIDATION
 from mm_assets.stages.evaluate.tables import EVALUATIONS
 
-ASSET = "sft_dataset"
+ASSET = SFT_DATASET.key
 TASKS: tuple[str, ...] = get_args(TaskName)
 COLUMNS = ["example_id", "task", "images", "label", "group_id", "split", "num_tokens", "left_out"]
 JUDGED = [

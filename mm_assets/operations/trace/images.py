@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
+from mm_assets.catalog import IMAGE_TABLE, RAW_IMAGES
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.sources.source import row_of
 from mm_assets.lineage.records import Record
@@ -15,7 +16,7 @@ from mm_assets.operations.trace.reader import Reader
 from mm_assets.operations.trace.versions import let_go
 from mm_assets.stages.ingest.tables import IMAGES
 
-ASSET = "image_table"
+ASSET = IMAGE_TABLE.key
 FACTS = ["sha256", "format", "width", "height", "num_bytes", "label", "caption", "error", "source_uri", "etag"]
 CREATED, UPDATED = "_row_created_at_version", "_row_last_updated_at_version"
 COLUMNS = ["image_id", *FACTS, CREATED, UPDATED]
@@ -139,7 +140,7 @@ def origin(lake: TracedLake, item: Seen) -> tuple[Node, ...]:
 
 
 def _objects(lake: TracedLake, item: Seen) -> Iterator[Node]:
-    for listing in (found for found in item.record.inputs if found.asset == "raw_images"):
+    for listing in (found for found in item.record.inputs if found.asset == RAW_IMAGES.key):
         ref = lake.ref(listing.asset, listing.data_version)
         ds = lake.at(ref)
         if ds is None:

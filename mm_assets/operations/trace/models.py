@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow.compute as pc
 
+from mm_assets.catalog import BASE_MODEL, BATCH_PREDICTIONS, EVALUATION, SFT_DATASET
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.refs import InputRef
 from mm_assets.operations.trace.bundles import bundles_called, bundles_of, found_bundle
@@ -15,7 +16,7 @@ from mm_assets.stages.predict.tables import PREDICTIONS
 
 # Of a digest's 16 digits.
 FEWEST_DIGITS = 6
-EVALUATION = ("task", "measure", "rows", "accuracy", "champion_accuracy", "interval", "promoted", "decision")
+JUDGEMENT = ("task", "measure", "rows", "accuracy", "champion_accuracy", "interval", "promoted", "decision")
 
 
 def find_model(lake: TracedLake, what: str) -> list[Found]:
@@ -60,7 +61,7 @@ def model_node(lake: TracedLake, digest: str) -> Node:
 
 def model_origin(lake: TracedLake, row: Row) -> tuple[Node, ...]:
     """The versions that a model was made from, and its recipe."""
-    order = ("sft_dataset", "base_model")  # the images are told where the dataset names them
+    order = (SFT_DATASET.key, BASE_MODEL.key)  # the images are told where the dataset names them
     names = sorted(row["inputs"], key=lambda name: (order.index(name) if name in order else len(order), name))
     items = [InputRef(name, row["inputs"][name], _record_id(lake, name, row["inputs"])) for name in names]
     recipe = [Node("recipe", row["recipe_digest"], row["recipe"])] if row["recipe_digest"] is not None else []
@@ -92,9 +93,9 @@ def _made_from(lake: TracedLake, base: Row) -> Iterator[Node]:
 def _evaluations(lake: TracedLake, digest: str) -> Iterator[Node]:
     for (asset, data_version), record in sorted(lake.by_version.items(), key=lambda item: item[1].at):
         sides = {record.metadata.get("challenger"): "challenger", record.metadata.get("champion"): "champion"}
-        if asset == "evaluation" and digest in sides:
+        if asset == EVALUATION.key and digest in sides:
             other = next((model for model in sides if model != digest), None)
-            facts = {name: record.metadata.get(name) for name in EVALUATION}
+            facts = {name: record.metadata.get(name) for name in JUDGEMENT}
             run = {"run_id": record.run_id, "at": record.at.isoformat()}
             yield Node("evaluation", data_version, {"as": sides[digest], "other": other, **facts, **run})
 
@@ -107,7 +108,7 @@ def _predictions(lake: TracedLake, digest: str) -> Iterator[Node]:
     prompts = ds.scanner(columns=["prompt_digest"], filter=is_in("model_digest", [digest])).to_table()["prompt_digest"]
     for item in pc.value_counts(prompts).to_pylist():
         asked = (digest, item["values"])
-        records = [r for r in lake.materialized("batch_predictions") if _asked(r.metadata) == asked]
+        records = [r for r in lake.materialized(BATCH_PREDICTIONS.key) if _asked(r.metadata) == asked]
         last = {"data_version": records[0].data_version, "run_id": records[0].run_id} if records else {}
         yield Node("predictions", item["values"], {"count": item["counts"], **last})
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.operations.trace.images import CREATED, Past, pasts, pinned_node
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
@@ -10,7 +11,7 @@ from mm_assets.operations.trace.models import model_node
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.stages.predict.tables import PREDICTIONS
 
-ASSET = "batch_predictions"
+ASSET = BATCH_PREDICTIONS.key
 COLUMNS = [
     *("id", "image_id", "sha256", "model_digest", "prompt_digest"),
     *("answer", "label", "confidence", "confidence_kind", "error", CREATED),
@@ -63,7 +64,7 @@ def _found(lake: TracedLake, row: Row) -> Found:
     written = Node("commit", commit["data_version"], {"did": "wrote the row", **commit})
     up = (
         written,
-        pinned_node(past, row["sha256"], commit["inputs"].get("image_table")),
+        pinned_node(past, row["sha256"], commit["inputs"].get(IMAGE_TABLE.key)),
         model_node(lake, row["model_digest"]),
     )
     return Found("prediction", row["id"], {**_said(lake, row, past), **_written(lake, row)}, up)

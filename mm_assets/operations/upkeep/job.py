@@ -18,6 +18,7 @@ from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.maintenance import maintaining, withdraw
 from mm_assets.history.materializations import last_records, own_commit, records
+from mm_assets.history.rows import ALL_TABLES
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.properties import ASSETS, RECORDS, RUN
 from mm_assets.lineage.records import Record, Withdrawal
@@ -27,7 +28,6 @@ from mm_assets.operations.upkeep.retention import LAST_COMMIT, Kept, Live, Tagge
 from mm_assets.operations.upkeep.state import TableState, state_of
 from mm_assets.settings import UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.tables import TABLES
 
 STEP = "maintenance"
 
@@ -92,7 +92,7 @@ class _Maintenance:
     def __init__(self, tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> None:
         self._tables, self._settings, self._run_id, self._log = tables, settings, run_id, log
         self._reports: dict[str, TableReport] = {}
-        for name in TABLES:
+        for name in ALL_TABLES:
             self._meet(name)
 
     def _meet(self, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mm_assets.catalog import writer_of
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.metadata import shown
@@ -12,16 +13,6 @@ from mm_assets.steps.metadata import shown
 if TYPE_CHECKING:
     from mm_assets.operations.upkeep.job import TableReport, Upkeep
 
-# The asset on whose page a table's state is plotted.
-SHOWN_ON = {
-    "objects": "raw_images",
-    "images": "image_table",
-    "sft": "sft_dataset",
-    "models": "llava_checkpoint",
-    "evaluations": "evaluation",
-    "predictions": "batch_predictions",
-    "bundles": "serving_bundle",
-}
 MB = 1e6
 SKIPPED = "skipped: being written"
 
@@ -48,8 +39,9 @@ def upkeep(
     if not done.changed:
         context.log.info("nothing to do" if done.tables else f"the lake {lake.root} has no tables yet")
     for report in done.tables:
-        if report.table in SHOWN_ON:
-            yield dg.AssetObservation(dg.AssetKey(SHOWN_ON[report.table]), metadata=_state(report))
+        shown_on = writer_of(report.table)
+        if shown_on is not None:  # nobody's is the history
+            yield dg.AssetObservation(dg.AssetKey(shown_on.split("/")), metadata=_state(report))
     yield dg.Output(None, metadata=_described(done))
 
 

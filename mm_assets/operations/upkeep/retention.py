@@ -6,10 +6,12 @@ Everything else may go. Nothing here opens a table: see `job`.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mm_assets.catalog import keys_where
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, tag_name, version_of
 
+TRAINED = keys_where(lambda row: row.trains)
 # Why versions stay, for those who look at the report.
 LAST, CHECKPOINT, WATERMARK = "a recent materialization", "a live checkpoint", "a watermark"
 LAST_COMMIT = "the last commit of a run"
@@ -100,7 +102,7 @@ def _inputs(live: Live, history: Mapping[str, Record], ids: Mapping[str, str]) -
         if ids.get(table, "").startswith(rest.partition("@")[0]):
             yield LanceRef(table, ids[table], version_of(data_version))
     of_it = [record for record in history.values() if record.metadata.get("digest") == live.digest]
-    made = [record for record in of_it if record.asset == "llava_checkpoint"]
+    made = [record for record in of_it if record.asset in TRAINED]
     for record in walk(made[-1], history) if made else ():
         if ids.get(record.ref.table) == record.ref.table_id:
             yield record.ref

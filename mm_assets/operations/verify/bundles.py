@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
+from mm_assets.catalog import SERVING_BUNDLE
 from mm_assets.engines.models.bundle_files import sha256_of, size_of
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.serve.tables import BUNDLES
-
-ASSET = "serving_bundle"
 
 
 def check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
@@ -25,7 +24,7 @@ def check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None]
 def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
     columns = ["id", "model_digest", "uri", "num_bytes", "sha256"]
     rows = lake.heads[BUNDLES].to_table(columns=columns).to_pylist()
-    newest = lake.newest(ASSET)
+    newest = lake.newest(SERVING_BUNDLE.key)
     current = newest.metadata.get("bundle") if newest is not None else None
     if current is not None and current not in {row["id"] for row in rows}:
         report.disagree("bundle", str(newest and newest.data_version), f"names the bundle {current}, which has no row")

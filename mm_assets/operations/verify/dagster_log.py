@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mm_assets.catalog import TABLES, table_of
+from mm_assets.catalog import owned_table, table_of
 from mm_assets.operations.verify.events import Event
 from mm_assets.steps.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
 from mm_assets.steps.materialize import RECORD
@@ -25,7 +25,7 @@ class DagsterLog:
     def events(self) -> Iterator[Event]:
         """See `EventLog`."""
         for key in sorted(self._instance.get_asset_keys()):
-            if key.to_user_string() in TABLES or key.path[0] == "scores":
+            if owned_table(key.to_user_string()):
                 yield from self._of(key)
 
     def _of(self, key: dg.AssetKey) -> Iterator[Event]:

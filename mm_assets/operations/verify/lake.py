@@ -12,13 +12,13 @@ from mm_assets.engines.lake.files import File, files_of
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.store.s3 import is_s3
 from mm_assets.history.origins import Commit, commits_in
+from mm_assets.history.rows import ALL_TABLES
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.history import History, drafts_of, read_history
 from mm_assets.operations.verify.report import Report
-from mm_assets.tables import TABLES
 
 DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)")
 
@@ -26,7 +26,7 @@ DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)
 class LakeSnapshot:
     """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
 
-    def __init__(self, tables: Lake, report: Report, names: Iterable[str] = TABLES) -> None:
+    def __init__(self, tables: Lake, report: Report, names: Iterable[str] = ALL_TABLES) -> None:
         """Read what is compared.
 
         Args:

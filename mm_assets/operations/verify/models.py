@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from mm_assets.catalog import keys_where
 from mm_assets.engines.models.files import stored_digest
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.operations.verify.lake import LakeSnapshot
@@ -9,7 +10,7 @@ from mm_assets.operations.verify.report import Report
 from mm_assets.stages.evaluate.tables import EVALUATIONS
 
 # The assets that register models.
-MAKERS = ("base_model", "llava_checkpoint")
+MAKERS = keys_where(lambda row: row.registers_models)
 
 
 def check_models(lake: LakeSnapshot, report: Report, log: Callable[[str], None]) -> None:

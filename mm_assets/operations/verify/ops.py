@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from mm_assets.catalog import LINEAGE_VERIFIED
 from mm_assets.resources import LakeResource
 from mm_assets.steps.metadata import JUDGED, shown
 
 if TYPE_CHECKING:
     from mm_assets.operations.verify.report import Report
 
-CHECK = "lineage_verified"
 # Disagreements that an error names; the metadata has more, and the log all.
 NAMED = 10
 
@@ -67,7 +67,7 @@ def lineage_checks(keys: Iterable[dg.AssetKey]) -> list[dg.AssetChecksDefinition
 
 
 def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    @dg.asset_check(name=CHECK, asset=key, blocking=True)
+    @dg.asset_check(name=LINEAGE_VERIFIED, asset=key, blocking=True)
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         """Fails when the newest event, its record in the lake, the commit, run, inputs and tag disagree."""
         from mm_assets.operations.verify.dagster_log import newest

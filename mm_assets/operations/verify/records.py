@@ -6,7 +6,7 @@ from collections.abc import Collection
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.origins import Commit
 from mm_assets.lineage.ancestry import walk_known
-from mm_assets.lineage.promotions import EVALUATION
+from mm_assets.lineage.promotions import PROMOTING
 from mm_assets.lineage.properties import RUN
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, tag_name
@@ -141,7 +141,7 @@ def _check_production(lake: LakeSnapshot, report: Report) -> None:
     if MODELS in lake.heads and MODELS not in lake.tags:
         return
     said = _about_production(lake)
-    if said and EVALUATION in lake.untold:
+    if said and not PROMOTING.isdisjoint(lake.untold):
         report.named["tags of production that the next evaluation will set"] += 1
     elif said:
         report.disagree("tag", f"{MODELS}, {PRODUCTION}", said)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE, SFT_DATASET
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
@@ -15,10 +16,8 @@ from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.predict.plan import ASSET
 from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key
 
-IMAGE_TABLE = "image_table"
 # What the key of a prediction is made of.
 PARTS = ["image_id", "sha256", "model_digest", "prompt_digest"]
 # Predictions that are Python objects at once.
@@ -58,7 +57,7 @@ def check_examples(lake: LakeSnapshot, report: Report) -> None:
     """Every row of every dataset that is promised: its images exist at the pinned version with the digest recorded."""
     images = Images(lake)
     for record in lake.promised.values():
-        if record.asset == "sft_dataset" and record.ref.version in lake.commits[SFT]:
+        if record.asset == SFT_DATASET.key and record.ref.version in lake.commits[SFT]:
             with report.reading(record.data_version):
                 _check_dataset(lake, record, images, report)
 
@@ -68,7 +67,7 @@ def _check_dataset(lake: LakeSnapshot, record: Record, images: Images, report: R
     empty = pc.equal(pc.fill_null(pc.list_value_length(rows["images"]), 0), 0)
     keys = rows["example_id"].filter(empty).to_pylist()
     report.disagree_rows("example", record.data_version, "names no image", keys)
-    pinned = record.read.get(IMAGE_TABLE, "")
+    pinned = record.read.get(IMAGE_TABLE.key, "")
     named = pc.list_flatten(rows["images"])
     has = images.has(pinned, pc.struct_field(named, "image_id"), pc.struct_field(named, "sha256"))
     if has is None:
@@ -115,7 +114,7 @@ def _check_models(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
 
 def _check_bytes(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
     """Nearly all are of images that are there now; the others, of the images that their step had pinned."""
-    images, newest = Images(lake), lake.newest(IMAGE_TABLE)
+    images, newest = Images(lake), lake.newest(IMAGE_TABLE.key)
     if newest is not None:
         rows = rows.filter(pa.array(~_has(images, newest.data_version, rows)))
     pins = _Pins(lake)
@@ -149,14 +148,18 @@ class _Pins:
 
     def __init__(self, lake: LakeSnapshot) -> None:
         self._commits = lake.commits[PREDICTIONS]
-        own = [record for record in lake.history.values() if record.asset == ASSET and lake.is_here(record.ref)]
+        own = [
+            record
+            for record in lake.history.values()
+            if record.asset == BATCH_PREDICTIONS.key and lake.is_here(record.ref)
+        ]
         self._records = sorted(own, key=lambda record: record.ref.version)
 
     def of(self, version: int) -> Pin:
         """By the commit; where that was let go, by the record of the next materialization."""
         commit = self._commits.get(version)
         if commit is not None:
-            return Pin((inputs_in(commit) or {}).get(IMAGE_TABLE, ""), certain=True)
+            return Pin((inputs_in(commit) or {}).get(IMAGE_TABLE.key, ""), certain=True)
         later = bisect_left(self._records, version, key=lambda record: record.ref.version)
         found = self._records[later].read if later < len(self._records) else {}
-        return Pin(found.get(IMAGE_TABLE, ""), certain=False)
+        return Pin(found.get(IMAGE_TABLE.key, ""), certain=False)

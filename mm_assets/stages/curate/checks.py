@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from mm_assets.catalog import SFT_DATASET
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.checks import Checked, judged
 
-ASSET = "sft_dataset"
+ASSET = SFT_DATASET.key
 
 # Made by the asset itself, on all rows that the table would have, before it commits any.
 BEFORE_PUBLICATION = [

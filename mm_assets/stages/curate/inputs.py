@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import IMAGE_TABLE, NEAR_DUPLICATES
 from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import LanceRef
@@ -18,8 +19,8 @@ from mm_assets.stages.curate.bounds import Bound
 if TYPE_CHECKING:
     import lance
 
-ASSET = "image_table"
-NEAR_DUPLICATES = "scores/near_duplicates"
+ASSET = IMAGE_TABLE.key
+GROUPS = NEAR_DUPLICATES.key
 IMAGE_COLUMNS = ["image_id", "sha256", "width", "height", "label", "caption", "error"]
 GROUP_COLUMNS = ["group_id", "first_group_id"]
 
@@ -34,7 +35,7 @@ class Reads:
 
 def reads_of(step: StepContext, bounds: Sequence[Bound]) -> Reads:
     """What the bounds, the groups and the examples need."""
-    columns: dict[str, list[str]] = defaultdict(list, {ASSET: IMAGE_COLUMNS, NEAR_DUPLICATES: GROUP_COLUMNS})
+    columns: dict[str, list[str]] = defaultdict(list, {ASSET: IMAGE_COLUMNS, GROUPS: GROUP_COLUMNS})
     for bound in bounds:
         columns[bound.scorer.asset] += [bound.column, bound.scorer.rev_column, bound.scorer.error_column]
     unique = {asset: list(dict.fromkeys(names)) for asset, names in columns.items()}

@@ -8,6 +8,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import BASE_MODEL, SFT_DATASET
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
@@ -31,7 +32,7 @@ from mm_assets.stages.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.scorers import Scorer
 
-ASSET = "sft_dataset"
+ASSET = SFT_DATASET.key
 # Images that become Python objects at once, and more where a near-duplicate group is larger.
 CHUNK_ROWS = 2_500
 
@@ -60,7 +61,7 @@ def build_dataset(
     """
     if tables.exists(SFT):
         tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
-    base = get(tables, step.inputs["base_model"].metadata["digest"])
+    base = get(tables, step.inputs[BASE_MODEL.key].metadata["digest"])
     bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
     making = _Making(step, tables, settings, bounds, base, checks)
     made = making.refresh()

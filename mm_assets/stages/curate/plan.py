@@ -12,7 +12,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.lake.untouched import untouched
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import version_of
-from mm_assets.stages.curate.inputs import ASSET, NEAR_DUPLICATES, Reads, at
+from mm_assets.stages.curate.inputs import ASSET, GROUPS, Reads, at
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
     changed = np.concatenate([new, _changed(past, now, reads, maybe)])
     groups = pa.chunked_array(
         [
-            *_groups(now[NEAR_DUPLICATES], changed).chunks,
-            *_groups(past[NEAR_DUPLICATES], np.concatenate([changed, gone])).chunks,
+            *_groups(now[GROUPS], changed).chunks,
+            *_groups(past[GROUPS], np.concatenate([changed, gone])).chunks,
         ],
         pa.string(),
     ).drop_null()
-    members = np.intersect1d(_members(now[NEAR_DUPLICATES], groups), ids)
+    members = np.intersect1d(_members(now[GROUPS], groups), ids)
     lost = at(past[ASSET], _column(gone), ["image_id"])["image_id"]
     return Delta(_column(np.union1d(changed, members)), lost)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mm_assets.catalog import BASE_MODEL, EVALUATION, IMAGE_TABLE, LLAVA_CHECKPOINT, SFT_DATASET
 from mm_assets.engines.answering.questions import Answer, Question, main_task, reference
 from mm_assets.engines.answering.run import ask
 from mm_assets.engines.answering.work import AnswerJob
@@ -32,18 +33,18 @@ def evaluate_checkpoint(
     Raises:
         RefusalError: there is no held-out example, or a model's files are gone.
     """
-    checkpoint = step.inputs["llava_checkpoint"]
-    before = step.last_record("evaluation")
-    dataset = step.input_of(checkpoint, "sft_dataset")
+    checkpoint = step.inputs[LLAVA_CHECKPOINT.key]
+    before = step.last_record(EVALUATION.key)
+    dataset = step.input_of(checkpoint, SFT_DATASET.key)
     wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
-    same_settings = before is not None and before.code_version == step.code_versions["evaluation"]
+    same_settings = before is not None and before.code_version == step.code_versions[EVALUATION.key]
     judged = before is not None and not (before.metadata["rows_failed"] or before.metadata["champion_rows_failed"])
     if before is not None and judged and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
         if before.metadata["promoted"]:
             _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
         return StepResult(before.metadata | {"rows_computed": 0})
-    ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties(["evaluation"], 0))
+    ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties([EVALUATION.key], 0))
     production = current_production(ds)
     contest = _contest(step, tables, production)
     answers = _answers(step, tables, cluster, contest, answering)
@@ -51,7 +52,7 @@ def evaluate_checkpoint(
     now_production = contest.challenger.digest if result["promoted"] else production
     result |= wanted | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
-    properties = step.properties(["evaluation"], 1, {"evaluation": StepResult(result)})
+    properties = step.properties([EVALUATION.key], 1, {EVALUATION.key: StepResult(result)})
     commit(tables, EVALUATIONS, lambda head: put_rows(head, "id", [], fragments), properties, written_at=ds.version)
     if result["promoted"]:
         _protect(tables, checkpoint.ref.version)
@@ -73,9 +74,9 @@ def _protect(tables: Lake, version: int) -> None:
 
 
 def _contest(step: StepContext, tables: Lake, production: str | None) -> Contest:
-    checkpoint = step.inputs["llava_checkpoint"]
-    dataset = step.input_of(checkpoint, "sft_dataset")
-    base = step.input_of(checkpoint, "base_model")
+    checkpoint = step.inputs[LLAVA_CHECKPOINT.key]
+    dataset = step.input_of(checkpoint, SFT_DATASET.key)
+    base = step.input_of(checkpoint, BASE_MODEL.key)
     challenger = get(tables, checkpoint.metadata["digest"])
     task = main_task(challenger)
     examples = tables.open_at(dataset.ref).to_table(
@@ -90,7 +91,7 @@ def _contest(step: StepContext, tables: Lake, production: str | None) -> Contest
         champion_digest=production or base.metadata["digest"],
         task=task,
         examples=examples,
-        images=step.input_of(dataset, "image_table").ref,
+        images=step.input_of(dataset, IMAGE_TABLE.key).ref,
     )
 
 

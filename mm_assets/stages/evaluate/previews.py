@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from mm_assets.catalog import IMAGE_TABLE, LLAVA_CHECKPOINT, SFT_DATASET
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.previews import plots, rows
@@ -30,7 +31,7 @@ COLUMNS = [
     "challenger_score",
 ]
 # From an evaluation back to the images that it was made on.
-PATH = ("llava_checkpoint", "sft_dataset", "image_table")
+PATH = (LLAVA_CHECKPOINT.key, SFT_DATASET.key, IMAGE_TABLE.key)
 
 
 def previews(tables: "Lake", record: Record) -> dict[str, str]:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.resources import LakeResource
 from mm_assets.settings import ChecksSettings, Settings
 from mm_assets.steps.checks import Checked, judged
 
-ASSET = "image_table"
+ASSET = IMAGE_TABLE.key
 
 
 @dg.multi_asset_check(

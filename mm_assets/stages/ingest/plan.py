@@ -7,6 +7,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import IMAGE_TABLE, RAW_IMAGES
 from mm_assets.engines.lake.changes import Changes, changes_since, difference
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
@@ -17,7 +18,7 @@ from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, TOUCHED
 
-ASSET, LISTED = "image_table", "raw_images"
+ASSET, LISTED = IMAGE_TABLE.key, RAW_IMAGES.key
 # What a row has of the listing: where one of the first differs the object is read, of the last the words are written.
 PLACE, WORDS = ["source_uri", "etag", "error"], ["label", "caption"]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import RAW_IMAGES
 from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import table
@@ -24,7 +25,7 @@ GOOD, CARDS = 12, 8
 def previews(tables: "Lake", record: Record) -> dict[str, str]:
     """Markdown by name, of a materialization of `raw_images` or `image_table`."""
     ds = tables.open_at(record.ref)
-    return _listing(ds) if record.asset == "raw_images" else _images(ds)
+    return _listing(ds) if record.asset == RAW_IMAGES.key else _images(ds)
 
 
 def _listing(ds: "lance.LanceDataset") -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 import pyarrow as pa
 
+from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.promotions import last_promotion
 from mm_assets.lineage.records import Record
@@ -12,7 +13,7 @@ from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.steps.checks import Checked, judged
 
-ASSET = "batch_predictions"
+ASSET = BATCH_PREDICTIONS.key
 
 
 @dg.multi_asset_check(
@@ -55,7 +56,7 @@ def _labels(checked: Checked) -> tuple[pa.ChunkedArray, int]:
     """The label of each answer to a usable image (null: a caption), and how many usable images there are."""
     from mm_assets.stages.predict.join import answered
 
-    images = checked.tables.open_at(checked.input("image_table").ref)
+    images = checked.tables.open_at(checked.input(IMAGE_TABLE.key).ref)
     usable = images.to_table(columns=["image_id", "sha256"], filter="error is null")
     return answered(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import BATCH_PREDICTIONS, EVALUATION, SFT_DATASET
 from mm_assets.judging.statistics import wilson_upper
-from mm_assets.lineage.promotions import EVALUATION
 from mm_assets.lineage.records import Record
 from mm_assets.splits import TEST
 from mm_assets.stages.predict.join import answered
@@ -66,8 +66,8 @@ def held_out_accuracy(
     from mm_assets.history.materializations import last_records
 
     newest = last_records(tables, history.values())
-    predictions = predictions or newest.get("batch_predictions")
-    dataset = newest.get("sft_dataset")
+    predictions = predictions or newest.get(BATCH_PREDICTIONS.key)
+    dataset = newest.get(SFT_DATASET.key)
     if predictions is None or dataset is None or predictions.metadata.get("task") != "label":
         return None
     evaluation = _evaluation(history, predictions.metadata["digest"])
@@ -86,7 +86,7 @@ def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
     of_model = [
         record
         for record in history.values()
-        if record.asset == EVALUATION
+        if record.asset == EVALUATION.key
         and record.metadata.get("challenger") == digest
         and not record.metadata["rows_failed"]
     ]

@@ -8,6 +8,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import EVALUATION, IMAGE_TABLE, LLAVA_CHECKPOINT
 from mm_assets.engines.answering.questions import Answer
 from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent
@@ -45,7 +46,7 @@ def predict(
     asked = questions(_chosen(step, tables, settings), settings)
     tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties([ASSET], 0))
     plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in asked]
-    todo, images = _together(plans), step.ref("image_table")
+    todo, images = _together(plans), step.ref(IMAGE_TABLE.key)
     whole = f"{plans[0].rows:,} images" if len(asked) == 1 else f"{len(asked)} questions about {plans[0].rows:,} images"
     step.log(f"{todo.num_rows:,} answers to give ({whole}) with model {asked[0].digest} by {settings.engine}")
     work = Work(step, AnswerJob(tables, cluster, images, asked[0].digest, [one.question for one in asked], settings))
@@ -119,9 +120,9 @@ def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dic
 
 
 def _chosen(step: StepContext, tables: Lake, settings: PredictSettings) -> Model:
-    evaluation = step.inputs["evaluation"]
+    evaluation = step.inputs[EVALUATION.key]
     if settings.model == "latest":
-        return get(tables, step.input_of(evaluation, "llava_checkpoint").metadata["digest"])
+        return get(tables, step.input_of(evaluation, LLAVA_CHECKPOINT.key).metadata["digest"])
     production = current_production(tables.open_at(evaluation.ref))
     if production is None:
         raise RefusalError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.engines.lake.changes import Changes, changes_since
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
@@ -16,7 +17,7 @@ from mm_assets.reasons import reasons
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key
 
-ASSET = "batch_predictions"
+ASSET = BATCH_PREDICTIONS.key
 NO_IMAGE = "no image"
 WRITTEN = "_row_last_updated_at_version"
 # Of an image: what its key is made of, why it has no picture, and what it weighs.
@@ -57,7 +58,7 @@ def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_e
         asked: `digest` of the model and `prompt_digest` of the question.
         retry_errors: answer again where an answer failed.
     """
-    pinned = step.ref("image_table")
+    pinned = step.ref(IMAGE_TABLE.key)
     outside = outside_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
     before = None if retry_errors or outside else _same_question(step, asked)
     since = before.watermarks[IMAGES] if before else None

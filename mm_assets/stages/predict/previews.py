@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
@@ -29,7 +30,7 @@ def previews(tables: "Lake", record: Record) -> dict[str, str]:
     from mm_assets.history.materializations import records
 
     pinned = {item.asset: item.record_id for item in record.inputs}
-    images = tables.open_at(records(tables)[pinned["image_table"]].ref)
+    images = tables.open_at(records(tables)[pinned[IMAGE_TABLE.key]].ref)
     answers = _answers(tables.open_at(record.ref), images, record)
     if not answers.num_rows:
         return {"preview_answers": "No image has an answer."}

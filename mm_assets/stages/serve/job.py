@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mm_assets.catalog import EVALUATION, SERVING_BUNDLE
 from mm_assets.engines.answering.questions import main_task
 from mm_assets.engines.lake.commits import commit, unchanged
 from mm_assets.engines.lake.rows import is_in
@@ -31,7 +32,7 @@ from mm_assets.stages.serve.card import MIN_VLLM_VERSION, Base, Story, card
 from mm_assets.stages.serve.license import CARD, license_of
 from mm_assets.stages.serve.tables import BUNDLES, BUNDLES_SCHEMA
 
-ASSET = "serving_bundle"
+ASSET = SERVING_BUNDLE.key
 # Below a model's folder, what serving does not need: the adapter is merged, the rest is a training's.
 LEFT_OUT_FOLDERS = ("adapter", "checkpoint-", "runs")
 LEFT_OUT_FILES = ("training_args.bin", "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state")
@@ -80,7 +81,7 @@ def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, 
         RefusalError: the model's files, or the evaluation that promoted it, are gone; or the bucket refuses the upload.
     """
     tables.open_or_create(BUNDLES, BUNDLES_SCHEMA, step.properties([ASSET], 0))
-    evaluation = step.inputs["evaluation"]
+    evaluation = step.inputs[EVALUATION.key]
     digest = current_production(tables.open_at(evaluation.ref))
     if digest is None:
         return _nothing(step, tables)
@@ -117,7 +118,7 @@ def _nothing(step: StepContext, tables: Lake) -> StepResult:
 
 def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings, precision: str) -> Plan:
     model, history = get(tables, digest), records(tables)
-    promotion = promotion_of(digest, step.ref("evaluation"), history)
+    promotion = promotion_of(digest, step.ref(EVALUATION.key), history)
     if promotion is None:
         raise RefusalError(
             f"the lake's history (lineage.lance) has lost the evaluation that promoted model {digest}, whose figures "

@@ -11,7 +11,7 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.operations.automation.source_sensor import RAW_IMAGES, build
+from mm_assets.operations.automation.source_sensor import LISTING, build
 from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.stages.ingest.job import list_objects
@@ -96,7 +96,7 @@ def test_it_says_what_is_new_changed_and_removed(listed: Watch) -> None:
     assert listed.look() == "2 new, 1 changed, 1 removed: waiting for 30 s of quiet"
     assert listed.look() == "a run"
     (request,) = listed.asked
-    assert request.asset_selection == [RAW_IMAGES]
+    assert request.asset_selection == [LISTING]
     assert {name: request.tags[f"source/{name}"] for name in ("objects", "new", "changed", "removed")} == {
         "objects": "4",
         "new": "2",

@@ -20,6 +20,7 @@ from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.training.examples import Trained
 from mm_assets.history.materializations import own_commit, records
 from mm_assets.history.reuse import others_wrote
+from mm_assets.history.rows import ALL_TABLES
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepResult
@@ -27,7 +28,6 @@ from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
-from mm_assets.tables import TABLES
 from mm_assets_tests.kit.lake_rows import withdrawals, write
 from mm_assets_tests.kit.past import TABLE, content, put, score, with_a_past
 from mm_assets_tests.kit.project import Project
@@ -55,7 +55,7 @@ def another(seed: int) -> Callable[..., Trained]:
 
 
 def versions(tables: Lake) -> dict[str, int]:
-    return {name: tables.open(name).version for name in TABLES if tables.exists(name)}
+    return {name: tables.open(name).version for name in ALL_TABLES if tables.exists(name)}
 
 
 def there(tables: Lake, table: str = TABLE) -> list[int]:

@@ -12,13 +12,13 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.maintenance import maintaining
+from mm_assets.history.rows import ALL_TABLES
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.verify.files import image_files
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS
-from mm_assets.tables import TABLES
 from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.kit.verifying import check, forged_step, lines, newest, write_dataset
 
@@ -126,7 +126,7 @@ def test_a_list_of_removed_rows_that_was_replaced_or_damaged(whole: Lake) -> Non
 
 def test_a_file_is_counted_once(whole: Lake) -> None:
     """Also that of an image table, whose larger images lie in a folder beside it."""
-    files = [path for name in TABLES for path in Path(whole.uri(name), "data").rglob("*.lance")]
+    files = [path for name in ALL_TABLES for path in Path(whole.uri(name), "data").rglob("*.lance")]
     assert check(whole).looked_at["files"] == len(files)
 
 
