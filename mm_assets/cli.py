@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from mm_assets.operations.serve.command import serve
+    from mm_assets.operations.serve.server import Place
     from mm_assets.settings import load_settings
-    from mm_assets.stages.serve.command import serve
-    from mm_assets.stages.serve.server import Place
 
     place = Place(options.host, options.port)
     bundle = Path(options.bundle) if options.bundle else None

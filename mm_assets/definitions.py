@@ -5,9 +5,9 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import BaseModel
 
-from mm_assets.jobs import JOBS, UPKEEP
-from mm_assets.operations import automation
+from mm_assets.jobs import JOBS, UPKEEP, build_schedules
 from mm_assets.operations.automation.conditions import condition_of
+from mm_assets.operations.automation.sensors import build_sensors
 from mm_assets.operations.verify.ops import lineage_checks
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.resources import ImageSource, LakeResource, RayCluster
@@ -94,8 +94,8 @@ def build(settings: Settings) -> dg.Definitions:
         assets=list(dg.map_asset_specs(completed, assets)),
         asset_checks=[*checks_in_flow_order(settings), *lineage_checks(keys)],
         jobs=[*JOBS, *UPKEEP],
-        schedules=automation.schedules(settings.automation),
-        sensors=automation.sensors(settings),
+        schedules=build_schedules(settings.automation),
+        sensors=build_sensors(settings),
         resources={
             "settings": settings,
             "lake": LakeResource(root=settings.lake, s3=s3, single_writer=settings.single_writer),

@@ -5,6 +5,7 @@ import dagster as dg
 from mm_assets.catalog import LLAVA_CHECKPOINT, keys_where
 from mm_assets.operations.upkeep.ops import maintenance
 from mm_assets.operations.verify.ops import verify
+from mm_assets.settings import AutomationSettings
 
 TRAINING = dg.AssetSelection.assets(*sorted(keys_where(lambda row: row.trains or row.promotes)))
 TRAIN_CONFIG = {"ops": {LLAVA_CHECKPOINT.key: {"config": {"force": False}}}}
@@ -33,8 +34,9 @@ JOBS = [
 UPKEEP = [maintenance, verify]
 
 
-def schedules(status: dg.DefaultScheduleStatus) -> list[dg.ScheduleDefinition]:
-    """The schedules; `status` is that of each until somebody switches it in the UI."""
+def build_schedules(settings: AutomationSettings) -> list[dg.ScheduleDefinition]:
+    """The schedules; running from the start where `automation.running` says so, else switched on in the UI."""
+    status = dg.DefaultScheduleStatus.RUNNING if settings.running else dg.DefaultScheduleStatus.STOPPED
     return [
         dg.ScheduleDefinition(
             name="verify_every_week",

@@ -1,13 +1,11 @@
 """What a blocking check has failed is read by no step, also of a later run: Dagster alone stops only the same run."""
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
-)
 
 from mm_assets.catalog import BLOCKING_CHECKS
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
+from mm_assets.steps.dagster_private import newest_evaluation
 from mm_assets.steps.metadata import JUDGED
 
 
@@ -33,17 +31,10 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
     """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
     for name in BLOCKING_CHECKS:
-        found = _evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        found = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
         if found is not None and _is_error(found) and _judged(found) == data_version:
             return name, found.description or ""
     return None
-
-
-def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
-    """The newest result of a check, whatever is planned or running."""
-    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=set(COMPLETED))
-    event = records[0].event if records else None
-    return event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
 
 
 def _is_error(found: dg.AssetCheckEvaluation) -> bool:

@@ -1,7 +1,6 @@
 """When an asset is run again by itself."""
 
 import json
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import dagster as dg
@@ -10,9 +9,7 @@ from dagster import AutomationCondition as AC  # noqa: N817  (its usual name)
 
 from mm_assets.operations.automation.freshness import TRAINED, Freshness
 from mm_assets.operations.automation.runs import failed_checks
-
-if TYPE_CHECKING:
-    from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from mm_assets.steps.dagster_private import AssetGraphView
 
 
 class Outdated(dg.AutomationCondition[AssetKey]):
@@ -101,7 +98,7 @@ class InputsFailed(dg.AutomationCondition[AssetKey]):
 
 
 # Of a tick, which has a view of its own: all conditions of it judge by the same state, read once.
-_READ: "WeakKeyDictionary[AssetGraphView, Freshness]" = WeakKeyDictionary()
+_READ: WeakKeyDictionary[AssetGraphView, Freshness] = WeakKeyDictionary()
 
 
 def _freshness(context: dg.AutomationContext[AssetKey]) -> Freshness:

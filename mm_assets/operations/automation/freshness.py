@@ -2,18 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.catalog import LLAVA_CHECKPOINT
+from mm_assets.steps.dagster_private import BaseAssetGraph
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-
-    Graph = BaseAssetGraph
 
 # A checkpoint may well be older than its inputs: the sensor `training` decides on it, and what comes after it works
 # with the checkpoint that there is.
@@ -27,7 +22,7 @@ class Freshness:
     the daemon was stopped, or to an input while the asset was being made from the version before.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, graph: "Graph") -> None:
+    def __init__(self, instance: dg.DagsterInstance, graph: BaseAssetGraph) -> None:
         self._graph = graph
         records = instance.get_asset_records(sorted(graph.materializable_asset_keys))
         newest = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}

@@ -1,26 +1,20 @@
 """What Dagster is doing to an asset at the moment, and what its checks have said."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import AssetKey
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from mm_assets.steps.dagster_private import BaseAssetGraph, planned_checks, unfinished_runs
 from mm_assets.steps.events import DATA_VERSION, newest_event, tags_of
 from mm_assets.steps.gates import failed_check
-
-if TYPE_CHECKING:
-    from mm_assets.operations.automation.freshness import Graph
 
 PLANNED, DONE = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 def unfinished_run(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
     """The id of the oldest queued or running run that is to materialize an asset, and has not done so yet."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), ascending=True)
-    return next((run.run_id for run in runs if _is_to_make(instance, run.run_id, key)), None)
+    return next((run_id for run_id in unfinished_runs(instance) if _is_to_make(instance, run_id, key)), None)
 
 
 def _is_to_make(instance: dg.DagsterInstance, run_id: str, key: AssetKey) -> bool:
@@ -46,16 +40,13 @@ def _failed(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
     return failed[0] if failed else None
 
 
-def unfinished_checks(instance: dg.DagsterInstance, graph: "Graph", keys: Iterable[AssetKey]) -> list[str]:
+def unfinished_checks(instance: dg.DagsterInstance, graph: BaseAssetGraph, keys: Iterable[AssetKey]) -> list[str]:
     """`asset: check` for the blocking checks of some assets that a run is making, or is to make.
 
     A check whose run has ended without it holds nothing up.
     """
     blocking = [key for key in graph.get_check_keys_for_assets(set(keys)) if graph.get(key).blocking]
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(blocking)
-    waiting = {
-        key: instance.get_run_by_id(record.run_id) for key, record in latest.items() if record.status == Status.PLANNED
-    }
+    waiting = {key: instance.get_run_by_id(run_id) for key, run_id in planned_checks(instance, blocking).items()}
     return sorted(
         f"{key.asset_key.to_user_string()}: {key.name}" for key, run in waiting.items() if run and not run.is_finished
     )

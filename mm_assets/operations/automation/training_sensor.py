@@ -14,12 +14,12 @@ from mm_assets.operations.automation.runs import failed_checks, newest_id, unfin
 from mm_assets.operations.automation.training import CHECKPOINT, Verdict, worth_training
 from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
+from mm_assets.steps.dagster_private import BaseAssetGraph
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
 from mm_assets.steps.materialize import RECORD
 
 if TYPE_CHECKING:
     from mm_assets.engines.lake.tables import Lake
-    from mm_assets.operations.automation.freshness import Graph
 
 
 def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -66,7 +66,7 @@ def _newest(tables: "Lake") -> Record | None:
     return last_records(tables, records(tables).values()).get(CHECKPOINT)
 
 
-def _held_by(instance: dg.DagsterInstance, graph: "Graph", freshness: Freshness) -> str:
+def _held_by(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Freshness) -> str:
     """Why nothing could be trained now, in words; empty where nothing keeps it."""
     running = unfinished_run(instance, TRAINED)
     if running is not None:

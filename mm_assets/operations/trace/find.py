@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.operations.trace.examples import find_example, uses_of, with_bytes
-from mm_assets.operations.trace.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
+from mm_assets.operations.trace.kinds.examples import find_example, uses_of, with_bytes
+from mm_assets.operations.trace.kinds.images import ASSET, Past, earlier, facts, origin, pasts, pasts_at, search
+from mm_assets.operations.trace.kinds.models import find_bundle, find_model
+from mm_assets.operations.trace.kinds.predictions import find_prediction, prediction_node, predictions_of
+from mm_assets.operations.trace.kinds.scores import scores_of
+from mm_assets.operations.trace.kinds.versions import find_version, neighbours
 from mm_assets.operations.trace.lake import TracedLake, rows_where
-from mm_assets.operations.trace.models import find_bundle, find_model
 from mm_assets.operations.trace.nodes import Found, Node
-from mm_assets.operations.trace.predictions import find_prediction, prediction_node, predictions_of
-from mm_assets.operations.trace.scores import scores_of
-from mm_assets.operations.trace.versions import find_version, neighbours
 from mm_assets.stages.evaluate.tables import EVALUATIONS
 from mm_assets.stages.predict.tables import PREDICTIONS
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.operations.verify.events import EventLog
 from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.events import EventLog
 from mm_assets.settings import SettingsError
 
 HOME = "DAGSTER_HOME"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from mm_assets.catalog import owned_table, table_of
-from mm_assets.operations.verify.events import Event
+from mm_assets.operations.verify.rules.events import Event
 from mm_assets.steps.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
 from mm_assets.steps.materialize import RECORD
 

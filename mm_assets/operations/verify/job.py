@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.operations.verify.bundles import check_bundles
-from mm_assets.operations.verify.commits import check_commits
-from mm_assets.operations.verify.events import EventLog, check_events
-from mm_assets.operations.verify.files import check_files
-from mm_assets.operations.verify.images import check_images
 from mm_assets.operations.verify.lake import LakeSnapshot
-from mm_assets.operations.verify.models import check_models
-from mm_assets.operations.verify.records import check_dropped, check_records, check_tags
 from mm_assets.operations.verify.report import Report
-from mm_assets.operations.verify.rows import check_examples, check_predictions
+from mm_assets.operations.verify.rules.bundles import check_bundles
+from mm_assets.operations.verify.rules.commits import check_commits
+from mm_assets.operations.verify.rules.events import EventLog, check_events
+from mm_assets.operations.verify.rules.files import check_files
+from mm_assets.operations.verify.rules.images import check_images
+from mm_assets.operations.verify.rules.models import check_models
+from mm_assets.operations.verify.rules.records import check_dropped, check_records, check_tags
+from mm_assets.operations.verify.rules.rows import check_examples, check_predictions
 
 # How often a lake is looked at again that was written meanwhile: half of a commit's trail looks like a disagreement.
 ROUNDS = 3

@@ -6,10 +6,10 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.materializations import last_records
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.operations.verify.events import Event, check_event
 from mm_assets.operations.verify.lake import LakeSnapshot
-from mm_assets.operations.verify.records import check_record, check_tag
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.events import Event, check_event
+from mm_assets.operations.verify.rules.records import check_record, check_tag
 
 
 def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report, Record | None]:

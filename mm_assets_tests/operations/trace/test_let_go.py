@@ -9,8 +9,8 @@ import pytest
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.materializations import append
 from mm_assets.operations.trace.find import not_found
+from mm_assets.operations.trace.kinds.versions import let_go
 from mm_assets.operations.trace.lake import TracedLake
-from mm_assets.operations.trace.versions import let_go
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.curate.tables import SFT_SCHEMA

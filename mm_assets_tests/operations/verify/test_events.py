@@ -11,10 +11,10 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.dagster_log import DagsterLog, newest
-from mm_assets.operations.verify.events import Event
 from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.newest import verify_newest
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.events import Event
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.verifying import forged_step, put
 

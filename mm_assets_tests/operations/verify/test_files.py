@@ -15,7 +15,7 @@ from mm_assets.history.maintenance import maintaining
 from mm_assets.history.rows import ALL_TABLES
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.operations.verify.files import image_files
+from mm_assets.operations.verify.rules.files import image_files
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS

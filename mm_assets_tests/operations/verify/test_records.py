@@ -21,8 +21,8 @@ from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.upkeep.job import maintain
-from mm_assets.operations.verify.events import Event
 from mm_assets.operations.verify.newest import verify_newest
+from mm_assets.operations.verify.rules.events import Event
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.operations.trace.images import CREATED, Past, pasts, pinned_node
+from mm_assets.operations.trace.kinds.images import CREATED, Past, pasts, pinned_node
+from mm_assets.operations.trace.kinds.models import model_node
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
-from mm_assets.operations.trace.models import model_node
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.stages.predict.tables import PREDICTIONS
 

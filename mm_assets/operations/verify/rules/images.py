@@ -10,9 +10,9 @@ import pyarrow as pa
 from mm_assets.engines.lake.cells import fragments_of
 from mm_assets.engines.workers.batches import cut
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.operations.verify.files import IMAGE, image_files
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.files import IMAGE, image_files
 from mm_assets.pace import Progress
 from mm_assets.stages.ingest.tables import IMAGES
 

@@ -10,10 +10,10 @@ from mm_assets.catalog import IMAGE_TABLE, RAW_IMAGES
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.sources.source import row_of
 from mm_assets.lineage.records import Record
+from mm_assets.operations.trace.kinds.versions import let_go
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
 from mm_assets.operations.trace.reader import Reader
-from mm_assets.operations.trace.versions import let_go
 from mm_assets.stages.ingest.tables import IMAGES
 
 ASSET = IMAGE_TABLE.key

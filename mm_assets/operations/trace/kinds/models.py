@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from mm_assets.catalog import BASE_MODEL, BATCH_PREDICTIONS, EVALUATION, SFT_DATASET
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.refs import InputRef
-from mm_assets.operations.trace.bundles import bundles_called, bundles_of, found_bundle
+from mm_assets.operations.trace.kinds.bundles import bundles_called, bundles_of, found_bundle
+from mm_assets.operations.trace.kinds.versions import inputs_of
 from mm_assets.operations.trace.lake import Row, TracedLake
 from mm_assets.operations.trace.nodes import Found, Node
-from mm_assets.operations.trace.versions import inputs_of
 from mm_assets.stages.predict.tables import PREDICTIONS
 
 # Of a digest's 16 digits.

@@ -7,10 +7,10 @@ from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.columns import GROUPS, column_sources
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.operations.trace.images import Past
+from mm_assets.operations.trace.kinds.images import Past
+from mm_assets.operations.trace.kinds.versions import let_go
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
-from mm_assets.operations.trace.versions import let_go
 
 
 def scores_of(lake: TracedLake, pasts: Mapping[str, Past]) -> dict[str, list[Node]]:

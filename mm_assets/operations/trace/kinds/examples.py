@@ -8,11 +8,11 @@ from mm_assets.catalog import SFT_DATASET
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.operations.trace.images import Past, pasts, pinned_node
+from mm_assets.operations.trace.kinds.images import Past, pasts, pinned_node
+from mm_assets.operations.trace.kinds.versions import let_go, version_node
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Found, Node
 from mm_assets.operations.trace.reader import Reader
-from mm_assets.operations.trace.versions import let_go, version_node
 from mm_assets.settings import TaskName
 from mm_assets.splits import TEST, TRAIN, VALIDATION
 from mm_assets.stages.evaluate.tables import EVALUATIONS

@@ -6,8 +6,8 @@ from mm_assets.catalog import SERVING_BUNDLE
 from mm_assets.engines.models.bundle_files import sha256_of, size_of
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.operations.verify.lake import LakeSnapshot
-from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.models import dropped_models
 from mm_assets.stages.serve.tables import BUNDLES
 
 

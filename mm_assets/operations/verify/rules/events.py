@@ -7,9 +7,9 @@ from typing import Protocol
 
 from mm_assets.lineage.properties import RUN
 from mm_assets.lineage.records import Record
-from mm_assets.operations.verify.commits import unfinished
 from mm_assets.operations.verify.lake import DATA_VERSION, LakeSnapshot
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.commits import unfinished
 
 
 @dataclass(frozen=True)

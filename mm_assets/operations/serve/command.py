@@ -20,9 +20,10 @@ from mm_assets.engines.models.files import cache, local_folder, move
 from mm_assets.engines.models.registry import get
 from mm_assets.engines.sources.s3_objects import described
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.operations.serve import server
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
-from mm_assets.stages.serve import card, properties, request, server
+from mm_assets.stages.serve import card, properties, request
 from mm_assets.stages.serve.archive import unpack
 from mm_assets.stages.serve.license import front_matter
 

@@ -12,8 +12,8 @@ from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
 from mm_assets.operations.verify.lake import LakeSnapshot
-from mm_assets.operations.verify.models import dropped_models
 from mm_assets.operations.verify.report import Report
+from mm_assets.operations.verify.rules.models import dropped_models
 from mm_assets.stages.curate.tables import SFT
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key

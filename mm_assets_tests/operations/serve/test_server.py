@@ -11,9 +11,10 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.operations.serve import command, server
+from mm_assets.operations.serve.server import Machine, Place
 from mm_assets.settings import ServeSettings
-from mm_assets.stages.serve import command, request, server
-from mm_assets.stages.serve.server import Machine, Place
+from mm_assets.stages.serve import request
 from mm_assets_tests.kit.production import bundled, judged
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.stores import free_port
@@ -27,7 +28,7 @@ HERE = Place("127.0.0.1", 8000)
 def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if vLLM were installed: what is refused after that is refused everywhere."""
     monkeypatch.setattr(
-        "mm_assets.stages.serve.server.find_spec", lambda name: object() if name == "vllm" else find_spec(name)
+        "mm_assets.operations.serve.server.find_spec", lambda name: object() if name == "vllm" else find_spec(name)
     )
 
 
@@ -93,7 +94,7 @@ def test_a_port_that_is_none_is_refused(port: int) -> None:
 
 
 def test_without_vllm_the_sentence_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_assets.stages.serve.server.find_spec", lambda _: None)
+    monkeypatch.setattr("mm_assets.operations.serve.server.find_spec", lambda _: None)
     with pytest.raises(RefusalError, match="vLLM is not installed in this environment: run `make vllm`"):
         server.check(HERE)
 

@@ -1,0 +1,33 @@
+"""Everything of Dagster that is not its public interface, in one file: what an upgrade of Dagster may break."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
+)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+__all__ = ["AssetGraphView", "BaseAssetGraph", "newest_evaluation", "planned_checks", "unfinished_runs"]
+
+
+def newest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The newest result of a check, whatever is planned or running."""
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=set(COMPLETED))
+    event = records[0].event if records else None
+    return event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
+
+
+def planned_checks(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> dict[dg.AssetCheckKey, str]:
+    """Of some checks, those whose newest run is to make them and has not yet; with the id of that run."""
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
+    return {key: record.run_id for key, record in latest.items() if record.status == Status.PLANNED}
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> list[str]:
+    """The ids of all queued and running runs, the oldest first."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), ascending=True)
+    return [run.run_id for run in runs]
