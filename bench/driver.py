@@ -5,10 +5,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mm_assets.catalog import table_of
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import last_records, own_commit, records
-from mm_assets.history.publish import publish
+from mm_assets.history.begin import StepRequest, begin
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 
@@ -17,14 +15,11 @@ Job = Callable[[StepContext], StepResult | dict[str, StepResult]]
 
 def run_step(tables: Lake, job: Job, *assets: str, inputs: tuple[str, ...] = ()) -> dict[str, Record]:
     """Run a job as the step of `assets`, with the newest version of each input pinned, and record what it wrote."""
-    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
-    history = records(tables)
-    newest = last_records(tables, list(history.values()))
-    pins = {name: newest[name] for name in inputs}
-    step = StepContext(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, "1"), pins, history, own, lambda _: None)
-    said = job(step)
-    finals = {assets[0]: said} if isinstance(said, StepResult) else said
-    return {asset: publish(tables, step, asset, table_of(asset), finals[asset]) for asset in assets}
+    request = StepRequest(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, "1"), inputs, log=lambda _: None)
+    step = begin(tables, request)
+    done = job(step.context)
+    results = {assets[0]: done} if isinstance(done, StepResult) else done
+    return {asset: step.publish(asset, result) for asset, result in results.items()}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import pictures
 from lakes import STAGES, Made, MadeLake, MadeUp, tiny
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 
 NEW, TIMES = 1_000, 3
 TRACE_S, VERIFY_S = 2.0, 60.0
@@ -66,7 +66,7 @@ def made(scratch: Path, size: int) -> Lake:
 def asked(tables: Lake, size: int) -> dict[str, str]:
     """What is traced, by its kind."""
     image = pictures.image_id(size // 2)
-    newest = last_records(tables, records(tables).values())
+    newest = History.read(tables).newest
     prediction = tables.open("predictions").to_table(columns=["id"], filter=f"image_id = '{image}'")["id"][0].as_py()
     row = (
         tables.open("images").to_table(columns=["sha256", "source_uri"], filter=f"image_id = '{image}'").to_pylist()[0]

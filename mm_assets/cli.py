@@ -81,9 +81,9 @@ def read_lake(command: Callable[["Lake"], Callable[[], int]]) -> int:
 
 
 def _status(tables: "Lake", *, as_json: bool) -> Callable[[], int]:
-    from mm_assets.history.materializations import last_records, records
+    from mm_assets.history.history import History
 
-    newest = list(last_records(tables, list(records(tables).values())).values())
+    newest = list(History.read(tables).newest.values())
     return lambda: _show(newest, tables.root, as_json=as_json)
 
 

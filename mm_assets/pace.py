@@ -11,7 +11,7 @@ EVERY_S = 5.0
 MB = 10**6
 
 
-class Progress:
+class Pace:
     """Logs how much of a long piece of work is done, how fast it goes and how long it will take.
 
     Args:
@@ -48,7 +48,7 @@ class Progress:
         self._log(f"{self._done:,} of {self._total:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left")
 
 
-class BytesProgress:
+class BytesPace:
     """The same for bytes, told as MB.
 
     Args:
@@ -58,7 +58,7 @@ class BytesProgress:
     """
 
     def __init__(self, what: str, total: int, log: Callable[[str], None]) -> None:
-        self._progress = Progress(f"MB {what}", -(-total // MB), log)
+        self._progress = Pace(f"MB {what}", -(-total // MB), log)
         self._done = 0
 
     def add(self, size: int) -> None:

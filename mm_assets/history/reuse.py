@@ -8,9 +8,6 @@ from mm_assets.history.origins import Commit, changes_outside, changing, commits
 from mm_assets.lineage.properties import RUN
 from mm_assets.lineage.records import Record
 
-# Watermark: the version of its own table that a pass has compared with what it should hold.
-COMPARED = "compared"
-
 
 def others_wrote(ds: lance.LanceDataset, asset: str, after: int, run_id: str) -> bool:
     """Whether another run committed rows or cells of an asset above version `after`."""
@@ -30,9 +27,14 @@ def outside_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, 
         ds: the table of the assets, at its newest version.
         records: of these passes (None: there was none); one that names no version that was compared has its commit's.
     """
-    after = {r.asset: r.watermarks.get(COMPARED, r.ref.version) for r in records if r is not None}
+    after = {r.asset: _compared_to(r) for r in records if r is not None}
     found = changes_outside(ds, min(after.values())) if after else []
     return {asset: [commit.version for commit in found if commit.version > seen] for asset, seen in after.items()}
+
+
+def _compared_to(record: Record) -> int:
+    compared_to = record.progress.compared_to
+    return record.ref.version if compared_to is None else compared_to
 
 
 def written_at(versions: Iterable[int]) -> str:
@@ -41,20 +43,19 @@ def written_at(versions: Iterable[int]) -> str:
     return f"_row_last_updated_at_version in ({listed})" if listed else "false"
 
 
-def same_pass(ds: lance.LanceDataset, record: Record | None, code_version: str, looked_at: str) -> Record | None:
+def reusable_record(ds: lance.LanceDataset, record: Record | None, code_version: str) -> Record | None:
     """The last materialization of an asset, where a refresh may build on it.
 
     Args:
         ds: the asset's table at its newest version.
         record: the asset's last one.
         code_version: the asset's now; another one gives other rows.
-        looked_at: the watermark that names the version at which that pass compared the table with its result.
 
     Returns:
         None where there is none, by another code, or where another run wrote the asset at the same time, or somebody
         outside the table since: what the table holds is then not known to be the result of one pass.
     """
-    if record is None or record.code_version != code_version or looked_at not in record.watermarks:
+    if record is None or record.code_version != code_version or record.progress.compared_to is None:
         return None
-    commits = list(commits_in(ds, range(record.watermarks[looked_at] + 1, ds.version + 1)))
+    commits = list(commits_in(ds, range(record.progress.compared_to + 1, ds.version + 1)))
     return None if _by_others(commits, record.asset, record.run_id) or changing(commits) else record

@@ -66,6 +66,13 @@ def append_rows(tables: Lake, rows: list[Row]) -> None:
     commit(tables, TABLE, put, properties)
 
 
+def missing_ids(tables: Lake, ids: list[str]) -> set[str]:
+    """Those of some ids that no row has."""
+    if not ids or not tables.exists(TABLE):
+        return set(ids)
+    return set(ids) - set(rows_by_key(tables.open(TABLE), "id", ids)["id"].to_pylist())
+
+
 def read_rows(tables: Lake) -> list[Row]:
     """All rows in the order in which they were added: row ids keep it, a compaction may not."""
     return rows_of(tables.open(TABLE)) if tables.exists(TABLE) else []

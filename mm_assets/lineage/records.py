@@ -5,19 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.refs import InputRef, LanceRef
-
-# Among the watermarks of a record that its commit does not carry: see `Record.walked` and `Record.seen`.
-WALKED, SEEN = "commits", "seen"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One materialization: a row of `lineage.lance`.
-
-    `watermarks` names, per table, the version up to which the asset has seen every row: a refresh looks only at rows
-    that changed after it.
-    """
+    """One materialization: a row of `lineage.lance`."""
 
     id: str
     asset: str
@@ -27,7 +21,7 @@ class Record:
     code_version: str
     inputs: tuple[InputRef, ...]
     metadata: dict[str, Any]
-    watermarks: dict[str, int]
+    progress: Progress
     at: datetime
     reused: bool
 
@@ -42,14 +36,14 @@ class Record:
         return {item.asset: item.data_version for item in self.inputs}
 
     @property
-    def walked(self) -> int:
-        """The version of its table up to which the asset's own commits are known: later ones may have lost a record."""
-        return max(self.ref.version, self.watermarks.get(WALKED, 0))
+    def commits_scanned_to(self) -> int:
+        """Version of its table up to which the asset's own commits are known: a later one may have lost its record."""
+        return max(self.ref.version, self.progress.scanned_to)
 
     @property
-    def seen(self) -> int:
-        """The version of its table that its run had looked at when it found that a version is as it should be."""
-        return max(self.ref.version, self.watermarks.get(SEEN, 0))
+    def confirmed_at(self) -> int:
+        """Table version that the run had read when it decided to reuse an older one."""
+        return max(self.ref.version, self.progress.confirmed_at)
 
     def as_input(self) -> InputRef:
         """How a materialization that reads this one refers to it."""
@@ -57,10 +51,21 @@ class Record:
 
     @classmethod
     def from_commit(cls, draft: Mapping[str, Any], ref: LanceRef) -> "Record":
-        """The record that a final commit carries, completed with the version that the commit became."""
-        inputs = tuple(InputRef(**item) for item in draft["inputs"])
-        at = datetime.fromisoformat(draft["at"])
-        return cls(**{**draft, "inputs": inputs, "at": at, "ref": ref, "reused": False})
+        """The record that a final commit carries, completed with the version that the commit became.
+
+        Raises:
+            KeyError, TypeError, ValueError: the commit carries something else.
+        """
+        names = ("id", "asset", "run_id", "step", "code_version", "metadata")
+        marks = draft["progress"] if "progress" in draft else draft["watermarks"]  # release 0.1.0 wrote the latter
+        return cls(
+            **{name: draft[name] for name in names},
+            ref=ref,
+            inputs=tuple(InputRef(**item) for item in draft["inputs"]),
+            progress=Progress.from_json(marks, ref.table),
+            at=datetime.fromisoformat(draft["at"]),
+            reused=False,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.properties import ASSETS, BATCH, CODE, INPUTS, RECORDS, RUN, STEP
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
@@ -16,43 +17,54 @@ from mm_assets.lineage.refs import LanceRef
 
 @dataclass(frozen=True)
 class AssetState:
-    """The last commit of an asset in its table, and the record of its last materialization (None: there is none).
+    """An asset as a step meets it.
 
-    `seen` is the version of the table up to which that was looked for.
+    Args:
+        record: of its last materialization; None: there is none.
+        last_commit: the version that its last commit became, which may be that of an unfinished run; None: none.
+        scanned_to: version of its table up to which its commits were looked for.
     """
 
     record: Record | None
-    ref: LanceRef | None
-    seen: int = 0
+    last_commit: LanceRef | None
+    scanned_to: int = 0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a finished materialization says of itself.
+    """What a step says of one of its assets when it is done.
 
     Args:
         metadata: JSON values.
-        watermarks: see `Record`.
-        looked_at: the version of its table at which nothing was left to do, where it wrote nothing itself: what it
-            stands for may be what another run wrote.
+        progress: how far it got. `confirmed_at` is set where it wrote nothing itself: the version that it stands for
+            may then be another run's.
         verdicts: of the checks that were made before anything was committed.
     """
 
     metadata: dict[str, Any]
-    watermarks: dict[str, int] = field(default_factory=dict)
-    looked_at: int = 0
+    progress: Progress = field(default_factory=Progress)
     verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """The step that a job works for: its identity, its pinned inputs, and a place to report progress."""
+    """The step that a job works for: its identity, its pinned inputs, and a place to report progress.
+
+    Args:
+        run_id: of the run.
+        key: name of the step.
+        code_versions: by asset that it materializes.
+        inputs: the pinned materialization of each asset that it reads.
+        records: all materializations of the lake by id, oldest first; what the step publishes is added.
+        own: what it found of each asset that it materializes.
+        log: told about progress.
+    """
 
     run_id: str
     key: str
     code_versions: dict[str, str]
     inputs: dict[str, Record]
-    ancestors: dict[str, Record]
+    records: Mapping[str, Record]
     own: dict[str, AssetState]
     log: Callable[[str], None] = field(repr=False)
 
@@ -68,7 +80,7 @@ class StepContext:
         """
         for item in record.inputs:
             if item.asset == asset:
-                return self.ancestors[item.record_id]
+                return self.records[item.record_id]
         raise RefusalError(f"{record.data_version} names no {asset} among its inputs: materialize {record.asset} again")
 
     def last_record(self, asset: str) -> Record | None:
@@ -76,18 +88,18 @@ class StepContext:
         return self.own[asset].record
 
     def properties(
-        self, assets: list[str], batch: int, final: Mapping[str, StepResult] | None = None
+        self, assets: list[str], batch: int, results: Mapping[str, StepResult] | None = None
     ) -> dict[str, str]:
         """Transaction properties of one commit.
 
         Args:
             assets: the assets whose rows or cells the commit carries.
             batch: number of the commit within the step.
-            final: for the step's last commit, what each asset that it completes says of itself: the commit then
+            results: for the step's last commit, what each asset that it completes says of itself. The commit then
                 carries their records, so that a crash before the lineage row can be healed.
         """
         inputs = {name: record.data_version for name, record in self.inputs.items()}
-        drafts = [self._draft(asset, said) for asset, said in (final or {}).items()]
+        drafts = [self._draft(asset, result) for asset, result in (results or {}).items()]
         return {
             ASSETS: ",".join(assets),
             RUN: self.run_id,
@@ -98,7 +110,7 @@ class StepContext:
             RECORDS: json.dumps(drafts),
         }
 
-    def _draft(self, asset: str, final: StepResult) -> dict[str, Any]:
+    def _draft(self, asset: str, result: StepResult) -> dict[str, Any]:
         return {
             "id": uuid.uuid4().hex,
             "asset": asset,
@@ -106,11 +118,11 @@ class StepContext:
             "step": self.key,
             "code_version": self.code_versions[asset],
             "inputs": [asdict(record.as_input()) for record in self.inputs.values()],
-            "metadata": final.metadata,
-            "watermarks": final.watermarks,
+            "metadata": result.metadata,
+            "progress": result.progress.as_json(),
             "at": datetime.now(UTC).isoformat(),
         }
 
-    def record(self, asset: str, ref: LanceRef, final: StepResult, *, reused: bool) -> Record:
+    def record(self, asset: str, ref: LanceRef, result: StepResult, *, reused: bool) -> Record:
         """The record of a materialization without a final commit of its own."""
-        return replace(Record.from_commit(self._draft(asset, final), ref), reused=reused)
+        return replace(Record.from_commit(self._draft(asset, result), ref), reused=reused)

@@ -13,7 +13,7 @@ from dagster._core.loader import LoadingContextForTest
 from mm_assets.engines.lake.tables import table_id
 from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.training.run import fine_tune
-from mm_assets.history.materializations import records
+from mm_assets.history.history import History
 from mm_assets.splits import split_of
 from mm_assets_tests.kit.project import Project
 
@@ -249,7 +249,7 @@ def test_production_is_refused_before_a_promotion(copy: Project, modest: Project
 
 
 def test_the_lineage_is_complete(finished: Project) -> None:
-    history = records(finished.tables)
+    history = History.read(finished.tables).records
     for record in history.values():
         assert all(item.record_id in history for item in record.inputs)
 

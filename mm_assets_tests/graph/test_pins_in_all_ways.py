@@ -20,6 +20,7 @@ from mm_assets.operations.upkeep.job import maintain
 from mm_assets.operations.verify.dagster_log import DagsterLog
 from mm_assets.operations.verify.job import verify
 from mm_assets.operations.verify.report import Report
+from mm_assets.resources import LakeResource
 from mm_assets.settings import UpkeepSettings, load_settings
 from mm_assets.stages.curate import job as curate
 from mm_assets.stages.score import grouping
@@ -127,11 +128,11 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, before: str, work: Callable[[],
     begin = pins._begin
     waiting = [work]
 
-    def racing(context: dg.AssetExecutionContext, tables: Lake) -> Any:
+    def racing(context: dg.AssetExecutionContext, lake: LakeResource) -> Any:
         names = {key.to_user_string() for key in context.selected_asset_keys}
         if before in names and waiting:
             waiting.pop()()
-        return begin(context, tables)
+        return begin(context, lake)
 
     monkeypatch.setattr(pins, "_begin", racing)
     yield

@@ -16,9 +16,11 @@ from PIL import Image
 
 from mm_assets.catalog import table_of
 from mm_assets.engines.lake.tables import Lake
+from mm_assets.history.history import History
 from mm_assets.history.maintenance import maintenance_in, withdrawals_in
-from mm_assets.history.materializations import append
+from mm_assets.history.materialized import Materialized
 from mm_assets.history.rows import read_rows
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Maintenance, Record, Withdrawal
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 
@@ -99,12 +101,17 @@ def record(tables: Lake, asset: str, inputs: Sequence[Record] = (), **metadata: 
         code_version="1",
         inputs=tuple(item.as_input() for item in inputs),
         metadata={"rows": 0, **metadata},
-        watermarks={},
+        progress=Progress(),
         at=datetime.now(UTC),
         reused=False,
     )
-    append(tables, made)
+    History.read(tables).append(made)
     return made
+
+
+def materialized(tables: Lake, made: Record) -> Materialized:
+    """A record as checks and previews are given it."""
+    return Materialized(made, History.read(tables))
 
 
 def withdrawals(tables: Lake) -> list[Withdrawal]:

@@ -16,7 +16,7 @@ import pytest
 
 from mm_assets.definitions import build
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
 from mm_assets.settings import S3Settings, load_settings
 
@@ -128,7 +128,7 @@ class Project:
 
     def newest(self) -> dict[str, Record]:
         """The newest record of each asset."""
-        return last_records(self.tables, list(records(self.tables).values()))
+        return History.read(self.tables).newest
 
     def data_versions(self) -> dict[str, str]:
         return {asset: record.data_version for asset, record in self.newest().items()}

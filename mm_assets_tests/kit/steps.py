@@ -5,12 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mm_assets.catalog import table_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source, open_source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.history.materializations import last_records, own_commit, records
-from mm_assets.history.publish import publish
+from mm_assets.history.begin import StepRequest, begin
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings
@@ -25,14 +23,11 @@ def run_step(
     code: str = "1",
 ) -> dict[str, Record]:
     """Run a job as the step of `assets`, with the newest version of each input pinned, and publish its records."""
-    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in assets}
-    history = records(tables)
-    newest = last_records(tables, list(history.values()))
-    pins = {name: newest[name] for name in inputs}
-    step = StepContext(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), pins, history, own, print)
-    said = job(step)
-    finals = {assets[0]: said} if isinstance(said, StepResult) else said
-    return {asset: publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()}
+    request = StepRequest(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, code), inputs)
+    step = begin(tables, request)
+    done = job(step.context)
+    results = {assets[0]: done} if isinstance(done, StepResult) else done
+    return {asset: step.publish(asset, result) for asset, result in results.items()}
 
 
 def nothing_new(again: Record, before: Record) -> bool:

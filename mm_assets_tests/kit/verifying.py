@@ -10,7 +10,7 @@ import pyarrow as pa
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.history.materializations import records
+from mm_assets.history.history import History
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
@@ -42,13 +42,13 @@ def put_back(tables: Lake, versions: int = 1) -> None:
 
 
 def newest(tables: Lake, asset: str) -> Record:
-    return next(record for record in reversed(records(tables).values()) if record.asset == asset)
+    return next(record for record in reversed(History.read(tables).records.values()) if record.asset == asset)
 
 
 def forged_step(record: Record, **changed: Any) -> StepContext:
     """A step that says it is the one of a record."""
     said = {"run_id": record.run_id, "key": record.step, **changed}
-    return StepContext(**said, code_versions={record.asset: "1"}, inputs={}, ancestors={}, own={}, log=print)
+    return StepContext(**said, code_versions={record.asset: "1"}, inputs={}, records={}, own={}, log=print)
 
 
 def put(tables: Lake, table: str, schema: pa.Schema, key: str, row: dict[str, Any], step: StepContext) -> None:

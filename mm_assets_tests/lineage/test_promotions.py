@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.promotions import last_promotion, made_from
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
@@ -16,7 +17,7 @@ from mm_assets.lineage.refs import LanceRef
 def made(key: str, asset: str, version: int, inputs: Iterable[Record] = (), **metadata: Any) -> Record:
     ref = LanceRef("t", "0" * 32, version)
     read = tuple(item.as_input() for item in inputs)
-    return Record(key, asset, ref, "run", "step", "1", read, metadata, {}, datetime.now(UTC), False)
+    return Record(key, asset, ref, "run", "step", "1", read, metadata, Progress(), datetime.now(UTC), False)
 
 
 def by_id(*records: Record) -> dict[str, Record]:

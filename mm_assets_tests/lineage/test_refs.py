@@ -6,6 +6,7 @@ import pytest
 
 from mm_assets.lineage.ancestry import diamond_conflict
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, tag_name
 from mm_assets.lineage.step import StepContext
@@ -23,7 +24,7 @@ def record(asset: str, version: int, *inputs: Record) -> Record:
         code_version="1",
         inputs=tuple(item.as_input() for item in inputs),
         metadata={"rows": 1},
-        watermarks={},
+        progress=Progress(),
         at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=version),
         reused=False,
     )

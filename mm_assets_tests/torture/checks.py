@@ -16,7 +16,7 @@ from PIL import Image
 
 from mm_assets.engines.lake.commits import carries, commits_after
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import records
+from mm_assets.history.history import History
 from mm_assets.lineage.properties import ASSETS, BATCH, MARK, RUN
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import tag_name
@@ -185,7 +185,7 @@ def recorded(tables: Lake) -> Damage:
     damage = Damage(wrong=[str(item) for item in verify(tables, lambda line: None).disagreements])
     rows = tables.open("lineage").to_table(columns=["id"])["id"].to_pylist() if tables.exists("lineage") else []
     damage.doubled += [f"lineage: record {name} twice" for name, count in Counter(rows).items() if count > 1]
-    history = list(records(tables).values())
+    history = list(History.read(tables).records.values())
     for table, assets in ASSETS_OF.items():
         if not tables.exists(table):
             continue

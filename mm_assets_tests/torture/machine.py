@@ -27,7 +27,7 @@ from mm_assets.engines.answering.questions import Answer, Part
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource, stat_file
 from mm_assets.engines.workers.sandbox import DecodeLimits
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 from mm_assets.images import ImageInfo, decode
 from mm_assets.lineage.records import Record
 from mm_assets.operations.upkeep.job import maintain
@@ -293,7 +293,7 @@ class LakeMachine(RuleBasedStateMachine):
     # What is there.
 
     def _newest(self) -> dict[str, Record]:
-        return last_records(self.tables, list(records(self.tables).values()))
+        return History.read(self.tables).newest
 
     def _versions(self, stage: str) -> int | None:
         table = {LIST: "objects", PREDICT: "predictions"}.get(stage, "images")

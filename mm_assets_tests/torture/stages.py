@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mm_assets.catalog import table_of
 from mm_assets.engines.answering.transformers import answerer
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.history.materializations import last_records, own_commit, records
-from mm_assets.history.publish import publish
+from mm_assets.history.begin import StepRequest, begin
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
@@ -91,12 +89,9 @@ def _step(
     say: Callable[[str], None],
     inputs: Sequence[str],
 ) -> list[Record]:
-    own = {asset: own_commit(tables, asset, table_of(asset)) for asset in codes}
-    history = records(tables)
-    newest = last_records(tables, list(history.values()))
-    pins = {name: newest[name] for name in inputs}
-    step = StepContext(uuid.uuid4().hex, next(iter(codes)), codes, pins, history, own, lambda line: None)
+    request = StepRequest(uuid.uuid4().hex, next(iter(codes)), codes, inputs, log=lambda line: None)
+    step = begin(tables, request)
     say("pinned")
-    finals = job(step)
+    results = job(step.context)
     say("publish")
-    return [publish(tables, step, asset, table_of(asset), final) for asset, final in finals.items()]
+    return [step.publish(asset, result) for asset, result in results.items()]

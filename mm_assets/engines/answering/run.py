@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from mm_assets.engines.answering.questions import Answer, Part
 from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.rows import rows_by_key
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 
 # The module of each engine, with a function `run` like the one below; loaded when it is asked for, for each is heavy.
 ENGINES = {
@@ -23,7 +23,7 @@ def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
     return import_module(ENGINES[job.settings.engine]).run(job, pieces)
 
 
-def ask(job: AnswerJob, image_ids: list[str], progress: Progress) -> list[Answer]:
+def ask(job: AnswerJob, image_ids: list[str], progress: Pace) -> list[Answer]:
     """Answers to the first question about images by their ids, in order.
 
     Raises:

@@ -24,7 +24,7 @@ from mm_assets.engines.sources.source import LISTING, REPEATED, UNSUPPORTED, Row
 from mm_assets.engines.store.s3 import CONNECTIONS, is_s3, split
 from mm_assets.images import ImageError
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import S3Settings
 from mm_assets.settings.section import BUCKET
 
@@ -88,7 +88,7 @@ class ManifestSource:
 
     def _looked_up(self, listing: pa.Table, say: Callable[[str], None]) -> pa.Table:
         """The listing with etags and sizes."""
-        progress = Progress("objects looked up", listing.num_rows, say)
+        progress = Pace("objects looked up", listing.num_rows, say)
         batches = []
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             for batch in listing.to_batches(max_chunksize=LOOKED_UP_ROWS):

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mm_assets.engines.store.s3 import is_s3, split
 from mm_assets.images import ImageError
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import S3Settings
 from mm_assets.settings.root import MANIFESTS
 
@@ -110,7 +110,7 @@ def table_of(rows: Iterable[Row], schema: pa.Schema = LISTING) -> pa.Table:
 
 def counted(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
     """The same rows; every few seconds it says how many came by, and how fast."""
-    progress = Progress("objects listed", None, say)
+    progress = Pace("objects listed", None, say)
     for row in rows:
         progress.add(1)
         yield row

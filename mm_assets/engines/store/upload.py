@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mm_assets.engines.sources.s3_objects import code_of, described
 from mm_assets.engines.store.s3 import client, split
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.pace import BytesProgress
+from mm_assets.pace import BytesPace
 from mm_assets.settings import S3Settings
 
 MiB = 2**20
@@ -180,7 +180,7 @@ class _Sending:
 
     def _send(self, upload_id: str, missing: list[Part]) -> dict[int, str]:
         """Send parts, several at once; the ETag of each by its number."""
-        progress = BytesProgress("uploaded", sum(part.size for part in missing), self._log)
+        progress = BytesPace("uploaded", sum(part.size for part in missing), self._log)
         sent: dict[int, str] = {}
         with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
             futures = {part: pool.submit(self._send_one, upload_id, part) for part in missing}

@@ -1,11 +1,9 @@
 """Whether a training would be worth its while."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mm_assets.catalog import BASE_MODEL, BATCH_PREDICTIONS, LLAVA_CHECKPOINT, SFT_DATASET
-from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, version_of
 from mm_assets.settings import AutomationSettings
 
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.history import History
 
 CHECKPOINT, DATASET, BASE = LLAVA_CHECKPOINT.key, SFT_DATASET.key, BASE_MODEL.key
 # What makes an example another one to learn from.
@@ -27,20 +26,15 @@ class Verdict:
     sentence: str
 
 
-def worth_training(
-    tables: "Lake", history: Mapping[str, Record], settings: AutomationSettings, code_version: str
-) -> Verdict:
+def worth_training(history: "History", settings: AutomationSettings, code_version: str) -> Verdict:
     """Judge by what the lake holds.
 
     Args:
-        tables: the lake.
-        history: its materializations by id, oldest first.
+        history: of the lake.
         settings: how many new examples, and which drop of accuracy.
         code_version: of the training now, its recipe included.
     """
-    from mm_assets.history.materializations import last_records
-
-    newest = last_records(tables, list(history.values()))
+    newest = history.newest
     for name in (BASE, DATASET):
         if name not in newest:
             return Verdict(False, f"there is no {name} yet")
@@ -52,30 +46,29 @@ def worth_training(
     trained_on = before.read
     if trained_on.get(BASE) != newest[BASE].data_version:
         return Verdict(True, f"{BASE} is another one ({newest[BASE].data_version})")
-    said, dropped = _held_out(tables, history, newest, settings.max_accuracy_drop)
-    new = new_examples(tables, newest[DATASET].ref, trained_on[DATASET])
+    said, dropped = _held_out(history, settings.max_accuracy_drop)
+    new = new_examples(history.lake, newest[DATASET].ref, trained_on[DATASET])
     sentence = f"{new:,} of {settings.min_new_examples:,} new training examples{said}"
     if dropped and trained_on[DATASET] == newest[DATASET].data_version:
         return Verdict(False, f"{sentence}; but the checkpoint was trained on this very dataset")
     return Verdict(dropped or new >= settings.min_new_examples, sentence)
 
 
-def _held_out(
-    tables: "Lake", history: Mapping[str, Record], newest: Mapping[str, Record], max_drop: float
-) -> tuple[str, bool]:
+def _held_out(history: "History", max_drop: float) -> tuple[str, bool]:
     """What is known of the accuracy on held-out images, in words, and whether it has dropped.
 
     Only predictions of the newest checkpoint count: that an older one got worse may be why this one was trained.
     """
     from mm_assets.stages.predict.held_out import held_out_accuracy
 
+    newest = history.newest
     predicted = newest.get(BATCH_PREDICTIONS.key)
     if predicted is None:
         return "", False
     answered, checkpoint = predicted.metadata["digest"], newest[CHECKPOINT].metadata["digest"]
     if answered != checkpoint:
         return f"; accuracy not judged: the predictions are of {answered}, the newest checkpoint is {checkpoint}", False
-    found = held_out_accuracy(tables, history)
+    found = held_out_accuracy(history)
     if found is None:
         return "", False
     said = f"; accuracy on held-out images {found.accuracy:.3f}, {found.evaluated:.3f} at the evaluation"

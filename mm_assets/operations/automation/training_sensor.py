@@ -16,10 +16,10 @@ from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.steps.dagster_private import BaseAssetGraph
 from mm_assets.steps.events import CODE_VERSION, DATA_VERSION, INPUT_VERSION
-from mm_assets.steps.materialize import RECORD
+from mm_assets.steps.pins import RECORD
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.history import History
 
 
 def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -36,34 +36,28 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         That is: so many new or changed training examples (`automation.min_new_examples`), a drop of the accuracy on
         held-out images (`automation.max_accuracy_drop`), another recipe or base model, or no checkpoint yet.
         """
-        from mm_assets.history.materializations import records
+        from mm_assets.history.history import History
 
         assert context.repository_def is not None
         graph = context.repository_def.asset_graph
-        tables = lake.tables()
+        history = History.read(lake.tables())
         freshness = Freshness(context.instance, graph)
-        known = _newest(tables) if freshness.missing(TRAINED) else None
+        known = history.newest.get(CHECKPOINT) if freshness.missing(TRAINED) else None
         if known is not None:
             # Before anything else is waited for: what follows the checkpoint works with the one that there is.
             return dg.SensorResult(
                 skip_reason=dg.SkipReason(
                     f"the lake has a checkpoint, {known.data_version}: adopted, nothing is trained"
                 ),
-                asset_events=[_adopted(tables, known)],
+                asset_events=[_adopted(history, known)],
             )
         held_by = _held_by(context.instance, graph, freshness)
         if held_by:
             return dg.SkipReason(held_by)
-        verdict = worth_training(tables, records(tables), settings, graph.get(TRAINED).code_version or "")
+        verdict = worth_training(history, settings, graph.get(TRAINED).code_version or "")
         return _asked(context, freshness.state(TRAINED), verdict)
 
     return training
-
-
-def _newest(tables: "Lake") -> Record | None:
-    from mm_assets.history.materializations import last_records, records
-
-    return last_records(tables, records(tables).values()).get(CHECKPOINT)
 
 
 def _held_by(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Freshness) -> str:
@@ -102,15 +96,13 @@ def _digest(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
-def _adopted(tables: "Lake", known: Record) -> dg.AssetMaterialization:
+def _adopted(history: "History", known: Record) -> dg.AssetMaterialization:
     """The lake's own checkpoint, for an instance that does not know it: what follows waits for it.
 
     As every materialization it gets a row of the lake's history, without a run.
     """
-    from mm_assets.history.materializations import append
-
     record = replace(known, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True)
-    append(tables, record)
+    history.append(record)
     inputs = {f"{INPUT_VERSION}{asset}": version for asset, version in record.read.items()}
     return dg.AssetMaterialization(
         TRAINED,

@@ -103,7 +103,13 @@ def not_found(lake: TracedLake, what: str) -> str:
     """The sentence for a name that nothing has: what was looked for and where, and what comes near."""
     name = as_text(what)
     near = _near(lake, name)
-    words = f"; near it: {', '.join(near)}" if near else "" if lake.records else "; nothing was materialized in it yet"
+    words = (
+        f"; near it: {', '.join(near)}"
+        if near
+        else ""
+        if lake.history.records
+        else "; nothing was materialized in it yet"
+    )
     return f"nothing in the lake {lake.tables.root} (MM_LAKE) is called {name!r}{words}; it may be {EXAMPLES}"
 
 
@@ -111,7 +117,7 @@ def _near(lake: TracedLake, what: str) -> list[str]:
     """A few names that have these words in them, or the materialized versions around one that is none."""
     if re.fullmatch(DATA_VERSION, what):
         return neighbours(lake, what)
-    last, words = lake.newest.get(ASSET), what.partition(":")[2] or what
+    last, words = lake.history.newest.get(ASSET), what.partition(":")[2] or what
     ds = lake.at(last.ref) if last and words else None
     if ds is None:
         return []

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from mm_assets.engines.lake.commits import properties_of, transactions
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.models.registry import TABLE as MODELS
-from mm_assets.history.maintenance import withdrawals_in
-from mm_assets.history.materializations import last_records, materializations
-from mm_assets.history.rows import read_rows
+from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import ASSETS, BATCH, RUN, inputs_of
 from mm_assets.lineage.records import Record, Withdrawal
-from mm_assets.lineage.refs import InputRef, LanceRef, version_of
+from mm_assets.lineage.refs import LanceRef, version_of
 from mm_assets.operations.trace.registry import models_of
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
 
@@ -38,55 +36,19 @@ class TracedLake:
         self._properties: dict[tuple[str, int], dict[str, str]] = {}
 
     @cached_property
-    def _history(self) -> tuple[dict[str, Record], list[Withdrawal]]:
-        rows = read_rows(self.tables)
-        return materializations(rows), withdrawals_in(rows)
-
-    @property
-    def records(self) -> dict[str, Record]:
-        """All materializations by id, oldest first."""
-        return self._history[0]
+    def history(self) -> History:
+        """The lake's history."""
+        return History.read(self.tables)
 
     @cached_property
     def withdrawn(self) -> dict[tuple[str, str], Withdrawal]:
         """What maintenance has let go, by asset and data version."""
-        return {(item.asset, str(item.ref)): item for item in self._history[1]}
-
-    @cached_property
-    def newest(self) -> dict[str, Record]:
-        """The newest materialization of each asset."""
-        return last_records(self.tables, self.records.values())
-
-    @cached_property
-    def alike(self) -> dict[tuple[str, str], list[Record]]:
-        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
-        found: dict[tuple[str, str], list[Record]] = {}
-        for record in self.records.values():
-            found.setdefault((record.asset, record.data_version), []).append(record)
-        return found
-
-    @cached_property
-    def by_version(self) -> dict[tuple[str, str], Record]:
-        """Of each asset and data version the first materialization."""
-        return {key: records[0] for key, records in self.alike.items()}
+        return {(item.asset, str(item.ref)): item for item in self.history.withdrawals}
 
     @cached_property
     def reused(self) -> Counter[tuple[str, str]]:
         """How often an asset was materialized without a change, by asset and data version."""
-        return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
-
-    def source(self, item: InputRef) -> Record | None:
-        """The materialization that an input names; the first of its data version where the history has lost it."""
-        return self.records.get(item.record_id) or self.by_version.get((item.asset, item.data_version))
-
-    @cached_property
-    def readers(self) -> dict[str, list[Record]]:
-        """The materializations that read one, by its id, oldest first."""
-        found: dict[str, list[Record]] = {}
-        for record in self.records.values():
-            for source in filter(None, map(self.source, record.inputs)):
-                found.setdefault(source.id, []).append(record)
-        return found
+        return self.history.times_reused()
 
     def materialized(self, asset: str) -> list[Record]:
         """The materializations of an asset in its table as it is now, newest first; of each version the newest."""
@@ -98,10 +60,10 @@ class TracedLake:
 
     @cached_property
     def _by_asset(self) -> dict[str, list[Record]]:
-        by_ref = {(record.asset, record.ref): record for record in self.records.values()}
+        by_ref = {(record.asset, record.ref): record for record in self.history.records.values()}
         found: dict[str, list[Record]] = {}
         for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
-            last = self.newest.get(asset)
+            last = self.history.newest.get(asset)
             if last is not None and ref.table_id == last.ref.table_id:
                 found.setdefault(asset, []).append(record)
         return found
@@ -136,7 +98,7 @@ class TracedLake:
 
     def ref(self, asset: str, data_version: str) -> LanceRef | None:
         """What a data version names; None where that table is not here any more."""
-        record = self.by_version.get((asset, data_version))
+        record = self.history.first_of_version.get((asset, data_version))
         if record is not None:
             return record.ref
         table, _, rest = data_version.partition(":")
@@ -164,7 +126,7 @@ class TracedLake:
         record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
         if record is None:
             return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
-        record = self.by_version[record.asset, record.data_version]  # later ones wrote nothing
+        record = self.history.first_of_version[record.asset, record.data_version]  # later ones wrote nothing
         first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
         return {**said, "exact": False, **first, "materialized": record.data_version}
 

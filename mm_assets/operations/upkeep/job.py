@@ -16,8 +16,9 @@ from mm_assets.engines.lake.files import remove_empty_folders
 from mm_assets.engines.lake.indexes import keep_indexes
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.models.registry import TABLE as MODELS
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.history.maintenance import maintaining, withdraw
-from mm_assets.history.materializations import last_records, own_commit, records
 from mm_assets.history.rows import ALL_TABLES
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.properties import ASSETS, RECORDS, RUN
@@ -142,16 +143,15 @@ class _Maintenance:
             What stays, and the newest version of each table that was judged.
         """
         heads = {name: self._tables.open(name) for name in self._reports}
-        commits = {name: self._commits(ds, name) for name, ds in heads.items()}
-        history = records(self._tables)
+        history = History.read(self._tables)
+        commits = {name: self._commits(ds, history) for name, ds in heads.items()}
         ids = {name: table_id(ds) for name, ds in heads.items()}
-        kept = needed(history, ids, self._live(heads), self._settings.keep_last)
-        newest = last_records(self._tables, history.values())
+        kept = needed(history.records, ids, self._live(heads), self._settings.keep_last)
         for name, by_asset in commits.items():
             for asset, found in by_asset.items():
-                for version in last_commits(found, newest.get(asset), ids):
+                for version in last_commits(found, history.newest.get(asset)):
                     kept.add(LanceRef(name, ids[name], version), LAST_COMMIT)
-        going = {name: self._going(ds, name, history, kept) for name, ds in heads.items()}
+        going = {name: self._going(ds, name, history.records, kept) for name, ds in heads.items()}
         for name, tags in going.items():
             self._reports[name].withdrawn = [self._withdrawal(record) for record in tags.values()]
         every = [item for report in self._reports.values() for item in report.withdrawn]
@@ -163,21 +163,20 @@ class _Maintenance:
                 heads[name].tags.delete(tag)
         return kept, {name: int(ds.version) for name, ds in heads.items()}
 
-    def _commits(self, ds: lance.LanceDataset, name: str) -> dict[str, list[tuple[int, str]]]:
+    def _commits(self, ds: lance.LanceDataset, history: History) -> dict[str, list[tuple[int, str]]]:
         """Version and run of every commit of a table's assets, oldest first.
 
         A record that a crash kept from the history is written now: the commit that carries it may be removed.
         """
-        known = records(self._tables)
         commits: dict[str, list[tuple[int, str]]] = {}
         lost: set[str] = set()
         for number, properties in commits_of(ds):
             for asset in filter(None, properties.get(ASSETS, "").split(",")):
                 commits.setdefault(asset, []).append((number, properties.get(RUN, "")))
             drafts = json.loads(properties.get(RECORDS, "[]"))
-            lost.update(draft["asset"] for draft in drafts if draft["id"] not in known)
+            lost.update(draft["asset"] for draft in drafts if draft["id"] not in history.records)
         for asset in lost:
-            own_commit(self._tables, asset, name)
+            heal(history, asset)
         return commits
 
     def _live(self, heads: dict[str, lance.LanceDataset]) -> list[Live]:

@@ -3,7 +3,7 @@
 Everything else may go. Nothing here opens a table: see `job`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mm_assets.catalog import keys_where
@@ -57,8 +57,8 @@ def needed(history: Mapping[str, Record], ids: Mapping[str, str], live: Iterable
     for own in _by_asset(here).values():
         for ref in list(dict.fromkeys(record.ref for record in reversed(own)))[:keep_last]:
             kept.add(ref, LAST)
-        for table, version in own[-1].watermarks.items():
-            if table in ids:  # other watermarks name no version of their own
+        for table, version in own[-1].progress.inputs.items():
+            if table in ids:
                 kept.add(LanceRef(table, ids[table], version), WATERMARK)
     for checkpoint in live:
         for ref in _inputs(checkpoint, history, ids):
@@ -66,13 +66,12 @@ def needed(history: Mapping[str, Record], ids: Mapping[str, str], live: Iterable
     return kept
 
 
-def last_commits(commits: Sequence[tuple[int, str]], record: Record | None, tables: Collection[str]) -> set[int]:
+def last_commits(commits: Sequence[tuple[int, str]], record: Record | None) -> set[int]:
     """Commits of an asset that tell the next run where to go on, and whether two runs wrote the asset at once.
 
     Args:
         commits: version and run of each, oldest first.
         record: the newest of the asset.
-        tables: names; a watermark with another name is a version of the asset's own table.
 
     Returns:
         Versions: of the commits that came after the record the last one, and the last of another run than that; the
@@ -82,10 +81,16 @@ def last_commits(commits: Sequence[tuple[int, str]], record: Record | None, tabl
     last = {run: number for number, run in commits if number > done}
     kept = set(sorted(last.values())[-2:])
     if record:
-        own = [v for name, v in record.watermarks.items() if name == record.ref.table or name not in tables]
-        others = [number for number, run in commits if min(own, default=done) < number < done and run != record.run_id]
+        others = [n for n, run in commits if _looked_from(record) < n < done and run != record.run_id]
         kept.update(others[-1:])
     return kept
+
+
+def _looked_from(record: Record) -> int:
+    """The oldest version of the asset's own table that the next run may have to look back to."""
+    progress = record.progress
+    own = (progress.inputs.get(record.ref.table), progress.compared_to, progress.scanned_to, progress.confirmed_at)
+    return min(filter(None, own), default=record.ref.version)
 
 
 def _by_asset(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -8,7 +8,7 @@ import dagster as dg
 from mm_assets.catalog import owned_table, table_of
 from mm_assets.operations.verify.rules.events import Event
 from mm_assets.steps.events import DATA_VERSION, INPUT_VERSION, newest_event, tags_of
-from mm_assets.steps.materialize import RECORD
+from mm_assets.steps.pins import RECORD
 
 # Events that are in memory at once, each with its pictures; runs that are asked for at once.
 PAGE, RUNS = 50, 500

@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import lance
 
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.history.history import History
 from mm_assets.history.maintenance import each_once, maintenance_of, withdrawal_of
 from mm_assets.history.materializations import record_of
 from mm_assets.history.origins import Commit
 from mm_assets.history.rows import MAINTENANCE, MATERIALIZATION, SCHEMA, TABLE, WITHDRAWAL, Row, rows_of
 from mm_assets.lineage.properties import INPUTS, RECORDS
-from mm_assets.lineage.records import Maintenance, Record, Withdrawal
+from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.report import Report
 
@@ -24,16 +25,7 @@ UNREADABLE = (KeyError, TypeError, ValueError)
 Read = TypeVar("Read")
 
 
-@dataclass
-class History:
-    """The rows of `lineage.lance` by their kind, oldest first."""
-
-    records: dict[str, Record] = field(default_factory=dict)
-    withdrawals: list[Withdrawal] = field(default_factory=list)
-    maintenance: list[Maintenance] = field(default_factory=list)
-
-
-def read_history(ds: lance.LanceDataset, report: Report) -> History:
+def read_history(lake: Lake, ds: lance.LanceDataset, report: Report) -> History:
     """All rows that can be understood; each of the others is a disagreement.
 
     Raises:
@@ -42,7 +34,7 @@ def read_history(ds: lance.LanceDataset, report: Report) -> History:
     missing = set(SCHEMA.names) - set(ds.schema.names) - {"kind"}  # which an earlier version did not write
     if missing:
         raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-    found = History()
+    found = History(lake)
     for row in rows_of(ds):
         where = f"{TABLE}, row {row['id']}"
         if _understand(partial(_add, row, found), where, report):
@@ -103,8 +95,6 @@ def _sound(record: Record) -> Record:
         _require(_are_texts(vars(item)), "an input is not named")
     _sound_ref(record.ref)
     _require(isinstance(record.metadata, dict), "its metadata are no object")
-    marks = record.watermarks
-    _require(isinstance(marks, dict) and all(isinstance(mark, int) for mark in marks.values()), "no watermarks")
     _require(isinstance(record.at, datetime) and isinstance(record.reused, bool), "it lacks its time, or reused")
     return record
 

@@ -11,13 +11,14 @@ from mm_assets.engines.lake.cleanup import versions_of
 from mm_assets.engines.lake.files import File, files_of
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.engines.store.s3 import is_s3
+from mm_assets.history.history import History
 from mm_assets.history.origins import Commit, commits_in
 from mm_assets.history.rows import ALL_TABLES
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.operations.verify.history import History, drafts_of, read_history
+from mm_assets.operations.verify.history import drafts_of, read_history
 from mm_assets.operations.verify.report import Report
 
 DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)")
@@ -40,10 +41,8 @@ class LakeSnapshot:
         self.ids: dict[str, str] = {}
         # First: a row that is added while the tables are read is then seen by `moved`.
         self._opened = {LINEAGE: self._open(LINEAGE)}
-        found = self._history()
-        self.history = found.records
-        self.withdrawn = {(item.asset, item.ref) for item in found.withdrawals}
-        self.maintained = found.maintenance
+        self.history = self._history()
+        self.withdrawn = {(item.asset, item.ref) for item in self.history.withdrawals}
         for name in names:
             self.meet(name)
 
@@ -57,8 +56,8 @@ class LakeSnapshot:
         ds = self._opened[LINEAGE]
         if ds is not None:
             with self._report.reading(LINEAGE):
-                return read_history(ds, self._report)
-        return History()
+                return read_history(self.tables, ds, self._report)
+        return History(self.tables)
 
     def meet(self, name: str, versions: Sequence[int] | None = None) -> None:
         """Look at a table, where it is there: at the commits of some of its versions, or of all."""
@@ -76,7 +75,7 @@ class LakeSnapshot:
     def finished(self) -> dict[tuple[str, str], int]:
         """The version at which a run has materialized an asset, by asset and run."""
         found: dict[tuple[str, str], int] = {}
-        for record in self.history.values():
+        for record in self.history.records.values():
             if self.is_here(record.ref):
                 key = (record.asset, record.run_id)
                 found[key] = max(found.get(key, 0), record.ref.version)
@@ -95,13 +94,13 @@ class LakeSnapshot:
     @cached_property
     def forgotten(self) -> bool:
         """Whether several runs wrote records and the history has none: the first one that is killed stands alone."""
-        return not self.history and len({draft.run_id for draft in self.drafts}) > 1
+        return not self.history.records and len({draft.run_id for draft in self.drafts}) > 1
 
     @cached_property
     def untold(self) -> set[str]:
         """Assets of which the record that the last commit carries is not in the history."""
         last = {draft.asset: draft for draft in self.drafts}
-        return {asset for asset, draft in last.items() if draft.id not in self.history}
+        return {asset for asset, draft in last.items() if draft.id not in self.history.records}
 
     @cached_property
     def tags(self) -> dict[str, dict[str, int]]:
@@ -126,7 +125,7 @@ class LakeSnapshot:
         """Materialized versions that must be readable, of tables that are still there; each with its newest record."""
         return {
             (record.asset, record.ref): record
-            for record in self.history.values()
+            for record in self.history.records.values()
             if self.is_here(record.ref) and (record.asset, record.ref) not in self.withdrawn
         }
 
@@ -134,7 +133,7 @@ class LakeSnapshot:
     def known_tables(self) -> set[str]:
         """What the data versions of this lake begin with: of its tables as they are, and as its history knows them."""
         here = {f"{name}:{identity[:6]}" for name, identity in self.ids.items()}
-        return here | {record.data_version.rpartition("@")[0] for record in self.history.values()}
+        return here | {record.data_version.rpartition("@")[0] for record in self.history.records.values()}
 
     def is_here(self, ref: LanceRef) -> bool:
         """Whether a version is of a table as it is now, not of one that was dropped since."""
@@ -149,7 +148,7 @@ class LakeSnapshot:
 
     def newest(self, asset: str) -> Record | None:
         """The last materialization of an asset, of its table as it is now."""
-        own = [record for record in self.history.values() if record.asset == asset and self.is_here(record.ref)]
+        own = [record for record in self.history.records.values() if record.asset == asset and self.is_here(record.ref)]
         return own[-1] if own else None
 
     def moved(self) -> bool:

@@ -3,7 +3,6 @@
 from itertools import takewhile
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import last_records
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.lake import LakeSnapshot
@@ -26,12 +25,14 @@ def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report
     """
     report = Report()
     lake = LakeSnapshot(tables, report, names=())
-    record = lake.history.get(event.record_id or "") if event else None
-    record = record or last_records(tables, lake.history.values()).get(asset)
+    record = lake.history.records.get(event.record_id or "") if event else None
+    record = record or lake.history.newest.get(asset)
     earlier = _before(lake, record)
     if record is not None:
         known = not record.reused or (record.asset, record.ref) in earlier
-        lake.meet(record.ref.table, range(record.ref.version, (record.ref.version if known else record.seen) + 1))
+        lake.meet(
+            record.ref.table, range(record.ref.version, (record.ref.version if known else record.confirmed_at) + 1)
+        )
     elif event is not None:
         lake.meet(event.table, [])
     if event is not None:
@@ -45,5 +46,5 @@ def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report
 
 def _before(lake: LakeSnapshot, record: Record | None) -> set[tuple[str, LanceRef]]:
     """The versions that the history names before a record."""
-    older = takewhile(lambda known: known is not record, lake.history.values())
+    older = takewhile(lambda known: known is not record, lake.history.records.values())
     return {(known.asset, known.ref) for known in older}

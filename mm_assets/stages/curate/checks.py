@@ -1,6 +1,7 @@
 """Checks of the dataset: two that stop it before it is published, and a warning after that."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -8,7 +9,10 @@ from mm_assets.catalog import SFT_DATASET
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
-from mm_assets.steps.checks import Checked, judged
+from mm_assets.steps.checks import judged
+
+if TYPE_CHECKING:
+    from mm_assets.history.materialized import Materialized
 
 ASSET = SFT_DATASET.key
 
@@ -48,7 +52,7 @@ def sft_dataset_checks(
     yield from judged(context, lake, {ASSET: {"class_balance": lambda checked: _class_balance(checked, least)}})
 
 
-def _class_balance(checked: Checked, least: float) -> Verdict:
+def _class_balance(checked: "Materialized", least: float) -> Verdict:
     from mm_assets.stages.curate.verdicts import class_balance
 
     named = "left_out is null and task = 'label'"

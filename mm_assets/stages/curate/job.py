@@ -14,8 +14,9 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.engines.models.registry import Model, get
-from mm_assets.history.reuse import others_wrote, same_pass
+from mm_assets.history.reuse import others_wrote, reusable_record
 from mm_assets.lineage.errors import BlockedError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ChecksSettings, CurateSettings
@@ -131,7 +132,7 @@ class _Making:
         record = self.step.last_record(ASSET)
         if record is None or not self.tables.exists(SFT):
             return None
-        record = same_pass(self.tables.open(SFT), record, self.step.code_versions[ASSET], SFT)
+        record = reusable_record(self.tables.open(SFT), record, self.step.code_versions[ASSET])
         return record if record and record.metadata.get("base_model") == self.base.digest else None
 
     def whole(self, labels: list[str] | None = None) -> _Made:
@@ -190,7 +191,7 @@ class _Making:
         said = summary(counted, self.settings)
         metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
         return _Made(
-            rewrite, StepResult(metadata, {IMAGES: self._reads.refs[IMAGE_TABLE].version, SFT: rewrite.version})
+            rewrite, StepResult(metadata, Progress({IMAGES: self._reads.refs[IMAGE_TABLE].version}, rewrite.version))
         )
 
     def _keys(self, image_ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:

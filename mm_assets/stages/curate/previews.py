@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import escaped, table
 from mm_assets.reasons import reasons
@@ -15,7 +14,7 @@ from mm_assets.splits import SHARES, TRAIN
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 MAX_LABELS, MAX_REASONS = 30, 20
 MAX_TEXT = 600
@@ -23,9 +22,9 @@ SPLITS = [name for name, _ in SHARES]
 LABEL = "label"
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `sft_dataset`."""
-    ds = tables.open_at(record.ref)
+    ds = made.ds
     dataset = ds.scanner(columns=[LABEL, "split", "left_out", "task"], with_row_id=True).to_table()
     examples = dataset.filter(pc.is_null(dataset["left_out"]))
     left_out = dataset.filter(pc.is_valid(dataset["left_out"]))

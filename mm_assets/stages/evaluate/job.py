@@ -18,7 +18,7 @@ from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import EvaluateSettings, PredictSettings
 from mm_assets.splits import TEST
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA, current_production
@@ -106,7 +106,7 @@ def _answers(
         if digest not in found:
             model = get(tables, digest)
             job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
-            said = ask(job, ids, Progress(f"answers of the {side}", len(ids), step.log))
+            said = ask(job, ids, Pace(f"answers of the {side}", len(ids), step.log))
             found[digest] = {answer.image_id: answer for answer in said}
     return {side: found[digest] for side, digest in sides.items()}
 

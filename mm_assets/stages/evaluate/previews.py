@@ -9,13 +9,12 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from mm_assets.catalog import IMAGE_TABLE, LLAVA_CHECKPOINT, SFT_DATASET
-from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 MAX_CLASSES, MAX_BARS = 30, 25
 MISTAKES = 8
@@ -34,17 +33,17 @@ COLUMNS = [
 PATH = (LLAVA_CHECKPOINT.key, SFT_DATASET.key, IMAGE_TABLE.key)
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `evaluation`."""
     drawn = {}
-    confusion = record.metadata.get("confusion")
+    confusion = made.record.metadata.get("confusion")
     if confusion:
         names, counts = square(confusion)
         drawn = {"preview_confusion": _matrix(names, counts), "preview_recall": _recall(names, counts)}
-    evaluated = newest(tables.open_at(record.ref).to_table(columns=COLUMNS))
+    evaluated = newest(made.ds.to_table(columns=COLUMNS))
     sections = [
-        Section("most confident mistakes", _tiles(tables, record, mistakes(evaluated, MISTAKES), _mistake)),
-        Section("captions that were foretold least", _tiles(tables, record, unexpected(evaluated, MISTAKES), _caption)),
+        Section("most confident mistakes", _tiles(made, mistakes(evaluated, MISTAKES), _mistake)),
+        Section("captions that were foretold least", _tiles(made, unexpected(evaluated, MISTAKES), _caption)),
     ]
     if any(section.tiles for section in sections):
         drawn["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)
@@ -107,22 +106,20 @@ def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
     return captions.sort_by([("challenger_score", "ascending"), ("image_id", "ascending")]).slice(0, most).to_pylist()
 
 
-def _images(tables: "Lake", record: Record) -> LanceRef | None:
+def _images(made: "Materialized") -> LanceRef | None:
     """The version of the image table that the evaluated examples were made from; None where history has lost it."""
-    from mm_assets.history.materializations import records
-
-    history = records(tables)
+    record, records = made.record, made.history.records
     for asset in PATH:
-        found = next((history.get(item.record_id) for item in record.inputs if item.asset == asset), None)
-        if found is None:
+        source = next((records.get(item.record_id) for item in record.inputs if item.asset == asset), None)
+        if source is None:
             return None
-        record = found
+        record = source
     return record.ref
 
 
-def _tiles(tables: "Lake", record: Record, shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
-    images, ids = _images(tables, record) if shown else None, [row["image_id"] for row in shown]
-    pictures = rows.pictures_of(tables.open_at(images), ids) if images else [None] * len(ids)
+def _tiles(made: "Materialized", shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
+    images, ids = _images(made) if shown else None, [row["image_id"] for row in shown]
+    pictures = rows.pictures_of(made.lake.open_at(images), ids) if images else [None] * len(ids)
     return [tile(image, row) for image, row in zip(pictures, shown, strict=True)]
 
 

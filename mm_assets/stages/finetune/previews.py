@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from mm_assets.lineage.records import Record
 from mm_assets.previews import plots
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `llava_checkpoint`; a base model has nothing to show."""
-    points = [(row["step"], row["loss"]) for row in record.metadata.get("loss") or []]
+    points = [(row["step"], row["loss"]) for row in made.record.metadata.get("loss") or []]
     if not points:
         return {}
-    validation = record.metadata.get("validation_loss")
+    validation = made.record.metadata.get("validation_loss")
     level = None if validation is None else ("validation, at the end", float(validation))
     return {"preview_loss": plots.curve("Loss by step", points, level, 10_000)}

@@ -24,7 +24,7 @@ def raw_images(
         lake,
         lambda step: list_objects(step, lake.tables(), source, image_source.identity()),
         # For the UI alone: a lake stores no place outside itself.
-        lambda tables, record: {"source": f"`{source.place}`", **previews(tables, record)},
+        lambda made: {"source": f"`{source.place}`", **previews(made)},
     )
 
 

@@ -1,6 +1,7 @@
 """Checks of the image table: warnings, for a source is what it is."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -8,7 +9,10 @@ from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.resources import LakeResource
 from mm_assets.settings import ChecksSettings, Settings
-from mm_assets.steps.checks import Checked, judged
+from mm_assets.steps.checks import judged
+
+if TYPE_CHECKING:
+    from mm_assets.history.materialized import Materialized
 
 ASSET = IMAGE_TABLE.key
 
@@ -41,7 +45,7 @@ def image_table_checks(
     yield from judged(context, lake, {ASSET: judges})
 
 
-def _reject_share(checked: Checked, limits: ChecksSettings) -> Verdict:
+def _reject_share(checked: "Materialized", limits: ChecksSettings) -> Verdict:
     from mm_assets.stages.ingest.verdicts import reject_share
 
     ds = checked.ds
@@ -49,7 +53,7 @@ def _reject_share(checked: Checked, limits: ChecksSettings) -> Verdict:
     return reject_share(ds.count_rows(), errors, limits.max_reject_share)
 
 
-def _label_conflicts(checked: Checked, limits: ChecksSettings) -> Verdict:
+def _label_conflicts(checked: "Materialized", limits: ChecksSettings) -> Verdict:
     from mm_assets.stages.ingest.verdicts import label_conflicts
 
     images = checked.ds.to_table(columns=["image_id", "sha256", "label"], filter="error is null")

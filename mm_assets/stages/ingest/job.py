@@ -18,14 +18,14 @@ from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.engines.workers.sandbox import DecodeLimits
-from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
 from mm_assets.lineage.budget import check_budget
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.properties import RUN, inputs_of
 from mm_assets.lineage.refs import version_of
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, TOUCHED
@@ -77,7 +77,7 @@ def _listed(listing: pa.Table, done: Synced) -> StepResult:
             "bytes": pc.sum(fine["size"]).as_py() or 0,
             "labels": _sorted(labels),
         },
-        looked_at=done.looked_at,
+        progress=Progress(confirmed_at=done.looked_at),
     )
 
 
@@ -162,7 +162,7 @@ class _Ingest:
         arguments = (self._tables, self._source, limits, settings.max_bytes)
         items = [piece for batch in pieces for piece in batch]
         done = self._cluster.map_ordered(ImageWriter, arguments, items)
-        progress = Progress("images", read.num_rows, self._step.log)
+        progress = Pace("images", read.num_rows, self._step.log)
         coming = progress.over(done, lambda piece: piece.objects)
         yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
 
@@ -260,8 +260,7 @@ def _stored(step: StepContext, plan: Plan, failed: Counter[str], touched: int, s
             "failed_for": _sorted(failed),
             "limits": settings.limits().model_dump(),
         },
-        {OBJECTS: step.ref(LISTED).version, COMPARED: plan.version},
-        plan.version,
+        Progress({OBJECTS: step.ref(LISTED).version}, plan.version, confirmed_at=plan.version),
     )
 
 

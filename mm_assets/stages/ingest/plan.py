@@ -100,9 +100,9 @@ def _seen(step: StepContext) -> int | None:
     None also where a run was cut off since: its rows may be of objects that came and went between two listings.
     """
     own, before = step.own[ASSET], step.last_record(ASSET)
-    if before is None or before.code_version != step.code_versions[ASSET] or own.ref != before.ref:
+    if before is None or before.code_version != step.code_versions[ASSET] or own.last_commit != before.ref:
         return None
-    return before.watermarks.get(OBJECTS)
+    return before.progress.inputs.get(OBJECTS)
 
 
 def _delta(

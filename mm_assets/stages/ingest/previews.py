@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.catalog import RAW_IMAGES
-from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import table
 from mm_assets.previews.sheets import Section, Tile, sheet
@@ -15,17 +14,16 @@ from mm_assets.reasons import reasons
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 MAX_LABELS = 26
 MAX_REFUSED = 10
 GOOD, CARDS = 12, 8
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `raw_images` or `image_table`."""
-    ds = tables.open_at(record.ref)
-    return _listing(ds) if record.asset == RAW_IMAGES.key else _images(ds)
+    return _listing(made.ds) if made.record.asset == RAW_IMAGES.key else _images(made.ds)
 
 
 def _listing(ds: "lance.LanceDataset") -> dict[str, str]:

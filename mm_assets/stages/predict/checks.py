@@ -1,17 +1,20 @@
 """Checks of the predictions: an error where answers are missing, warnings where they are not what they were."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
 
 from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.judging.verdicts import Verdict, not_known
-from mm_assets.lineage.promotions import last_promotion
 from mm_assets.lineage.records import Record
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
-from mm_assets.steps.checks import Checked, judged
+from mm_assets.steps.checks import judged
+
+if TYPE_CHECKING:
+    from mm_assets.history.materialized import Materialized
 
 ASSET = BATCH_PREDICTIONS.key
 
@@ -52,30 +55,30 @@ def batch_predictions_checks(
     yield from judged(context, lake, {ASSET: judges})
 
 
-def _labels(checked: Checked) -> tuple[pa.ChunkedArray, int]:
+def _labels(checked: "Materialized") -> tuple[pa.ChunkedArray, int]:
     """The label of each answer to a usable image (null: a caption), and how many usable images there are."""
     from mm_assets.stages.predict.join import answered
 
-    images = checked.tables.open_at(checked.input(IMAGE_TABLE.key).ref)
+    images = checked.lake.open_at(checked.input(IMAGE_TABLE.key).ref)
     usable = images.to_table(columns=["image_id", "sha256"], filter="error is null")
     return answered(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
 
 
-def _predicted(checked: Checked, settings: Settings) -> Verdict:
+def _predicted(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.predict.verdicts import predicted
 
     labels, usable = _labels(checked)
     return predicted(len(labels), usable, settings.checks.min_prediction_coverage)
 
 
-def _moved(checked: Checked, settings: Settings) -> Verdict:
+def _moved(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.curate.summary import counts
     from mm_assets.stages.predict.verdicts import moved
 
-    promotion = last_promotion(checked.history)
+    promotion = checked.history.last_promotion()
     if promotion is None:
         return not_known("drift", "nothing was promoted yet")
-    reference = first_predictions(promotion, checked.history)
+    reference = first_predictions(promotion, checked.history.records)
     if reference is None:
         return not_known("drift", f"the model that {promotion.data_version} promoted has predicted nothing since")
     labels, _ = _labels(checked)
@@ -97,9 +100,9 @@ def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Recor
     return next((found for found in later if found.asset == ASSET and found.metadata.get("digest") == digest), None)
 
 
-def _held_out(checked: Checked, settings: Settings) -> Verdict:
+def _held_out(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.predict.held_out import held_out_accuracy
     from mm_assets.stages.predict.verdicts import held_out
 
-    found = held_out_accuracy(checked.tables, checked.history, checked.record)
+    found = held_out_accuracy(checked.history, checked.record)
     return held_out(found, settings.automation.max_accuracy_drop)

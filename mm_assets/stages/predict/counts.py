@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.answering.usage import Spent
-from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
 from mm_assets.lineage.budget import check_budget
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.step import StepResult
 from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
@@ -34,7 +34,7 @@ class Tally:
         self, asked: Sequence[Asked], plans: Sequence[Plan], images: int, spent: Spent, settings: PredictSettings
     ) -> None:
         self._asked, self._plans, self._images, self._spent, self._settings = asked, plans, images, spent, settings
-        self.looked_at = plans[0].version
+        self.confirmed_at = plans[0].version
         self._labels = {one.prompt_digest: Counter(plan.labels) for one, plan in zip(asked, plans, strict=True)}
         self._errors = {one.prompt_digest: Counter(plan.failed) for one, plan in zip(asked, plans, strict=True)}
 
@@ -84,8 +84,7 @@ class Tally:
                 "engine": self._settings.engine,
                 **self._figures,
             },
-            {IMAGES: self._images, COMPARED: self._plans[0].version},
-            self.looked_at,
+            Progress({IMAGES: self._images}, self._plans[0].version, confirmed_at=self.confirmed_at),
         )
 
     @cached_property

@@ -15,6 +15,7 @@ from mm_assets.stages.predict.join import answered
 
 if TYPE_CHECKING:
     from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.history import History
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,14 @@ class HeldOut:
         return self.drop > most and wilson_upper(self.accuracy, self.examples) < self.evaluated
 
 
-def held_out_accuracy(
-    tables: "Lake", history: Mapping[str, Record], predictions: Record | None = None
-) -> HeldOut | None:
+def held_out_accuracy(history: "History", predictions: Record | None = None) -> HeldOut | None:
     """Measure predictions against the labels of held-out examples, as the lake has them now.
 
     Examples of the split test and the task label are joined with predictions on image and bytes. An image without an
     answer counts for nothing: that an engine failed says nothing of its model.
 
     Args:
-        tables: the lake.
-        history: all records by id, oldest first.
+        history: of the lake.
         predictions: a materialization of `batch_predictions`; the newest where none is given.
 
     Returns:
@@ -63,17 +61,15 @@ def held_out_accuracy(
     Raises:
         GoneError: maintenance has let go of the version of the predictions or of the dataset.
     """
-    from mm_assets.history.materializations import last_records
-
-    newest = last_records(tables, history.values())
+    lake, newest = history.lake, history.newest
     predictions = predictions or newest.get(BATCH_PREDICTIONS.key)
     dataset = newest.get(SFT_DATASET.key)
     if predictions is None or dataset is None or predictions.metadata.get("task") != "label":
         return None
-    evaluation = _evaluation(history, predictions.metadata["digest"])
+    evaluation = _evaluation(history.records, predictions.metadata["digest"])
     if evaluation is None:
         return None
-    answers = answered(tables.open_at(predictions.ref), predictions, _examples(tables, dataset), ["label"])
+    answers = answered(lake.open_at(predictions.ref), predictions, _examples(lake, dataset), ["label"])
     if not answers.num_rows:
         return None
     right = pc.mean(pc.equal(answers["label"], answers["of_label"])).as_py()

@@ -21,7 +21,7 @@ from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.evaluate.tables import current_production
 from mm_assets.stages.predict.counts import Tally
@@ -55,7 +55,7 @@ def predict(
     for number, (done, last) in enumerate(_batches(work, todo, asked), start=1):
         tally.add(done)
         finals = {ASSET: tally.final()} if last and tally.within(settings.error_budget) else None
-        tally.looked_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
+        tally.confirmed_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
     tally.check(settings.error_budget)
     return tally.final()
 
@@ -87,7 +87,7 @@ def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Bat
         yield _predictions(rejected, no_answers, asked), not usable.num_rows
     batches = cut(usable, settings.batch_rows, usable["num_bytes"], settings.batch_bytes)
     pieces = [list(cut_pieces(batch, settings.batch_size * len(asked))) for batch in batches]
-    progress = Progress("answers", usable.num_rows, work.step.log)
+    progress = Pace("answers", usable.num_rows, work.step.log)
     done = run(work.job, [piece for batch in pieces for piece in batch])
     results = progress.over(done, lambda part: len(part.answers))
     start = 0
@@ -105,18 +105,18 @@ def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dic
     Returns:
         The version of the table before the commit.
     """
-    looked_at = 0
+    read_at = 0
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        nonlocal looked_at
-        looked_at = head.version
+        nonlocal read_at
+        read_at = head.version
         there = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
         new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(there - again), pa.string()))))
         fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
         return put_rows(head, "id", there & again, fragments)
 
     commit(tables, PREDICTIONS, put, properties)
-    return looked_at
+    return read_at
 
 
 def _chosen(step: StepContext, tables: Lake, settings: PredictSettings) -> Model:

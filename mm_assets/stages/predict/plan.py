@@ -61,7 +61,7 @@ def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_e
     pinned = step.ref(IMAGE_TABLE.key)
     outside = outside_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
     before = None if retry_errors or outside else _same_question(step, asked)
-    since = before.watermarks[IMAGES] if before else None
+    since = before.progress.inputs[IMAGES] if before else None
     changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)
     images = tables.open_at(pinned)
     rows = changes.rows if changes else images.scanner(columns=COLUMNS, with_row_id=True).to_table()
@@ -82,7 +82,7 @@ def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_e
 def _same_question(step: StepContext, asked: dict[str, str]) -> Record | None:
     """The last materialization, if it asked the same model this, too."""
     before = step.last_record(ASSET)
-    if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.watermarks:
+    if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.progress.inputs:
         return None
     if before.metadata["digest"] != asked["digest"] or asked["prompt_digest"] not in before.metadata["questions"]:
         return None

@@ -16,7 +16,7 @@ from mm_assets.stages.predict.join import answered
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 MAX_LABELS = 26
 TILES, MISTAKES, RIGHT = 12, 8, 4
@@ -25,13 +25,11 @@ CAPTION_LINES = 4
 COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `batch_predictions`."""
-    from mm_assets.history.materializations import records
-
-    pinned = {item.asset: item.record_id for item in record.inputs}
-    images = tables.open_at(records(tables)[pinned[IMAGE_TABLE.key]].ref)
-    answers = _answers(tables.open_at(record.ref), images, record)
+    pinned = {item.asset: item.record_id for item in made.record.inputs}
+    images = made.lake.open_at(made.history.records[pinned[IMAGE_TABLE.key]].ref)
+    answers = _answers(made.ds, images, made.record)
     if not answers.num_rows:
         return {"preview_answers": "No image has an answer."}
     drawn = {"preview_answers": _gallery(images, answers)}

@@ -8,19 +8,19 @@ import pyarrow as pa
 
 from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.lineage.promotions import last_promotion, made_from
 from mm_assets.lineage.records import Record
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
 from mm_assets.stages.score.scorers import Scorer
-from mm_assets.steps.checks import Checked, judged
+from mm_assets.steps.checks import judged
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.history import History
+    from mm_assets.history.materialized import Materialized
 
 NEAR_DUPLICATES = "scores/near_duplicates"
 IMAGE_TABLE = "image_table"
-Judge = Callable[[Checked], Verdict]
+Judge = Callable[["Materialized"], Verdict]
 
 
 def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
@@ -100,7 +100,7 @@ def _judges(scorer: Scorer, settings: Settings) -> dict[str, Judge]:
     }
 
 
-def _scored(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+def _scored(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdict:
     from mm_assets.stages.score.plan import is_current, usable_at
     from mm_assets.stages.score.verdicts import scored
 
@@ -109,7 +109,7 @@ def _scored(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
     return scored(scorer.asset, covered, ds.count_rows(usable), settings.checks.min_score_coverage)
 
 
-def _grouped(checked: Checked, settings: Settings) -> Verdict:
+def _grouped(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.score.duplicates import revision_of
     from mm_assets.stages.score.plan import usable_at
     from mm_assets.stages.score.verdicts import scored
@@ -121,7 +121,7 @@ def _grouped(checked: Checked, settings: Settings) -> Verdict:
     return scored(NEAR_DUPLICATES, covered, ds.count_rows(usable), settings.checks.min_score_coverage)
 
 
-def _error_budget(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+def _error_budget(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdict:
     from mm_assets.stages.score.plan import has_failed, usable_at
     from mm_assets.stages.score.verdicts import error_budget
 
@@ -130,34 +130,34 @@ def _error_budget(checked: Checked, scorer: Scorer, settings: Settings) -> Verdi
     return error_budget(scorer.asset, failed, ds.count_rows(usable), settings.score.budget(scorer.name))
 
 
-def _moved(checked: Checked, scorer: Scorer, settings: Settings) -> Verdict:
+def _moved(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdict:
     from mm_assets.stages.score.verdicts import moved
 
-    promotion = last_promotion(checked.history)
+    promotion = checked.history.last_promotion()
     if promotion is None:
         return not_known("drift", "nothing was promoted yet")
     try:
-        reference = made_from(promotion, scorer.asset, checked.history)
+        reference = checked.history.made_from(promotion, scorer.asset)
         if reference is None:
             return not_known("drift", f"the last promoted run ({promotion.data_version}) did not read {scorer.asset}")
         if reference.code_version != checked.record.code_version:
             return not_known(
                 "drift", f"{scorer.asset} was of revision {reference.code_version} in the last promoted run"
             )
-        then = _values(checked.tables, reference, checked.history, scorer)
+        then = _values(reference, checked.history, scorer)
     except RefusalError as gone:
         return not_known("drift", str(gone))
-    now = _values(checked.tables, checked.record, checked.history, scorer)
+    now = _values(checked.record, checked.history, scorer)
     said = f"the last promoted run ({reference.data_version})"
     return moved(then, now, settings.checks.max_drift, said)
 
 
-def _values(tables: "Lake", record: Record, history: Mapping[str, Record], scorer: Scorer) -> pa.Table:
+def _values(record: Record, history: "History", scorer: Scorer) -> pa.Table:
     from mm_assets.stages.score.plan import is_current, usable_at
 
-    images = made_from(record, IMAGE_TABLE, history)
+    images = history.made_from(record, IMAGE_TABLE)
     assert images is not None  # every scorer reads it
     computed = f"{usable_at(images.ref)} and {is_current(scorer)}"
-    ds = tables.open_at(record.ref)
+    ds = history.lake.open_at(record.ref)
     there = [name for name in ordered_columns(scorer) if name in ds.schema.names]
     return ds.to_table(columns=there, filter=computed)

@@ -12,7 +12,8 @@ from mm_assets.engines.lake.changes import older
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.reuse import others_wrote, same_pass
+from mm_assets.history.reuse import others_wrote, reusable_record
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext, StepResult
@@ -27,8 +28,6 @@ GROUP_FIELDS = [
     pa.field("near_duplicates_rev", pa.string()),
 ]
 GROUP_COLUMNS = [field.name for field in GROUP_FIELDS]
-# Watermark: the version of the image table whose groups a pass has compared with its result.
-LOOKED_AT = "groups"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def group_duplicates(step: StepContext, tables: Lake, max_distance: int) -> Step
     ref = step.ref("scores/phash")
     commit(tables, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
     head = tables.open(IMAGES)
-    before = same_pass(head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES], LOOKED_AT)
+    before = reusable_record(head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES])
     done = _regroup(tables, head, ref, before, max_distance)
 
     def write(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -88,7 +87,7 @@ def _regroup(
     return _Grouped(
         head.version,
         _with_digests(tables.open_at(ref), cells),
-        StepResult(metadata, {IMAGES: ref.version, LOOKED_AT: head.version}),
+        StepResult(metadata, Progress({IMAGES: ref.version}, head.version)),
     )
 
 
@@ -114,7 +113,7 @@ def _known(
     Returns:
         None where nothing is known; and how many images are there no more.
     """
-    past = older(tables, ref, before.watermarks.get(IMAGES)) if before else None
+    past = older(tables, ref, before.progress.inputs.get(IMAGES)) if before else None
     if before is None or past is None:
         return None, 0
     compared = _hashes(past, [])

@@ -9,13 +9,13 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.history.reuse import COMPARED
 from mm_assets.judging.verdicts import at_most
 from mm_assets.lineage.budget import BudgetError, check_budget
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.plan import Plan, make_plan, needs
@@ -79,7 +79,7 @@ def _scored(
 ) -> Iterator[tuple[tuple[Scorer, ...], pa.Table, bool]]:
     """Cells of one batch after the other, the scorers that computed them, and whether nothing comes after."""
     left = sum(rows.num_rows for rows in plan.work.values())
-    progress = Progress("images", left, step.log)
+    progress = Pace("images", left, step.log)
     for chosen, rows in plan.work.items():
         batches = cut(rows, settings.batch_rows, rows["num_bytes"], settings.batch_bytes)
         pieces = [list(cut(batch, PIECE_ROWS, batch["num_bytes"], PIECE_BYTES)) for batch in batches]
@@ -129,8 +129,7 @@ class _Tally:
                 "rows_removed": 0,
                 "columns": list(self.scorer.columns),
             },
-            {IMAGES: pinned.version, COMPARED: self._version},
-            self._version,
+            Progress({IMAGES: pinned.version}, self._version, confirmed_at=self._version),
         )
 
 

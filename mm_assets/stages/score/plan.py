@@ -121,9 +121,13 @@ def _stale(step: StepContext, scorer: Scorer, outside: Sequence[int]) -> str:
 def _since(step: StepContext, scorer: Scorer) -> str:
     """Look only at rows that changed since this revision last saw every row."""
     before = step.last_record(scorer.asset)
-    if before is None or before.code_version != step.code_versions[scorer.asset] or IMAGES not in before.watermarks:
+    if (
+        before is None
+        or before.code_version != step.code_versions[scorer.asset]
+        or IMAGES not in before.progress.inputs
+    ):
         return ""
-    return f" and _row_last_updated_at_version > {before.watermarks[IMAGES]}"
+    return f" and _row_last_updated_at_version > {before.progress.inputs[IMAGES]}"
 
 
 def _by_scorers(

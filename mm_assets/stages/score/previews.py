@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.markdown import escaped, table
 from mm_assets.previews.sheets import Section, Tile, sheet
@@ -14,7 +13,7 @@ from mm_assets.previews.sheets import Section, Tile, sheet
 if TYPE_CHECKING:
     import lance
 
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 MAX_CHARS = 40_000
 PLOT_CHARS = 6_000
@@ -23,9 +22,9 @@ ENDS = 5
 GROUPS, MEMBERS, MAX_SIZES = 4, 5, 12
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of one scorer's columns or of the duplicate groups."""
-    ds = tables.open_at(record.ref)
+    ds, record = made.ds, made.record
     if record.asset == "scores/near_duplicates":
         return _groups(ds)
     ordered = [name for name in record.metadata.get("columns", []) if _has_order(ds, name)]

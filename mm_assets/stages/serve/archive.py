@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mm_assets.pace import BytesProgress
+from mm_assets.pace import BytesPace
 
 CHUNK_BYTES = 2**20
 READABLE = 0o644
@@ -39,7 +39,7 @@ def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], Non
         level: of gzip, 0 (as it is, for weights hardly compress: docs/decisions/0023-serving.md) to 9.
     """
     sizes = {name: _size(contents[name]) for name in sorted(contents)}
-    progress = BytesProgress("packed", sum(sizes.values()), log)
+    progress = BytesPace("packed", sum(sizes.values()), log)
     with target.open("wb") as file:
         hashing = _Hashing(file)
         # No name and no time in gzip's header.
@@ -101,7 +101,7 @@ class _Counted:
     """A file whose bytes are counted as they are read."""
 
     file: IO[bytes]
-    progress: BytesProgress
+    progress: BytesPace
 
     def read(self, size: int = -1, /) -> bytes:
         """Some bytes."""

@@ -16,7 +16,6 @@ from mm_assets.engines.models.files import local_folder, read_text
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.store.upload import Upload, is_uploaded, upload
-from mm_assets.history.materializations import records
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import promotion_of
@@ -102,7 +101,7 @@ def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, 
 
 def _names(step: StepContext, bundle_id: str | None) -> bool:
     """Whether the asset's last commit is of a materialization that names this bundle (None: that there is none)."""
-    record, ref = step.last_record(ASSET), step.own[ASSET].ref
+    record, ref = step.last_record(ASSET), step.own[ASSET].last_commit
     return record is not None and record.ref == ref and record.metadata.get("bundle") == bundle_id
 
 
@@ -117,8 +116,8 @@ def _nothing(step: StepContext, tables: Lake) -> StepResult:
 
 
 def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings, precision: str) -> Plan:
-    model, history = get(tables, digest), records(tables)
-    promotion = promotion_of(digest, step.ref(EVALUATION.key), history)
+    model = get(tables, digest)
+    promotion = promotion_of(digest, step.ref(EVALUATION.key), step.records)
     if promotion is None:
         raise RefusalError(
             f"the lake's history (lineage.lance) has lost the evaluation that promoted model {digest}, whose figures "
@@ -131,7 +130,7 @@ def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings,
     }
     base = _base(tables, model, settings.license)
     chosen = properties.properties_of(settings.bundle(), precision)
-    text = card(Story(model, base, promotion, _ancestors(promotion, history), requests, settings.model_name))
+    text = card(Story(model, base, promotion, _ancestors(promotion, step.records), requests, settings.model_name))
     texts = {
         cards.NAME: text,
         properties.NAME: properties.as_text(chosen),

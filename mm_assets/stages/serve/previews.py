@@ -2,23 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from mm_assets.lineage.records import Record
 from mm_assets.stages.serve.properties import as_text
 
 if TYPE_CHECKING:
-    from mm_assets.engines.lake.tables import Lake
+    from mm_assets.history.materialized import Materialized
 
 # Characters of a card that are shown, which may name a thousand labels; all of it is in the bundle.
 MAX_CARD = 12_000
 
 
-def previews(tables: "Lake", record: Record) -> dict[str, str]:
+def previews(made: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `serving_bundle`; {} where nothing was promoted."""
-    if "bundle" not in record.metadata:
+    if "bundle" not in made.record.metadata:
         return {}
     from mm_assets.stages.serve.bundles import find
 
-    bundle = find(tables, record.metadata["bundle"])
+    bundle = find(made.lake, made.record.metadata["bundle"])
     if bundle is None:
         return {}
     return {

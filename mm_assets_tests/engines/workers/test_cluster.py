@@ -8,7 +8,7 @@ import pytest
 
 from mm_assets.engines.workers.cluster import Cluster, Place
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import Resources
 
 
@@ -43,7 +43,7 @@ def test_progress_says_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> No
     now = iter([0.0, 1.0, 6.0, 7.0, 12.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     lines: list[str] = []
-    progress = Progress("images", 1200, lines.append, every_s=5.0)
+    progress = Pace("images", 1200, lines.append, every_s=5.0)
     for count in (100, 500, 100, 500):
         progress.add(count)
     assert lines == ["600 of 1,200 images, 100/s, 6 s left", "1,200 of 1,200 images, 100/s, 0 s left"]

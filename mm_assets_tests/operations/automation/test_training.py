@@ -14,7 +14,7 @@ from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.examples import Trained
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.automation import training_sensor
@@ -43,11 +43,11 @@ def retrained(*arguments: Any) -> Trained:
 
 
 def verdict(tables: Lake, settings: AutomationSettings = THREE, code: str = CODE) -> Verdict:
-    return worth_training(tables, records(tables), settings, code)
+    return worth_training(History.read(tables), settings, code)
 
 
 def newest(tables: Lake, asset: str) -> Record:
-    return last_records(tables, records(tables).values())[asset]
+    return History.read(tables).newest[asset]
 
 
 def more(tables: Lake, count: int) -> Record:

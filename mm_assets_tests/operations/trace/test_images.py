@@ -11,7 +11,7 @@ import pytest
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import append
+from mm_assets.history.history import History
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets_tests.kit.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
@@ -225,7 +225,7 @@ def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(table
 def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: Lake) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table")
-    append(tables, replace(stored, id="again", run_id="another", reused=True))
+    History.read(tables).append(replace(stored, id="again", run_id="another", reused=True))
     (written,) = of_kind(one(tables, "a").up, "commit")
     assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
 

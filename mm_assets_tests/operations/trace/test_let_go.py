@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mm_assets.engines.lake.tables import Lake, table_id
-from mm_assets.history.materializations import append
+from mm_assets.history.history import History
 from mm_assets.operations.trace.find import not_found
 from mm_assets.operations.trace.kinds.versions import let_go
 from mm_assets.operations.trace.lake import TracedLake
@@ -56,7 +56,7 @@ def test_only_what_maintenance_took_is_said_to_be_let_go_by_it(kept: Rounds) -> 
     before = [node.said for node in one(kept.tables, ORIGINAL).up if node.kind == "let go"]
     assert [said["why"] for said in before] == ["let go by maintenance"]
     by_hand = replace(kept.second["image_table"], id="by hand", ref=kept.tables.ref("images", 1))
-    append(kept.tables, by_hand)
+    History.read(kept.tables).append(by_hand)
     after = [node.said for node in one(kept.tables, ORIGINAL).up if node.kind == "let go"]
     assert after == [*before, {"asset": "image_table", "versions": [by_hand.data_version], "why": "removed"}]
 

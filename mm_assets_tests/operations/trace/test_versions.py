@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import append, records
+from mm_assets.history.history import History
 from mm_assets.operations.trace.nodes import Found
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write_images
 from mm_assets_tests.kit.reused_dataset import Reused
@@ -45,7 +45,7 @@ def test_assets_that_share_a_version_are_all_told(rounds: Rounds) -> None:
 
 def test_a_version_that_was_materialized_again_says_how_often(own_rounds: Rounds) -> None:
     made = own_rounds.second["sft_dataset"]
-    append(own_rounds.tables, replace(made, id="again", run_id="another", reused=True))
+    History.read(own_rounds.tables).append(replace(made, id="again", run_id="another", reused=True))
     found = one(own_rounds.tables, made.data_version)
     assert found.said["reused"] == 1
     assert found.said["run_id"] == own_rounds.second["sft_dataset"].run_id
@@ -54,7 +54,7 @@ def test_a_version_that_was_materialized_again_says_how_often(own_rounds: Rounds
 def test_an_input_that_the_history_has_lost_is_named(tables: Lake, rounds: Rounds) -> None:
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table", [rounds.first["raw_images"]])
-    assert len(records(tables)) == 1
+    assert len(History.read(tables).records) == 1
     (node,) = one(tables, stored.data_version).up
     assert (node.id, node.said["lost"]) == (rounds.first["raw_images"].data_version, True)
 

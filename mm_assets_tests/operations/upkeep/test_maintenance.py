@@ -18,10 +18,12 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.training.examples import Trained
-from mm_assets.history.materializations import own_commit, records
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.history.reuse import others_wrote
 from mm_assets.history.rows import ALL_TABLES
 from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepResult
 from mm_assets.operations.upkeep.job import Upkeep, maintain
@@ -65,7 +67,7 @@ def there(tables: Lake, table: str = TABLE) -> list[int]:
 def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: Lake) -> None:
     names = [f"{number}.png" for number in range(8)]
     made = [put(anywhere, [name], seed=seed, final=StepResult({"rows": 1})) for seed, name in enumerate(names)]
-    own_commit(anywhere, "image_table", TABLE)
+    heal(History.read(anywhere), "image_table")
     before = {version: content(anywhere.open(TABLE, version)) for version in made[-3:]}
     done = upkeep(anywhere, keep_last=3)
     ref = anywhere.ref(TABLE, made[-1])
@@ -80,7 +82,7 @@ def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: Lake) -
     ]
     assert {json.dumps(item.reason) for item in gone} == {'{"reason": "retention", "keep_last": 3}'}
     assert sorted(anywhere.open(TABLE).tags.list()) == [f"image_table.v{version}" for version in made[-3:]]
-    assert len(records(anywhere)) == 8  # the history of what was made stays
+    assert len(History.read(anywhere).records) == 8  # the history of what was made stays
     assert done.changed
 
 
@@ -106,7 +108,7 @@ def test_what_live_checkpoints_were_made_from_stays(tables: Lake) -> None:
         store(tables, [{**photos()[0], "image_id": f"more-{number}.png"}])
         last = dataset(tables, CurateSettings(tasks=[LABEL], min_entropy=number / 10))
         assert checkpoint(tables, training=another(number)).metadata["digest"] != promoted.metadata["digest"]
-    history = records(tables)
+    history = History.read(tables).records
     upkeep(tables, keep_last=1)
     readable = {
         table: {
@@ -126,7 +128,7 @@ def test_what_live_checkpoints_were_made_from_stays(tables: Lake) -> None:
 
 def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake) -> None:
     made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1})) for seed in range(6)]
-    own_commit(tables, "image_table", TABLE)
+    heal(History.read(tables), "image_table")
     tables.open(TABLE).tags.create("mine", made[1])
     upkeep(tables, keep_last=1)
     assert there(tables)[:2] == [made[1], made[-1]]
@@ -136,7 +138,7 @@ def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake
 def test_where_a_refresh_begins_stays(tables: Lake) -> None:
     write(tables, OBJECTS, OBJECTS_SCHEMA, [{"image_id": "a"}])
     begins = tables.open(OBJECTS).version
-    put(tables, ["a.png"], final=StepResult({"rows": 1}, {OBJECTS: begins}))
+    put(tables, ["a.png"], final=StepResult({"rows": 1}, Progress({OBJECTS: begins})))
     for name in ("b", "c"):
         write(tables, OBJECTS, OBJECTS_SCHEMA, [{"image_id": name}])
     upkeep(tables)
@@ -153,7 +155,7 @@ def test_the_last_batch_of_a_run_that_was_killed_stays_to_be_gone_on_from(tables
     assert {batches[-1], last} < set(there(tables))
     assert not {*batches[:-1]} & set(there(tables))
     for asset, version in (("image_table", batches[-1]), ("scores/x", last)):
-        found = own_commit(tables, asset, TABLE).ref
+        found = heal(History.read(tables), asset).last_commit
         assert found is not None
         assert found.version == version
         assert tables.open_at(found).count_rows()
@@ -176,7 +178,7 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
     put(anywhere, ["0.png"], drop=("0.png", "1.png"), seed=1)
     put(anywhere, ["new.png"], seed=2)
     score(anywhere, 1.0, ["3.png"])
-    put(anywhere, ["2.png"], drop=("2.png",), seed=3, final=StepResult({"rows": 6}, {TABLE: began}))
+    put(anywhere, ["2.png"], drop=("2.png",), seed=3, final=StepResult({"rows": 6}, Progress({TABLE: began})))
 
     def changes() -> tuple[list[str], list[str]]:
         ref = anywhere.ref(TABLE, anywhere.open(TABLE).version)
@@ -193,9 +195,9 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
 
 def test_a_record_that_a_crash_kept_from_the_history_is_written_before_its_commit_can_go(tables: Lake) -> None:
     made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": seed})) for seed in range(4)]
-    assert records(tables) == {}
+    assert History.read(tables).records == {}
     upkeep(tables, keep_last=2)
-    assert [item.ref.version for item in records(tables).values()] == made
+    assert [item.ref.version for item in History.read(tables).records.values()] == made
     assert there(tables)[:2] == made[2:]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.lineage.records import WALKED, Record
+from mm_assets.lineage.progress import Progress
+from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import InputRef, LanceRef, tag_name
 from mm_assets.operations.upkeep.retention import Live, Tagged, last_commits, let_go, needed
 
@@ -15,7 +16,7 @@ IDS = {"objects": "0" * 32, "images": "1" * 32, "sft": "2" * 32, "models": "3" *
 
 def record(asset: str, table: str, version: int, *inputs: Record, table_id: str | None = None, **more: Any) -> Record:
     ref = LanceRef(table, table_id or IDS[table], version)
-    watermarks, metadata = more.pop("watermarks", {}), more
+    progress, metadata = more.pop("progress", Progress()), more
     return Record(
         id=f"{asset}-{version}-{more}",
         asset=asset,
@@ -25,7 +26,7 @@ def record(asset: str, table: str, version: int, *inputs: Record, table_id: str 
         code_version="1",
         inputs=tuple(InputRef(item.asset, item.data_version, item.id) for item in inputs),
         metadata=metadata,
-        watermarks=watermarks,
+        progress=progress,
         at=datetime.now(UTC),
         reused=False,
     )
@@ -64,8 +65,8 @@ def test_what_the_registry_names_stays_too() -> None:
 
 
 def test_where_the_next_refresh_begins_stays() -> None:
-    older = record("scores/x", "images", 3, watermarks={"images": 2})
-    newer = record("scores/x", "images", 6, watermarks={"images": 5, WALKED: 7})
+    older = record("scores/x", "images", 3, progress=Progress({"images": 2}))
+    newer = record("scores/x", "images", 6, progress=Progress({"images": 5}, scanned_to=7))
     assert kept([older, newer]) == {"images": [5, 6]}
 
 
@@ -80,10 +81,10 @@ def test_a_lost_ancestor_of_a_live_checkpoint_is_refused() -> None:
 
 
 def test_commits_stay_that_tell_what_became_of_a_run() -> None:
-    done = record("sft_dataset", "sft", 9, watermarks={"images": 40, "sft": 5, WALKED: 9})
+    done = record("sft_dataset", "sft", 9, progress=Progress({"images": 40}, compared_to=5, scanned_to=9))
 
     def stay(*commits: tuple[int, str], newest: Record | None = done) -> list[int]:
-        return sorted(last_commits(commits, newest, IDS))
+        return sorted(last_commits(commits, newest))
 
     assert stay((3, "a"), (9, "run")) == []
     assert stay((3, "a"), (6, "a"), (7, "run"), (8, "b"), (9, "run")) == [8]  # two at once
@@ -91,7 +92,10 @@ def test_commits_stay_that_tell_what_became_of_a_run() -> None:
     assert stay((9, "run"), (11, "a"), (12, "b"), (13, "c"), (14, "c")) == [12, 14]
     assert stay((2, "a"), (3, "a"), newest=None) == [3]  # the first one ever was killed
     assert (
-        stay((3, "a"), (6, "a"), (9, "run"), newest=record("image_table", "images", 9, watermarks={"objects": 1})) == []
+        stay(
+            (3, "a"), (6, "a"), (9, "run"), newest=record("image_table", "images", 9, progress=Progress({"objects": 1}))
+        )
+        == []
     )
 
 

@@ -187,8 +187,6 @@ def test_another_instance_does_not_know_the_runs(project: Project, tmp_path: Pat
 def test_a_run_that_died_before_its_event_is_named(
     project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mm_assets.history import publish as publication
-
     publish: Callable[..., Record] = publication.publish
 
     def dying(*arguments: Any) -> Record:
@@ -196,7 +194,7 @@ def test_a_run_that_died_before_its_event_is_named(
         raise SystemError("the process dies between lineage row and event")
 
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "publish", dying)
+        patch.setattr(beginning, "publish", dying)
         project.materialize("raw_images", fails=True)
     found = check(project, instance)
     assert found.disagreements == []

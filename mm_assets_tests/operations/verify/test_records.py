@@ -14,10 +14,11 @@ import pytest
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.history.materializations import append, records
+from mm_assets.history.history import History
 from mm_assets.history.publish import publish
 from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
 from mm_assets.history.rows import TABLE as LINEAGE
+from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.upkeep.job import maintain
@@ -87,7 +88,7 @@ def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: La
     """The process died between the commit and the lineage row; in what came after it there is no excuse."""
     record = newest(whole, "batch_predictions")
     put_back(whole)
-    assert record.id not in records(whole)
+    assert record.id not in History.read(whole).records
     tag = f"batch_predictions.v{record.ref.version}"
     cut_off = "tags of versions whose materialization was cut off"
     found = check(whole)
@@ -98,7 +99,7 @@ def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: La
     assert found.named["records that the asset's next run will write"] == 1
     run_step(whole, lambda step: StepResult({"rows": 16}), "batch_predictions", inputs=("image_table", "evaluation"))
     assert +check(whole).named == {}
-    assert records(whole)[record.id] == record
+    assert History.read(whole).records[record.id] == record
 
 
 def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: Lake) -> None:
@@ -120,12 +121,12 @@ def test_what_another_run_wrote_is_recorded_as_reused(whole: Lake) -> None:
 
     def job(step: StepContext) -> StepResult:
         inner.append(dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": "another"})])))
-        return StepResult(inner[0].metadata, looked_at=inner[0].ref.version)
+        return StepResult(inner[0].metadata, Progress(confirmed_at=inner[0].ref.version))
 
     outer: list[Record] = []
 
     def racing(step: StepContext) -> dict[str, StepResult]:
-        outer.append(publish(whole, step, "sft_dataset", SFT, job(step)))
+        outer.append(publish(History.read(whole), step, "sft_dataset", job(step)))
         return {"sft_dataset": StepResult(outer[0].metadata)}
 
     run_step(whole, racing, "sft_dataset", inputs=("image_table", "base_model"))
@@ -224,9 +225,9 @@ def again(tables: Lake, meanwhile: Callable[[], None] = lambda: None) -> Record:
     """A run that finds nothing to do, and looks at the table before something else happens."""
 
     def job(step: StepContext) -> StepResult:
-        looked_at = tables.open(PREDICTIONS).version
+        confirmed_at = tables.open(PREDICTIONS).version
         meanwhile()
-        return StepResult({"rows": 16}, looked_at=looked_at)
+        return StepResult({"rows": 16}, Progress(confirmed_at=confirmed_at))
 
     return run_step(tables, job, "batch_predictions", inputs=("image_table", "evaluation"))["batch_predictions"]
 
@@ -254,7 +255,7 @@ def test_a_record_that_reuses_a_batch_in_the_middle(whole: Lake) -> None:
     made = again(whole)
     batch = replace(made.ref, version=made.ref.version - 1)
     forged = replace(made, id="forged", ref=batch)
-    append(whole, forged)
+    History.read(whole).append(forged)
     whole.open(PREDICTIONS).tags.create(f"batch_predictions.v{batch.version}", batch.version)
     said = f"reuses what no materialization before it names, though v{made.ref.version} of the asset was there already"
     assert lines(whole) == [f"record: batch_predictions {forged.data_version}: {said}"]

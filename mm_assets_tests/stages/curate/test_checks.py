@@ -10,7 +10,8 @@ import pytest
 
 from mm_assets.engines.lake.commits import commits_after, properties_of
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import own_commit, records
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.lineage.errors import BlockedError
 from mm_assets.lineage.properties import ASSETS
 from mm_assets.operations.upkeep.job import maintain
@@ -173,7 +174,7 @@ def test_one_class_and_no_label() -> None:
 
 def untouched(tables: Lake, version: int, history: dict[str, Any]) -> bool:
     """Whether the dataset and its history are as they were."""
-    return tables.open("sft").version == version and records(tables) == history
+    return tables.open("sft").version == version and History.read(tables).records == history
 
 
 def in_one_file(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -188,7 +189,7 @@ def test_a_leak_is_not_published(tables: Lake) -> None:
     with pytest.raises(BlockedError, match="nothing was published; leak_free_split: of 16 examples, 1 file would be"):
         dataset(tables, NAMING)
     assert not tables.exists("sft")
-    assert "sft_dataset" not in {record.asset for record in records(tables).values()}
+    assert "sft_dataset" not in {record.asset for record in History.read(tables).records.values()}
 
 
 def test_a_group_across_splits_is_not_published(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,23 +212,23 @@ def test_after_a_published_version_nothing_of_a_blocked_one_is_left_and_mended_d
 ) -> None:
     store(tables, photos())
     first = dataset(tables, BOTH)
-    version, history = tables.open("sft").version, records(tables)
+    version, history = tables.open("sft").version, History.read(tables).records
     too_long = [
         {"image_id": f"{split}-long-{n}.png", "caption": "Ü" * 200} for split in (TRAIN, TEST) for n in range(3)
     ]
     store(tables, [{"label": "pool", **row} for row in too_long])
-    added, limit = records(tables), BOTH.model_copy(update={"max_tokens": 200})
+    added, limit = History.read(tables).records, BOTH.model_copy(update={"max_tokens": 200})
     with pytest.raises(BlockedError, match=r"pre_flight: 6 of 44 chosen examples \(13.6%\)"):
         dataset(tables, limit)
-    assert own_commit(tables, "sft_dataset", "sft").record == first
+    assert heal(History.read(tables), "sft_dataset").record == first
     assert untouched(tables, version, {**history, **added, **only(tables, "base_model")})
     mended = dataset(tables, limit, checks=ChecksSettings(max_pre_flight_share=0.2))
     assert mended.metadata["left_out"] == {"pre-flight": 6}
-    assert own_commit(tables, "sft_dataset", "sft").record == mended
+    assert heal(History.read(tables), "sft_dataset").record == mended
 
 
 def only(tables: Lake, asset: str) -> dict[str, Any]:
-    return {key: record for key, record in records(tables).items() if record.asset == asset}
+    return {key: record for key, record in History.read(tables).records.items() if record.asset == asset}
 
 
 def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: Lake) -> None:
@@ -238,7 +239,7 @@ def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: Lak
     with pytest.raises(BlockedError, match=r"1 of 16 chosen examples \(6.2%\)"):
         dataset(tables, settings, checks=ChecksSettings(max_pre_flight_share=0.05))
     assert tables.open("sft").version == version
-    assert own_commit(tables, "sft_dataset", "sft").record == first
+    assert heal(History.read(tables), "sft_dataset").record == first
     assert dataset(tables, settings).ref == first.ref
 
 
@@ -250,7 +251,7 @@ def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(tables: Lake, m
     with pytest.raises(BlockedError, match="the split validation would have no example"):
         dataset(tables, NAMING)
     assert tables.open("sft").count_rows() == 0
-    assert own_commit(tables, "sft_dataset", "sft").ref is None
+    assert heal(History.read(tables), "sft_dataset").last_commit is None
     store(tables, [row for row in photos() if row["image_id"] in names(VALIDATION, 2)])
     made = dataset(tables, NAMING)
     assert (made.metadata["rows"], tables.open("sft").count_rows()) == (16, 16)

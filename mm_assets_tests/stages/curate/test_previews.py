@@ -9,7 +9,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.previews import plots
 from mm_assets.stages.curate.previews import previews
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
-from mm_assets_tests.kit.lake_rows import ODD_NAMES, calls_of, record, write
+from mm_assets_tests.kit.lake_rows import ODD_NAMES, calls_of, materialized, record, write
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def out(key: str, reason: str, **more: Any) -> dict[str, Any]:
 
 def drawn(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, SFT, SFT_SCHEMA, rows)
-    return previews(tables, record(tables, "sft_dataset"))
+    return previews(materialized(tables, record(tables, "sft_dataset")))
 
 
 def test_balance_reasons_and_an_example(tables: Lake, balance: list[tuple[Any, ...]]) -> None:

@@ -19,7 +19,7 @@ from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
@@ -132,7 +132,7 @@ def versions(tables: Lake) -> dict[str, int]:
 
 def expected(tables: Lake, settings: CurateSettings) -> tuple[dict[str, Row], dict[str, Any]]:
     """The whole dataset, and what it says of itself, in the plainest way."""
-    newest = last_records(tables, list(records(tables).values()))
+    newest = History.read(tables).newest
     images = tables.open_at(newest["image_table"].ref).scanner(columns=IMAGES_SCHEMA.names, with_row_id=True)
     found = {row["_rowid"]: row for row in images.to_table().drop_columns(["image"]).to_pylist()}
     for asset in (*(scorer.asset for scorer in SCORED), NEAR_DUPLICATES):
@@ -254,7 +254,7 @@ def test_without_the_old_versions_all_is_compared_again(lake: Lake, monkeypatch:
     put(lake, [image("new")])
     score(lake, ["new"])
     images = lake.open(IMAGES)
-    newest = last_records(lake, list(records(lake).values()))
+    newest = History.read(lake).newest
     pins = {record.ref.version for record in newest.values() if record.ref.table == IMAGES}
     for name, tag in images.tags.list().items():
         if tag["version"] not in pins:

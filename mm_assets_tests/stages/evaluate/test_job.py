@@ -20,7 +20,7 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskName, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.evaluate.verdict import Contest, judge
@@ -42,7 +42,7 @@ def test_the_base_against_itself_is_never_promoted(undisturbed: Project, cluster
     settings = PredictSettings()
     job = AnswerJob(tables, cluster, against_itself.images, base, [Question.of(model, settings)], settings)
     ids = against_itself.image_ids
-    found = {answer.image_id: answer for answer in ask(job, ids, Progress("answers", len(ids), print))}
+    found = {answer.image_id: answer for answer in ask(job, ids, Pace("answers", len(ids), print))}
     result = judge(against_itself, {"challenger": found, "champion": found}, EvaluateSettings(min_accuracy=0.0))
     assert result["promoted"] is False
     assert result["interval"] == [0, 0]

@@ -19,6 +19,7 @@ from mm_assets_tests.kit.lake_rows import (
     ODD_NAMES,
     calls_of,
     image_row,
+    materialized,
     noise,
     plain,
     png,
@@ -46,7 +47,7 @@ def answer(image_id: str, label: str, said: str | None, confidence: float | None
 
 def drawn(tables: Lake, checkpoint: Record, *rows: dict[str, Any], **metadata: Any) -> dict[str, str]:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, rows)
-    return previews(tables, record(tables, "evaluation", [checkpoint], **metadata))
+    return previews(materialized(tables, record(tables, "evaluation", [checkpoint], **metadata)))
 
 
 def test_the_most_confident_mistakes_come_first(tables: Lake, shown: list[tuple[Any, ...]]) -> None:

@@ -16,7 +16,8 @@ from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.sources.manifest import ManifestSource
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.history.materializations import own_commit
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import BATCH
@@ -350,7 +351,7 @@ def test_more_rejected_rows_than_allowed_fail_the_step_and_keep_the_good_ones(
         with pytest.raises(BudgetError, match=sentence):
             ingest(tables, cluster, few_pictures, error_budget=0.05)
         assert len(rows(tables)) == 25
-    assert own_commit(tables, "image_table", "images").record is None
+    assert heal(History.read(tables), "image_table").record is None
     (few_pictures / "gym" / "7.png").unlink()
     _, record = ingest(tables, cluster, few_pictures, error_budget=0.05)
     assert (record.metadata["rows_removed"], record.metadata["rows_computed"]) == (1, 0)
@@ -370,7 +371,7 @@ def test_a_run_with_an_older_listing_gives_way(tables: Lake, cluster: Cluster, f
     ):
         ingest(tables, Meanwhile(newer), few_pictures)
     assert {"pool/new.png", "pool/newer.png"} < set(rows(tables))
-    assert own_commit(tables, "image_table", "images").record is not None
+    assert heal(History.read(tables), "image_table").record is not None
 
 
 def test_what_two_runs_read_at_once_is_there_once(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:

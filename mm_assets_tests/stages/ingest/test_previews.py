@@ -9,19 +9,30 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.previews import plots
 from mm_assets.stages.ingest.previews import previews
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
-from mm_assets_tests.kit.lake_rows import ODD_NAMES, calls_of, image_row, noise, plain, png, record, write, write_images
+from mm_assets_tests.kit.lake_rows import (
+    ODD_NAMES,
+    calls_of,
+    image_row,
+    materialized,
+    noise,
+    plain,
+    png,
+    record,
+    write,
+    write_images,
+)
 
 MAX_CHARS = 45_000
 
 
 def listed(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, OBJECTS, OBJECTS_SCHEMA, rows)
-    return previews(tables, record(tables, "raw_images"))
+    return previews(materialized(tables, record(tables, "raw_images")))
 
 
 def stored(tables: Lake, *rows: dict[str, Any]) -> dict[str, str]:
     write_images(tables, rows)
-    return previews(tables, record(tables, "image_table"))
+    return previews(materialized(tables, record(tables, "image_table")))
 
 
 def test_refused_entries_of_the_listing_are_a_table(tables: Lake) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mm_assets.engines.lake.tables import GoneError, Lake
-from mm_assets.history.materializations import records
+from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
@@ -79,7 +79,7 @@ def dataset(tables: Lake, *rows: Row) -> Record:
 
 
 def evaluation(tables: Lake, accuracy: float = 1.0, **more: Any) -> Record:
-    write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, [{"id": f"{len(records(tables))}"}])
+    write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, [{"id": f"{len(History.read(tables).records)}"}])
     said = {"challenger": "new", "promoted": True, "measure": "accuracy", "accuracy": accuracy, "rows_failed": 0}
     return record(tables, "evaluation", **{**said, **more})
 
@@ -105,7 +105,7 @@ def test_held_out_examples_are_joined_on_image_and_bytes(tables: Lake) -> None:
     wrong = [answer(c, "pool"), answer(d, "pool"), answer(e, "pool"), answer(a, "pool", "old")]
     failed = answer(f, None, error="OutOfMemoryError: CUDA")
     predictions(tables, [table, made], answer(a, "gym"), answer(b, "pool"), failed, *wrong)
-    found = held_out_accuracy(tables, records(tables))
+    found = held_out_accuracy(History.read(tables))
     assert found == HeldOut("new", accuracy=0.5, evaluated=0.9, examples=2)
     assert found.drop == pytest.approx(0.4)
 
@@ -114,10 +114,10 @@ def test_labels_are_those_of_the_newest_dataset(tables: Lake) -> None:
     table, (a,) = images(tables, "a")
     dataset(tables, example(a, "gym"))
     predictions(tables, [table, evaluation(tables)], answer(a, "gym"))
-    first = held_out_accuracy(tables, records(tables))
+    first = held_out_accuracy(History.read(tables))
     tables.open(SFT).delete("true")
     dataset(tables, example(a, "pool"))
-    second = held_out_accuracy(tables, records(tables))
+    second = held_out_accuracy(History.read(tables))
     assert first is not None
     assert second is not None
     assert (first.accuracy, second.accuracy) == (1.0, 0.0)
@@ -131,29 +131,29 @@ def test_the_model_is_held_to_its_own_evaluation(tables: Lake) -> None:
     evaluation(tables, 0.2, rows_failed=7)  # answers that are missing count as wrong there
     other = evaluation(tables, 0.1, challenger="another", champion="new")
     predictions(tables, [table, other], answer(a, "gym"))
-    found = held_out_accuracy(tables, records(tables))
+    found = held_out_accuracy(History.read(tables))
     assert found is not None
     assert found.evaluated == 0.6
 
 
 def test_where_nothing_can_be_compared_there_is_no_figure(tables: Lake) -> None:
-    assert held_out_accuracy(tables, {}) is None
+    assert held_out_accuracy(History.read(tables)) is None
     table, (a, b) = images(tables, "a", "b")
     made = predictions(tables, [table], answer(a, "gym"))
-    assert held_out_accuracy(tables, records(tables)) is None  # no dataset
+    assert held_out_accuracy(History.read(tables)) is None  # no dataset
     dataset(tables, example(a, "gym"))
-    assert held_out_accuracy(tables, records(tables)) is None  # no evaluation of the model
+    assert held_out_accuracy(History.read(tables)) is None  # no evaluation of the model
     evaluation(tables, measure="mean_token_accuracy")
-    assert held_out_accuracy(tables, records(tables)) is None  # judged by its captions
+    assert held_out_accuracy(History.read(tables)) is None  # judged by its captions
     evaluation(tables)
-    assert held_out_accuracy(tables, records(tables)) is not None
+    assert held_out_accuracy(History.read(tables)) is not None
     predictions(tables, [table], task="caption")
-    assert held_out_accuracy(tables, records(tables)) is None
-    assert held_out_accuracy(tables, records(tables), made) is not None
+    assert held_out_accuracy(History.read(tables)) is None
+    assert held_out_accuracy(History.read(tables), made) is not None
     dataset(tables, example(b, "gym"))
     tables.open(SFT).delete("example_id = 'label:a'")
     dataset(tables)
-    assert held_out_accuracy(tables, records(tables), made) is None  # nothing held out has an answer
+    assert held_out_accuracy(History.read(tables), made) is None  # nothing held out has an answer
 
 
 def test_predictions_that_are_gone_say_so(tables: Lake) -> None:
@@ -163,7 +163,7 @@ def test_predictions_that_are_gone_say_so(tables: Lake) -> None:
     predictions(tables, [table], answer(b, "gym"))
     tables.open(PREDICTIONS).cleanup_old_versions(timedelta(0))
     with pytest.raises(GoneError, match="is gone: maintenance let it go"):
-        held_out_accuracy(tables, records(tables), made)
+        held_out_accuracy(History.read(tables), made)
 
 
 def checked(tables: Lake, tmp_path: Path, name: str, *, fails: bool = False, **env: Any) -> tuple[bool, str]:

@@ -15,7 +15,8 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
-from mm_assets.history.materializations import own_commit
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
@@ -128,7 +129,7 @@ def test_more_failed_answers_than_allowed_fail_the_step_and_keep_the_good_ones(t
         with pytest.raises(BudgetError, match=sentence):
             predicted(tables, error_budget=0.05)
     assert sum(row["error"] is None for row in rows(tables)) == 15
-    assert own_commit(tables, "batch_predictions", "predictions").record is None
+    assert heal(History.read(tables), "batch_predictions").record is None
 
 
 def test_only_new_bytes_are_answered(tables: Lake) -> None:

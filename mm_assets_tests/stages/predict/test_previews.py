@@ -11,6 +11,7 @@ from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 from mm_assets_tests.kit.lake_rows import (
     ODD_NAMES,
     image_row,
+    materialized,
     noise,
     plain,
     png,
@@ -33,7 +34,7 @@ def answer(image: dict[str, Any], said: str | None, confidence: float | None, **
 def drawn(tables: Lake, images: Record, *rows: dict[str, Any]) -> dict[str, str]:
     write(tables, PREDICTIONS, PREDICTIONS_SCHEMA, rows)
     asked = {"digest": "new", "prompt_digest": "p"}
-    return previews(tables, record(tables, "batch_predictions", [images], **asked))
+    return previews(materialized(tables, record(tables, "batch_predictions", [images], **asked)))
 
 
 def captions(sections: list[Section]) -> dict[str, list[Any]]:

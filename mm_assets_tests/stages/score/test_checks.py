@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.materializations import append
+from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
@@ -190,7 +190,7 @@ def test_a_run_that_did_not_read_the_scorer_is_no_reference(tables: Lake, tmp_pa
 
 def test_values_of_another_revision_are_no_reference(tables: Lake, tmp_path: Path) -> None:
     other = replace(many(tables, "first", 5.0, 20), id="other", code_version="0")
-    append(tables, other)
+    History.read(tables).append(other)
     promote(tables, other)
     many(tables, "more", 5.0, 20)
     passed, sentence = checked(tables, tmp_path, "scores/entropy:drift")

@@ -16,6 +16,7 @@ from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.history import History
 from mm_assets.history.publish import publish as publish_record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
@@ -120,7 +121,7 @@ def test_a_pass_that_wrote_nothing_is_built_on(tables: Lake, monkeypatch: pytest
     run_step(tables, note, NEAR_DUPLICATES, inputs=("scores/phash",))
     ((step, final),) = said
     assert (final.metadata["rows_computed"], final.metadata["rows_removed"]) == (0, 1)
-    assert publish_record(tables, step, NEAR_DUPLICATES, IMAGES, final).ref == first.ref
+    assert publish_record(History.read(tables), step, NEAR_DUPLICATES, final).ref == first.ref
     counts = compared(monkeypatch)
     put(tables, {"d": 255 << 30})
     assert (group(tables).metadata["rows_removed"], counts) == (0, [1])

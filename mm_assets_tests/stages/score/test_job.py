@@ -10,7 +10,8 @@ from PIL import Image
 from mm_assets.engines.lake.commits import commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets.history.materializations import own_commit
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import BATCH
@@ -195,8 +196,8 @@ def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake
             score(tables, here, failing({3, 4}), sharpness, error_budget=0, error_budgets={"x": 0.1})
         assert list(over.value.finals) == ["scores/sharpness"]
     assert sum(value is not None for (value,) in cells(tables, "x").values()) == 7
-    assert own_commit(tables, "scores/x", "images").record is None
-    assert own_commit(tables, "scores/sharpness", "images").record is not None
+    assert heal(History.read(tables), "scores/x").record is None
+    assert heal(History.read(tables), "scores/sharpness").record is not None
     record = score(tables, here, failing({3, 4}), error_budgets={"x": 0.2})["scores/x"]
     assert record.metadata["rows_failed"] == 2
 

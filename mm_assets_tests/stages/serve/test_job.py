@@ -13,7 +13,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models import bundle_files
 from mm_assets.engines.models.files import files_digest, local_folder
 from mm_assets.engines.store.s3 import client
-from mm_assets.history.materializations import last_records, records
+from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.settings import ServeSettings
@@ -22,6 +22,7 @@ from mm_assets.stages.serve.bundles import find
 from mm_assets.stages.serve.job import served_files
 from mm_assets.stages.serve.previews import previews
 from mm_assets.stages.serve.properties import as_text, properties_of
+from mm_assets_tests.kit.lake_rows import materialized
 from mm_assets_tests.kit.production import bundled, judged
 from mm_assets_tests.kit.steps import nothing_new
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
@@ -56,7 +57,7 @@ def test_with_nothing_promoted_there_is_no_bundle_and_no_failure(tables: Lake) -
     record = bundled(tables)
     assert (record.metadata["rows"], rows(tables)) == (0, [])
     assert record.metadata["decision"] == "no model was promoted yet: there is nothing to pack"
-    assert previews(tables, record) == {}
+    assert previews(materialized(tables, record)) == {}
     assert nothing_new(bundled(tables), record)
     judged(tables, promoted=False, seed=2)
     assert nothing_new(bundled(tables), record)
@@ -132,7 +133,7 @@ def test_the_card_tells_lineage_metrics_and_what_to_ask(tables: Lake) -> None:
 
 
 def newest(tables: Lake) -> list[Record]:
-    return list(last_records(tables, list(records(tables).values())).values())
+    return list(History.read(tables).newest.values())
 
 
 def test_the_same_model_with_the_same_settings_is_not_packed_again(tables: Lake, packings: list[str]) -> None:
@@ -272,7 +273,7 @@ def test_what_was_uploaded_loads_and_answers(tables: Lake, bucket: Bucket, tmp_p
 def test_the_previews_show_the_card_and_the_properties(tables: Lake) -> None:
     judged(tables)
     record = bundled(tables)
-    shown = previews(tables, record)
+    shown = previews(materialized(tables, record))
     assert shown["preview_card"].startswith("```yaml\nlicense: apache-2.0\n")
     assert "## Evaluation" in shown["preview_card"]
     assert "option.async_mode=true" in shown["preview_properties"]

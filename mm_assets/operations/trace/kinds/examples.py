@@ -45,7 +45,7 @@ class Dataset:
 def datasets(lake: TracedLake) -> list[Dataset]:
     """The newest dataset, and that of every checkpoint in the registry, the newest checkpoint first."""
     made_from: dict[str, list[Row]] = {}
-    last = lake.newest.get(ASSET)
+    last = lake.history.newest.get(ASSET)
     if last is not None:
         made_from[last.data_version] = []
     for model in reversed(lake.models.values()):
@@ -65,7 +65,7 @@ def datasets(lake: TracedLake) -> list[Dataset]:
 
 def _images_of(lake: TracedLake, data_version: str, models: Sequence[Row]) -> str | None:
     """The images that a dataset was read with last: one that was found unchanged stands for newer ones as well."""
-    last, first = lake.newest.get(ASSET), lake.by_version.get((ASSET, data_version))
+    last, first = lake.history.newest.get(ASSET), lake.history.first_of_version.get((ASSET, data_version))
     if last is not None and last.data_version == data_version:
         return last.read.get(IMAGES)
     told = (model["inputs"][IMAGES] for model in models if IMAGES in model["inputs"])

@@ -118,7 +118,7 @@ def pinned_node(past: Past, sha256: str | None, data_version: str | None) -> Nod
 
     Where that version is not there any more, another one that has the bytes stands in: a row stays as its bytes do.
     """
-    lake, record = past.lake, past.lake.by_version.get((ASSET, data_version or ""))
+    lake, record = past.lake, past.lake.history.first_of_version.get((ASSET, data_version or ""))
     ds = lake.at(record.ref) if record else None
     rows = rows_where(ds, is_in("image_id", [past.image_id]), COLUMNS)
     same = [Seen(record, row) for row in rows if record and row["sha256"] == sha256]

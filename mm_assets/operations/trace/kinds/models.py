@@ -70,7 +70,7 @@ def model_origin(lake: TracedLake, row: Row) -> tuple[Node, ...]:
 
 def _record_id(lake: TracedLake, asset: str, inputs: Mapping[str, str]) -> str:
     """The materialization of an input that was made from the same as the model; the registry names its version only."""
-    same = lake.alike.get((asset, inputs[asset]), ())
+    same = lake.history.versions.get((asset, inputs[asset]), ())
     agree = (record for record in same if all(inputs.get(name, read) == read for name, read in record.read.items()))
     return next((record.id for record in agree), "")
 
@@ -91,7 +91,7 @@ def _made_from(lake: TracedLake, base: Row) -> Iterator[Node]:
 
 
 def _evaluations(lake: TracedLake, digest: str) -> Iterator[Node]:
-    for (asset, data_version), record in sorted(lake.by_version.items(), key=lambda item: item[1].at):
+    for (asset, data_version), record in sorted(lake.history.first_of_version.items(), key=lambda item: item[1].at):
         sides = {record.metadata.get("challenger"): "challenger", record.metadata.get("champion"): "champion"}
         if asset == EVALUATION.key and digest in sides:
             other = next((model for model in sides if model != digest), None)

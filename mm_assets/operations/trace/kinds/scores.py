@@ -17,7 +17,9 @@ def scores_of(lake: TracedLake, pasts: Mapping[str, Past]) -> dict[str, list[Nod
     """Score cells and near-duplicate groups of images that the newest image table has, by image id."""
     found: dict[str, list[Node]] = {image_id: [] for image_id in pasts}
     current = [image_id for image_id, past in pasts.items() if past.is_current]
-    newest = [record for asset, record in sorted(lake.newest.items()) if asset.startswith("scores/") and current]
+    newest = [
+        record for asset, record in sorted(lake.history.newest.items()) if asset.startswith("scores/") and current
+    ]
     rows = {ref: _rows(lake, ref, current, newest) for ref in {record.ref for record in newest}}
     for record in newest:
         others = _members(lake, record, rows[record.ref].values()) if record.asset == GROUPS else {}

@@ -19,7 +19,7 @@ VERSION = "version"
 
 def find_version(lake: TracedLake, what: str) -> list[Found]:
     """The materializations that have a data version: several assets may share one."""
-    found = [record for (_, version), record in lake.by_version.items() if version == what]
+    found = [record for (_, version), record in lake.history.first_of_version.items() if version == what]
     return [
         Found(VERSION, what, _said(lake, record), inputs_of(lake, record.inputs, set()), readers_of(lake, record))
         for record in sorted(found, key=lambda record: record.asset)
@@ -28,7 +28,7 @@ def find_version(lake: TracedLake, what: str) -> list[Found]:
 
 def version_node(lake: TracedLake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
     """One version, without what it was made from; also one that the history has lost."""
-    record = lake.by_version.get((asset, data_version))
+    record = lake.history.first_of_version.get((asset, data_version))
     said = _said(lake, record) if record else {"asset": asset, "lost": True}
     return Node(VERSION, data_version, said, children)
 
@@ -36,7 +36,7 @@ def version_node(lake: TracedLake, asset: str, data_version: str, children: tupl
 def neighbours(lake: TracedLake, what: str) -> list[str]:
     """The materialized versions of a table right before and after one that is none."""
     place, _, number = what.rpartition("@v")
-    own = sorted({r.ref.version for r in lake.records.values() if str(r.ref).rpartition("@")[0] == place})
+    own = sorted({r.ref.version for r in lake.history.records.values() if str(r.ref).rpartition("@")[0] == place})
     before, after = [v for v in own if v < int(number)], [v for v in own if v > int(number)]
     return [f"{place}@v{version}" for version in (*before[-1:], *after[:1])]
 
@@ -65,7 +65,7 @@ def _input(lake: TracedLake, item: InputRef, told: set[tuple[str, str]]) -> Node
     if key in told:
         return _again(*key)
     told.add(key)
-    record = lake.source(item)
+    record = lake.history.source(item)
     return version_node(lake, *key, inputs_of(lake, record.inputs, told) if record else ())
 
 
@@ -76,7 +76,7 @@ def readers_of(lake: TracedLake, record: Record) -> tuple[Node, ...]:
     each version leads to what read it at its time.
     """
     key = (record.asset, record.data_version)
-    return _readers(lake, key, _reached(lake, lake.alike[key]), set())
+    return _readers(lake, key, _reached(lake, lake.history.versions[key]), set())
 
 
 def _reached(lake: TracedLake, start: Iterable[Record]) -> set[str]:
@@ -84,7 +84,7 @@ def _reached(lake: TracedLake, start: Iterable[Record]) -> set[str]:
     todo = [record.id for record in start]
     found = set(todo)
     while todo:
-        new = {reader.id for reader in lake.readers.get(todo.pop(), ())} - found
+        new = {reader.id for reader in lake.history.readers.get(todo.pop(), ())} - found
         found |= new
         todo += new
     return found
@@ -92,8 +92,8 @@ def _reached(lake: TracedLake, start: Iterable[Record]) -> set[str]:
 
 def _readers(lake: TracedLake, key: tuple[str, str], reached: set[str], told: set[tuple[str, str]]) -> tuple[Node, ...]:
     made: dict[tuple[str, str], list[Record]] = {}
-    for read in (record for record in lake.alike[key] if record.id in reached):
-        for reader in lake.readers.get(read.id, ()):
+    for read in (record for record in lake.history.versions[key] if record.id in reached):
+        for reader in lake.history.readers.get(read.id, ()):
             made.setdefault((reader.asset, reader.data_version), []).append(reader)
     oldest_first = sorted(made.items(), key=lambda item: item[1][0].at)
     return tuple(_reader(lake, readers, reached, told) for _, readers in oldest_first)

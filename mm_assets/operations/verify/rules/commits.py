@@ -19,7 +19,7 @@ def check_commits(lake: LakeSnapshot, report: Report) -> None:
     """Every commit is of a materialization, of a batch of an unfinished run, or of upkeep that its run recorded."""
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
-        for commit in from_outside(commits.values(), lake.ids[table], lake.maintained):
+        for commit in from_outside(commits.values(), lake.ids[table], lake.history.maintenance):
             report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
         _check_marks(table, commits.values(), report)
         for commit in commits.values():
@@ -60,7 +60,7 @@ def _check_drafts(lake: LakeSnapshot, report: Report) -> None:
     """The records that commits carry are those of the history."""
     last = {draft.asset: draft for draft in lake.drafts}
     for said in lake.drafts:
-        told = lake.history.get(said.id)
+        told = lake.history.records.get(said.id)
         if told is None:
             _check_untold(lake, said, report, is_last=last[said.asset] is said)
             continue
@@ -79,8 +79,8 @@ def _plain(record: Record, name: str) -> object:
 def _check_untold(lake: LakeSnapshot, said: Record, report: Report, *, is_last: bool) -> None:
     """A crash before the lineage row is healed by the asset's next run, and nobody pins a version without a row."""
     newest = lake.newest(said.asset)
-    healed = newest is not None and newest.walked >= said.ref.version
-    lost = [item.asset for item in said.inputs if item.record_id not in lake.history]
+    healed = newest is not None and newest.commits_scanned_to >= said.ref.version
+    lost = [item.asset for item in said.inputs if item.record_id not in lake.history.records]
     if not is_last or healed or lost or lake.forgotten:
         what = f"the record of {said.asset} that the commit carries ({said.id}) is not in lineage.lance"
         more = f", nor are those of its inputs {', '.join(lost)}" if lost else ""

@@ -53,7 +53,7 @@ class EventLog(Protocol):
 def check_events(lake: LakeSnapshot, log: EventLog, report: Report) -> None:
     """Every event says what its record says, and every record of a run that succeeded has one event."""
     batches = list(unfinished(lake))
-    runs = {record.run_id for record in lake.history.values()}
+    runs = {record.run_id for record in lake.history.records.values()}
     # Before the events are read: of a run that has succeeded by then all are in the log.
     ends = log.succeeded(runs | {commit.properties.get(RUN, "") for commit, _ in batches})
     for commit, asset in batches:
@@ -64,7 +64,7 @@ def check_events(lake: LakeSnapshot, log: EventLog, report: Report) -> None:
     for event in log.events():
         report.looked_at["events"] += 1
         check_event(lake, event, seen, report)
-    without = [record for record in lake.history.values() if record.id not in seen]
+    without = [record for record in lake.history.records.values() if record.id not in seen]
     wiped = {asset: log.wiped(asset) for asset in {record.asset for record in without}}
     for record in without:
         _check_missing(record, ends, wiped[record.asset], report)
@@ -89,7 +89,7 @@ def check_event(lake: LakeSnapshot, event: Event, seen: dict[str, int], report: 
     if event.record_id is None:
         report.disagree("event", where, "reported by hand: it names no record of the lake")
         return
-    record = lake.history.get(event.record_id)
+    record = lake.history.records.get(event.record_id)
     if record is None:
         _check_unknown(lake, event, where, report)
         return

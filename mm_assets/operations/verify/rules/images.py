@@ -13,7 +13,7 @@ from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.operations.verify.rules.files import IMAGE, image_files
-from mm_assets.pace import Progress
+from mm_assets.pace import Pace
 from mm_assets.stages.ingest.tables import IMAGES
 
 # What is in memory at once.
@@ -39,7 +39,7 @@ def _check_version(lake: LakeSnapshot, ref: LanceRef, known: Known, report: Repo
     columns = ["image_id", "sha256", "num_bytes"]
     found = ds.scanner(columns=columns, filter="error is null", with_row_id=True, with_row_address=True).to_table()
     rows = _new(ds, found, known)
-    progress = Progress(f"images of {ref}", rows.num_rows, log)
+    progress = Pace(f"images of {ref}", rows.num_rows, log)
     for batch in cut(rows, BATCH_ROWS, rows["num_bytes"], BATCH_BYTES):
         report.disagree_rows("image", ref, "its bytes do not have its digest", _unlike(ds, batch))
         progress.add(batch.num_rows)

@@ -43,7 +43,9 @@ def _check_models(lake: LakeSnapshot, report: Report, log: Callable[[str], None]
 
 def dropped_models(lake: LakeSnapshot) -> set[str]:
     """Digests of models that a registry had which was dropped since."""
-    lost = (record for record in lake.history.values() if record.asset in MAKERS and not lake.is_here(record.ref))
+    lost = (
+        record for record in lake.history.records.values() if record.asset in MAKERS and not lake.is_here(record.ref)
+    )
     return {str(record.metadata["digest"]) for record in lost if "digest" in record.metadata}
 
 
@@ -51,7 +53,7 @@ def _named(lake: LakeSnapshot) -> list[tuple[str, str]]:
     """Where a model is named, and its digest."""
     found = [
         (f"{record.asset} {record.data_version}", str(record.metadata["digest"]))
-        for record in lake.history.values()
+        for record in lake.history.records.values()
         if record.asset in MAKERS and lake.is_here(record.ref) and "digest" in record.metadata
     ]
     if EVALUATIONS in lake.heads:

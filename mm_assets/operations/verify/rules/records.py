@@ -25,8 +25,8 @@ PRODUCTION = "production"
 def check_records(lake: LakeSnapshot, report: Report) -> None:
     """What a record says it wrote has its commit, with its run and inputs; what it read has a record."""
     earlier: set[tuple[str, LanceRef]] = set()
-    report.looked_at["materializations"] = len(lake.history)
-    for record in lake.history.values():
+    report.looked_at["materializations"] = len(lake.history.records)
+    for record in lake.history.records.values():
         check_record(lake, record, report, earlier)
         earlier.add((record.asset, record.ref))
 
@@ -48,14 +48,16 @@ def check_record(lake: LakeSnapshot, record: Record, report: Report, earlier: Co
 
 def check_dropped(lake: LakeSnapshot, report: Report) -> None:
     """A table that was dropped is history once it was made again, and nothing that is newest leads back to the old."""
-    for asset in dict.fromkeys(record.asset for record in lake.history.values()):
+    for asset in dict.fromkeys(record.asset for record in lake.history.records.values()):
         newest = lake.newest(asset)
         if newest is None:
-            lost = [record for record in lake.history.values() if record.asset == asset]
+            lost = [record for record in lake.history.records.values() if record.asset == asset]
             said = f"{lost[-1].ref.table}.lance was dropped, or written over; its materialized versions cannot be read"
             report.disagree("version", _at(lost[-1]), said)
             continue
-        gone = next((record for record in walk_known(newest, lake.history) if not lake.is_here(record.ref)), None)
+        gone = next(
+            (record for record in walk_known(newest, lake.history.records) if not lake.is_here(record.ref)), None
+        )
         if gone is not None:
             report.disagree("version", _at(newest), f"leads back to {_at(gone)}, whose table was dropped since")
 
@@ -66,7 +68,7 @@ def _at(record: Record) -> str:
 
 def _check_inputs(lake: LakeSnapshot, record: Record, report: Report) -> None:
     for item in record.inputs:
-        read = lake.history.get(item.record_id)
+        read = lake.history.records.get(item.record_id)
         if read is None:
             report.disagree("record", _at(record), f"its input {item.asset} {item.data_version} has no record")
         elif (read.asset, read.data_version) != (item.asset, item.data_version):
@@ -88,7 +90,9 @@ def _check_commit(record: Record, commit: Commit, report: Report) -> None:
 def _check_found(lake: LakeSnapshot, record: Record, report: Report) -> None:
     """What another run wrote and did not record is reused where it was the asset's newest when it was looked at."""
     commits = lake.commits[record.ref.table].items()
-    later = [v for v, commit in commits if record.ref.version < v <= record.seen and record.asset in commit.assets]
+    later = [
+        v for v, commit in commits if record.ref.version < v <= record.confirmed_at and record.asset in commit.assets
+    ]
     if later:
         said = f"reuses what no materialization before it names, though v{min(later)} of the asset was there already"
         report.disagree("record", _at(record), said)
@@ -98,9 +102,9 @@ def check_tags(lake: LakeSnapshot, report: Report) -> None:
     """Every version that retention promises is tagged, and every tag of ours stands where its name says."""
     for record in lake.promised.values():
         check_tag(lake, record, report)
-    assets = {record.asset for record in (*lake.history.values(), *lake.drafts)}
+    assets = {record.asset for record in (*lake.history.records.values(), *lake.drafts)}
     known = {tag_name(asset, 0).removesuffix(".v0") for asset in assets}
-    made = {(record.ref.table, _tag(record)) for record in lake.history.values() if lake.is_here(record.ref)}
+    made = {(record.ref.table, _tag(record)) for record in lake.history.records.values() if lake.is_here(record.ref)}
     for table, tags in lake.tags.items():
         report.looked_at["tags"] += len(tags)
         for tag, version in tags.items():

@@ -150,7 +150,7 @@ class _Pins:
         self._commits = lake.commits[PREDICTIONS]
         own = [
             record
-            for record in lake.history.values()
+            for record in lake.history.records.values()
             if record.asset == BATCH_PREDICTIONS.key and lake.is_here(record.ref)
         ]
         self._records = sorted(own, key=lambda record: record.ref.version)

@@ -1,0 +1,129 @@
+"""The lake's history as one object: read once, and extended by what is written to it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+from mm_assets.engines.lake.tables import Lake, table_id
+from mm_assets.history.maintenance import maintenance_in, withdrawals_in
+from mm_assets.history.materializations import materializations, row_of
+from mm_assets.history.rows import append_rows, missing_ids, read_rows
+from mm_assets.lineage import promotions
+from mm_assets.lineage.ancestry import walk
+from mm_assets.lineage.records import Maintenance, Record, Withdrawal
+from mm_assets.lineage.refs import InputRef, LanceRef
+
+# An asset and a data version of it.
+Key = tuple[str, str]
+
+
+class History:
+    """The rows of `lineage.lance` by kind, oldest first, and the questions that are asked of them.
+
+    Args:
+        lake: whose history it is.
+        records: materializations by id.
+        withdrawals: versions that maintenance let go.
+        maintenance: work on tables that changed no row; what ended stands once, with its end.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        records: Mapping[str, Record] | None = None,
+        withdrawals: Iterable[Withdrawal] = (),
+        maintenance: Iterable[Maintenance] = (),
+    ) -> None:
+        self.lake = lake
+        self.records: dict[str, Record] = dict(records or {})
+        self.withdrawals, self.maintenance = list(withdrawals), list(maintenance)
+
+    @classmethod
+    def read(cls, lake: Lake) -> "History":
+        """The whole history, in one read; that of a new lake is empty."""
+        rows = read_rows(lake)
+        return cls(lake, materializations(rows), withdrawals_in(rows), maintenance_in(rows))
+
+    def append(self, record: Record) -> None:
+        """Write a materialization, if no process has written it yet, and know it from then on."""
+        append_rows(self.lake, [row_of(record)])
+        self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Know a materialization that stands in the table already."""
+        self.records[record.id] = record
+        self._table_ids[record.ref.table] = record.ref.table_id
+        for name in ("newest", "versions", "first_of_version", "readers"):
+            self.__dict__.pop(name, None)
+
+    def unwritten(self, records: Iterable[Record]) -> set[str]:
+        """Ids of those records that no process has written; a look by key, not a read of the history."""
+        return missing_ids(self.lake, [record.id for record in records])
+
+    @cached_property
+    def _table_ids(self) -> dict[str, str]:
+        names = {record.ref.table for record in self.records.values()}
+        return {name: table_id(self.lake.open(name)) for name in names if self.lake.exists(name)}
+
+    def is_of_present_table(self, record: Record) -> bool:
+        """Whether its table still is the one that it names, not one that was dropped since."""
+        return self._table_ids.get(record.ref.table) == record.ref.table_id
+
+    @cached_property
+    def newest(self) -> dict[str, Record]:
+        """The newest materialization of each asset, in its table as it is now."""
+        return {record.asset: record for record in self.records.values() if self.is_of_present_table(record)}
+
+    def of_run(self, asset: str, run_id: str) -> list[Record]:
+        """The materializations of an asset by one run, oldest first."""
+        return [r for r in self.records.values() if (r.asset, r.run_id) == (asset, run_id)]
+
+    @cached_property
+    def versions(self) -> dict[Key, list[Record]]:
+        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
+        found: dict[Key, list[Record]] = {}
+        for record in self.records.values():
+            found.setdefault((record.asset, record.data_version), []).append(record)
+        return found
+
+    @cached_property
+    def first_of_version(self) -> dict[Key, Record]:
+        """The materialization that made each data version of an asset."""
+        return {key: records[0] for key, records in self.versions.items()}
+
+    def times_reused(self) -> Counter[Key]:
+        """How often an asset was materialized without a change, by asset and data version."""
+        return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
+
+    def source(self, item: InputRef) -> Record | None:
+        """The materialization that an input names; the first of its data version where the history has lost it."""
+        return self.records.get(item.record_id) or self.first_of_version.get((item.asset, item.data_version))
+
+    def ancestors(self, record: Record) -> Iterator[Record]:
+        """A record and everything that it was made from, each once.
+
+        Raises:
+            RefusalError: the history has lost one of them.
+        """
+        return walk(record, self.records)
+
+    @cached_property
+    def readers(self) -> dict[str, list[Record]]:
+        """What was made from a materialization, by its id, oldest first."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records.values():
+            for source in filter(None, map(self.source, record.inputs)):
+                found.setdefault(source.id, []).append(record)
+        return found
+
+    def last_promotion(self) -> Record | None:
+        """See `promotions.last_promotion`."""
+        return promotions.last_promotion(self.records)
+
+    def promotion_of(self, digest: str, at: LanceRef) -> Record | None:
+        """See `promotions.promotion_of`."""
+        return promotions.promotion_of(digest, at, self.records)
+
+    def made_from(self, record: Record, asset: str) -> Record | None:
+        """See `promotions.made_from`."""
+        return promotions.made_from(record, asset, self.records)
