@@ -3,7 +3,7 @@
 Everything else may go. Nothing here opens a table: see `job`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mm_assets.catalog import keys_where
@@ -57,7 +57,7 @@ def needed(history: Mapping[str, Record], ids: Mapping[str, str], live: Iterable
     for own in _by_asset(here).values():
         for ref in list(dict.fromkeys(record.ref for record in reversed(own)))[:keep_last]:
             kept.add(ref, LAST)
-        for table, version in own[-1].progress.inputs.items():
+        for table, version in _starts(own[-1]):
             if table in ids:
                 kept.add(LanceRef(table, ids[table], version), WATERMARK)
     for checkpoint in live:
@@ -84,6 +84,13 @@ def last_commits(commits: Sequence[tuple[int, str]], record: Record | None) -> s
         others = [n for n, run in commits if _looked_from(record) < n < done and run != record.run_id]
         kept.update(others[-1:])
     return kept
+
+
+def _starts(record: Record) -> Iterator[tuple[str, int]]:
+    """Versions, by table, from which the next refresh of an asset looks at what has changed."""
+    yield from record.progress.inputs.items()
+    if record.progress.compared_to is not None:
+        yield record.ref.table, record.progress.compared_to
 
 
 def _looked_from(record: Record) -> int:

@@ -146,7 +146,7 @@ def test_a_drop_on_held_out_images_starts_a_training(tables: Lake, monkeypatch: 
     trained(tables, LABEL)
     predicted(tables)
     found = HeldOut("m", accuracy=0.85, evaluated=0.95, examples=40)
-    monkeypatch.setattr("mm_assets.stages.predict.held_out.held_out_accuracy", lambda tables, history: found)
+    monkeypatch.setattr("mm_assets.stages.predict.held_out.held_out_accuracy", lambda history: found)
     worse = "; accuracy on held-out images 0.850, 0.950 at the evaluation"
     because = "; but the checkpoint was trained on this very dataset"
     assert verdict(tables, code="1") == Verdict(False, f"0 of 3 new training examples{worse}{because}")

@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
+from mm_assets.history import begin as beginning
+from mm_assets.history import publish as publication
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.dagster_log import DagsterLog, newest
 from mm_assets.operations.verify.job import verify
