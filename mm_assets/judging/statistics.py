@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,9 @@ def promotes(interval: Interval, challenger_accuracy: float, min_accuracy: float
     if challenger_accuracy < min_accuracy:
         return False, f"accuracy {challenger_accuracy:.3f} is below min_accuracy {min_accuracy:.3f}"
     return True, f"better by {interval.difference:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def count_values(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each value occurs."""
+    found = column.value_counts()
+    return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
+from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
-from mm_assets.stages.base.assets import base_model
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
-from mm_assets.stages.ingest.assets import image_table
-from mm_assets.stages.score.assets import near_duplicates
 from mm_assets.stages.score.scorers import Scorer
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize_each
 
 # What the named limits of the settings (curate.min_sharpness, ...) read.
@@ -24,7 +23,12 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
 
     @dg.asset(
         group_name="curate",
-        deps=[image_table, *(dg.AssetKey(key) for key in keys), near_duplicates, base_model],
+        deps=[
+            asset_key(IMAGE_TABLE),
+            *(dg.AssetKey(key) for key in keys),
+            asset_key(NEAR_DUPLICATES),
+            asset_key(BASE_MODEL),
+        ],
         code_version="1",
         kinds={"lance"},
         owners=["team:ml"],

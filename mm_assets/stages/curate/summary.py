@@ -5,6 +5,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.judging.statistics import count_values
 from mm_assets.reasons import reasons
 from mm_assets.settings import CurateSettings, TaskName
 from mm_assets.splits import SHARES, TRAIN
@@ -35,8 +36,8 @@ def labels_at_hand(rows: pa.Table) -> list[str]:
 def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
     """Counts of `COUNTED` rows, as JSON values."""
     examples = rows.filter(pc.is_null(rows["left_out"]))
-    splits, tasks = counts(examples["split"]), counts(examples["task"])
-    left_out = counts(reasons(rows["left_out"].drop_null()))
+    splits, tasks = count_values(examples["split"]), count_values(examples["task"])
+    left_out = count_values(reasons(rows["left_out"].drop_null()))
     return {
         "rows": rows.num_rows,
         "examples": examples.num_rows,
@@ -110,9 +111,3 @@ def left_out_by_pre_flight(rows: pa.Table) -> pa.ChunkedArray:
 
 def _is_pre_flight(left_out: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.starts_with(left_out, f"{PRE_FLIGHT}: "), False)
-
-
-def counts(column: pa.ChunkedArray) -> Counter[str]:
-    """How often each value occurs."""
-    found = column.value_counts()
-    return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))

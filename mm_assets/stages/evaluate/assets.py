@@ -2,15 +2,16 @@
 
 import dagster as dg
 
+from mm_assets.catalog import LLAVA_CHECKPOINT
 from mm_assets.resources import LakeResource, RayCluster
 from mm_assets.settings import Settings
-from mm_assets.stages.finetune.assets import llava_checkpoint
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
 @dg.asset(
     group_name="evaluate",
-    deps=[llava_checkpoint],
+    deps=[asset_key(LLAVA_CHECKPOINT)],
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],

@@ -3,8 +3,10 @@
 import dagster as dg
 from pydantic import Field
 
+from mm_assets.catalog import BASE_MODEL, SFT_DATASET
 from mm_assets.resources import LakeResource, RayCluster
 from mm_assets.settings import Settings
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
@@ -16,7 +18,7 @@ class TrainConfig(dg.Config):
 
 @dg.asset(
     group_name="finetune",
-    deps=[dg.AssetKey("base_model"), dg.AssetKey("sft_dataset")],
+    deps=[asset_key(BASE_MODEL), asset_key(SFT_DATASET)],
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],

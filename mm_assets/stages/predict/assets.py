@@ -2,16 +2,16 @@
 
 import dagster as dg
 
+from mm_assets.catalog import EVALUATION, IMAGE_TABLE
 from mm_assets.resources import LakeResource, RayCluster, RetryConfig
 from mm_assets.settings import Settings
-from mm_assets.stages.evaluate.assets import evaluation
-from mm_assets.stages.ingest.assets import image_table
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
 @dg.asset(
     group_name="predict",
-    deps=[image_table, evaluation],
+    deps=[asset_key(IMAGE_TABLE), asset_key(EVALUATION)],
     code_version="1",
     kinds={"pytorch", "ray"},
     owners=["team:ml"],

@@ -72,7 +72,7 @@ def _predicted(checked: "Materialized", settings: Settings) -> Verdict:
 
 
 def _moved(checked: "Materialized", settings: Settings) -> Verdict:
-    from mm_assets.stages.curate.summary import counts
+    from mm_assets.judging.statistics import count_values
     from mm_assets.stages.predict.verdicts import moved
 
     promotion = checked.history.last_promotion()
@@ -82,7 +82,7 @@ def _moved(checked: "Materialized", settings: Settings) -> Verdict:
     if reference is None:
         return not_known("drift", f"the model that {promotion.data_version} promoted has predicted nothing since")
     labels, _ = _labels(checked)
-    now = counts(labels.drop_null())
+    now = count_values(labels.drop_null())
     then: dict[str, int] = reference.metadata["predicted_labels"]
     said = f"the last promoted run ({reference.data_version})"
     return moved(then, now, settings.checks.max_drift, said)

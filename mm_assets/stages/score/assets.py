@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.resources import LakeResource, RayCluster, RetryConfig
 from mm_assets.settings import Settings
-from mm_assets.stages.ingest.assets import image_table
 from mm_assets.stages.score.duplicates import GROUPING_REVISION
 from mm_assets.stages.score.scorers import Scorer
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize, materialize_each
 
 
@@ -20,7 +21,7 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 ["scores", scorer.name],
-                deps=[image_table],
+                deps=[asset_key(IMAGE_TABLE)],
                 group_name="score",
                 code_version=scorer.revision,
                 description=scorer.description,

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
+from mm_assets.catalog import EVALUATION
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
-from mm_assets.stages.evaluate.assets import evaluation
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
-@dg.asset(group_name="serve", deps=[evaluation], code_version="1", kinds={"huggingface"}, owners=["team:ml"])
+@dg.asset(group_name="serve", deps=[asset_key(EVALUATION)], code_version="1", kinds={"huggingface"}, owners=["team:ml"])
 def serving_bundle(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
