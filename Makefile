@@ -31,10 +31,11 @@ dev: $(STAMP)  ## Open the UI on http://127.0.0.1:3000
 serve: $(VLLM_STAMP)  ## Serve the promoted model on http://127.0.0.1:8000 (OpenAI-compatible, vLLM)
 	$(BIN)/mm-assets serve
 
-check: $(STAMP)  ## Format, lint, types, definitions
+check: $(STAMP)  ## Format, lint, types, who may import whom, definitions
 	$(BIN)/ruff format --check mm_assets mm_assets_tests bench
 	$(BIN)/ruff check mm_assets mm_assets_tests bench
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/dagster definitions validate
 
 format: $(STAMP)  ## Put the code into shape

@@ -1,0 +1,1 @@
+"""The outside systems, each against the real one or a small real alternative."""

@@ -1,0 +1,1 @@
+"""The whole graph, run as people run it."""

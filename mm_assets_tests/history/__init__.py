@@ -1,0 +1,1 @@
+"""The history: records, healing, writes of others."""

@@ -1,0 +1,1 @@
+"""Every helper of the tests; README.md says which one to call."""

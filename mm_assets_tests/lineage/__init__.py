@@ -1,0 +1,1 @@
+"""References, records and promotions, as plain values."""

@@ -1,0 +1,1 @@
+"""The stages, each as its job runs."""

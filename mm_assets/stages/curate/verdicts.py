@@ -4,12 +4,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.judging.clashes import clashing
+from mm_assets.judging.statistics import count_values
 from mm_assets.judging.verdicts import Verdict, at_most, limit, of, share
 from mm_assets.settings import CurateSettings
 from mm_assets.splits import SHARES, TEST, TRAIN
 from mm_assets.stages.curate.summary import (
     by_kind,
-    counts,
     labels_at_hand,
     left_out_by_pre_flight,
     most_often,
@@ -100,10 +100,10 @@ def _splits_without(examples: pa.Table, settings: CurateSettings) -> list[str]:
 
     Each task is trained on; the evaluation judges by the labels, and by captions where there is no other task.
     """
-    found = [name for name, _ in SHARES if not counts(examples["split"])[name]]
+    found = [name for name, _ in SHARES if not count_values(examples["split"])[name]]
     for task in sorted({task.task for task in settings.tasks}):
         judged = task == "label" or len(settings.tasks) == 1
-        there = counts(of_task(examples, task)["split"])
+        there = count_values(of_task(examples, task)["split"])
         needs = [TRAIN, TEST] if judged else [TRAIN]
         found += [f"{name} of the task {task}" for name in needs if name not in found and not there[name]]
     return found
@@ -113,7 +113,7 @@ def _classes_without(rows: pa.Table, examples: pa.Table, settings: CurateSetting
     """Labels that are asked for, or that an image has, and that no example is of."""
     if not any(task.task == "label" for task in settings.tasks):
         return []
-    left = counts(of_task(examples, "label")["label"])
+    left = count_values(of_task(examples, "label")["label"])
     return [label for label in sorted({*(settings.labels or ()), *labels_at_hand(rows)}) if not left[label]]
 
 
@@ -157,7 +157,7 @@ def class_balance(examples: pa.Table, least: float) -> Verdict:
         examples: `label` and `split`, of the task label.
         least: smallest class in shares of the largest, 0 to 1.
     """
-    sizes = counts(examples["label"])
+    sizes = count_values(examples["label"])
     if not sizes:
         return Verdict("class_balance", True, "no example has a label to name", severity="WARN")
     table = _by_split(examples)

@@ -1,0 +1,1 @@
+"""Answers, their confidence and what they took, against plain forward passes."""

@@ -1,0 +1,1 @@
+"""Commits among strangers, rows, cells, changes, and what a read touches."""

@@ -1,0 +1,1 @@
+"""Folders, buckets and manifests, with all that may be wrong in them."""

@@ -1,0 +1,1 @@
+"""A store that fails, throttles or lies, and uploads that go on."""

@@ -1,0 +1,1 @@
+"""The cluster, blocking work and the sandbox."""

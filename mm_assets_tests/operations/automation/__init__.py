@@ -1,0 +1,1 @@
+"""Conditions, sensors and the decision to train."""

@@ -1,0 +1,1 @@
+"""The server's command, and what it refuses."""

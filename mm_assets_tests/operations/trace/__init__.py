@@ -1,0 +1,1 @@
+"""Traces of every kind of thing, in lakes of today and of the past."""

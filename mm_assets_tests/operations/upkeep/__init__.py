@@ -1,0 +1,1 @@
+"""Maintenance, alone and beside others."""

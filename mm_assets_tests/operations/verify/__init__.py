@@ -1,0 +1,1 @@
+"""Lakes that were tampered with: every rule finds its disagreement."""

@@ -1,0 +1,1 @@
+"""The tiny base model, and what is refused as one."""

@@ -1,0 +1,1 @@
+"""Who becomes an example, and what a refresh changes."""

@@ -1,0 +1,1 @@
+"""The gate, the interval, and what the UI shows of them."""

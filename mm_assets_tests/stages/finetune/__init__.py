@@ -1,0 +1,1 @@
+"""What a checkpoint is made by, and its loss curve."""

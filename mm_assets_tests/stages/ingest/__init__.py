@@ -1,0 +1,1 @@
+"""Listings and images, good, bad and changed."""

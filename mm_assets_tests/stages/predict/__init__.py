@@ -1,0 +1,1 @@
+"""Answers that are missing, joined and counted."""

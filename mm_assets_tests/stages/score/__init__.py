@@ -1,0 +1,1 @@
+"""Scores, groups of near-duplicates, and scorers of one's own."""

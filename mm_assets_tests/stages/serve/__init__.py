@@ -1,0 +1,1 @@
+"""Bundles, their cards and their uploads."""
