@@ -1,16 +1,17 @@
 """Who made a commit: a step of an asset, upkeep, the lake's history itself, or somebody outside."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import lance
 
 from mm_assets.catalog import owned_table
 from mm_assets.engines.lake.commits import properties_of, transactions
+from mm_assets.engines.lake.schemas import only_brings_up
 from mm_assets.engines.lake.tables import name_of
 from mm_assets.history.rows import TABLE as LINEAGE
-from mm_assets.lineage.properties import ASSETS, FENCE, RUN, UPKEEP
+from mm_assets.lineage.properties import ASSETS, FENCE, RUN, SCHEMA, UPKEEP
 from mm_assets.lineage.records import Maintenance
 
 # What maintenance does by commits that can carry no properties; none of them changes a row. The last one sets the
@@ -31,7 +32,7 @@ class Commit:
         operation: as Lance calls it.
         properties: what the commit says of itself, which anybody can write.
         removes: whether it took rows out.
-        keeps: whether it is a fence, which leaves everything as it was at the version before.
+        keeps: whether it leaves all rows as they were at the version before: a fence, or columns of a later release.
     """
 
     table: str
@@ -52,7 +53,7 @@ def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Comm
     table = name_of(ds)
     for number, transaction in transactions(ds, versions):
         name, said = type(transaction.operation).__name__, properties_of(transaction)
-        keeps = {UPKEEP, FENCE} <= said.keys() and _keeps(ds, number, transaction.operation)
+        keeps = UPKEEP in said and _keeps(ds, number, transaction.operation, said)
         yield Commit(table, number, name, said, _removes(transaction), keeps)
 
 
@@ -66,11 +67,16 @@ def _removes(transaction: lance.Transaction) -> bool:
     return own or bool(operation.removed_fragment_ids)
 
 
-def _keeps(ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation) -> bool:
-    """Whether a version is the one before it, put in its own place (earlier versions of the project restored it)."""
+def _keeps(
+    ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation, said: Mapping[str, str]
+) -> bool:
+    """Whether a version has the rows of the one before it: a fence, or columns of a later release that are null.
+
+    A fence puts the table in its own place (earlier versions of the project restored it).
+    """
     if isinstance(operation, lance.LanceOperation.Restore):
-        return bool(operation.version == number - 1)
-    if not isinstance(operation, lance.LanceOperation.Merge):
+        return FENCE in said and bool(operation.version == number - 1)
+    if not isinstance(operation, lance.LanceOperation.Merge) or not {FENCE, SCHEMA} & said.keys():
         return False
     try:
         before = ds.checkout_version(number - 1)
@@ -78,8 +84,9 @@ def _keeps(ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.
         if "not found" not in str(error).lower():
             raise
         return True  # maintenance removes what its fence has replaced
-    fragments = [fragment.metadata for fragment in before.get_fragments()]
-    return bool(operation.fragments == fragments and operation.schema == before.lance_schema)
+    if FENCE in said and operation.schema != before.lance_schema:
+        return False
+    return only_brings_up(before, operation)
 
 
 def from_outside(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:

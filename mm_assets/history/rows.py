@@ -6,9 +6,9 @@ import lance
 import pyarrow as pa
 
 from mm_assets.catalog import TABLES
-from mm_assets.engines.lake.cells import add_columns
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows, rows_by_key
+from mm_assets.engines.lake.schemas import bring_up, filled, since
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
 
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
         pa.field("watermarks", pa.string()),
         pa.field("at", pa.timestamp("us", tz="UTC")),
         pa.field("reused", pa.bool_()),
-        pa.field("kind", pa.string()),  # null: a materialization
+        since(2, pa.field("kind", pa.string())),  # null: a materialization
     ]
 )
 
@@ -50,10 +50,9 @@ def append_rows(tables: Lake, rows: list[Row]) -> None:
     if not rows:
         return
     properties = {RUN: rows[0]["run_id"], STEP: rows[0]["step"]}
-    if tables.exists(TABLE):  # one that an earlier version made has no kinds
-        commit(tables, TABLE, lambda head: add_columns(head, SCHEMA), properties)
-    else:
-        tables.open_or_create(TABLE, SCHEMA, properties)
+    tables.open_or_create(TABLE, SCHEMA, properties)
+    # Its own table's columns are told by the commit: a row about them would need them.
+    commit(tables, TABLE, lambda head: bring_up(head, SCHEMA), properties)
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         there = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
@@ -80,4 +79,4 @@ def read_rows(tables: Lake) -> list[Row]:
 
 def rows_of(ds: lance.LanceDataset) -> list[Row]:
     """The same, of the history as it was opened."""
-    return ds.scanner(with_row_id=True).to_table().sort_by("_rowid").to_pylist()
+    return filled(ds.scanner(with_row_id=True).to_table().sort_by("_rowid"), SCHEMA).to_pylist()

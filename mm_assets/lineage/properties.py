@@ -8,7 +8,9 @@ ASSETS, RUN, STEP, BATCH = "mm.assets", "mm.run_id", "mm.step", "mm.batch"
 CODE, INPUTS, RECORDS = "mm.code_versions", "mm.inputs", "mm.records"
 # Of every commit its own random mark; of the commit that goes before a clean-up, that it is a fence.
 MARK, FENCE = "mm.mark", "mm.fence"
-# Of a fence, the maintenance run that put it there.
+# Of a commit that adds the columns of a later release, and changes no row.
+SCHEMA = "mm.schema"
+# Of a fence, and of such columns: the run that put it there.
 UPKEEP = "mm.upkeep"
 
 

@@ -13,6 +13,7 @@ from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragm
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.origins import Commit, changes_outside, commits_in, from_outside
 from mm_assets.lineage.properties import FENCE, UPKEEP
+from mm_assets.lineage.properties import SCHEMA as COLUMNS
 from mm_assets.lineage.step import StepContext
 from mm_assets_tests.kit.lake_rows import maintenance, record
 
@@ -121,6 +122,7 @@ def test_the_history_written_over_by_hand_is_told(written: Lake) -> None:
 
 STEP = {"mm.assets": "raw_images", "mm.run_id": "night"}
 FENCED = {UPKEEP: "night", FENCE: "true"}
+BROUGHT_UP = {UPKEEP: "night", COLUMNS: TABLE}
 
 
 def forged(tables: Lake, operation: lance.LanceOperation.BaseOperation, properties: dict[str, str]) -> None:
@@ -146,6 +148,25 @@ FORGED: dict[str, Callable[[Lake], object]] = {
         tables,
         lance.LanceOperation.Merge([item.metadata for item in tables.open(TABLE).get_fragments()], SCHEMA.remove(1)),
         FENCED,
+    ),
+    "columns of a later release with a row": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge(
+            [*(item.metadata for item in tables.open(TABLE).get_fragments()), replace(new_row(tables)[0], id=9)],
+            SCHEMA.append(pa.field("more", pa.int8())),
+        ),
+        BROUGHT_UP,
+    ),
+    "columns of a later release without one of the others": lambda tables: forged(
+        tables,
+        lance.LanceOperation.Merge(
+            [item.metadata for item in tables.open(TABLE).get_fragments()],
+            SCHEMA.remove(1),
+        ),
+        BROUGHT_UP,
+    ),
+    "rows as columns of a later release": lambda tables: forged(
+        tables, lance.LanceOperation.Append(new_row(tables)), BROUGHT_UP
     ),
     "a step of no asset": lambda tables: commit(
         tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": ""}

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import put_rows, rows_by_id
+from mm_assets.engines.lake.schemas import as_stored
 from mm_assets.engines.lake.tables import GoneError, Lake, write_fragments
 from mm_assets.lineage.refs import LanceRef
 
@@ -153,7 +154,7 @@ def sync_rows(
             return None
         keys = pa.array(written, pa.string())
         rows = desired.filter(pc.is_in(desired[key], keys))
-        fragments = write_fragments(tables, table, rows.cast(pa.schema(list(ds.schema)))) if written else []
+        fragments = write_fragments(tables, table, as_stored(rows, ds)) if written else []
         changed = current[key].filter(pc.is_in(current[key], keys)).to_pylist()
         return put_rows(ds, key, gone + changed, fragments)
 

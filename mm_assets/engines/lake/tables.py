@@ -9,6 +9,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
+from mm_assets.engines.lake.schemas import missing, stamp
 from mm_assets.engines.store.s3 import is_s3, split, storage_options
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.refs import LanceRef
@@ -97,8 +98,10 @@ class Lake:
     ) -> lance.LanceDataset:
         """The newest version of a table, created empty (with a random id in its schema) where it is missing.
 
+        One that an earlier release made may lack columns: `history.opening` adds them for a step.
+
         Raises:
-            RefusalError: the table lacks a column that the schema has.
+            RefusalError: the table cannot be brought up to the schema.
         """
         known = self._find(table, None)
         if known is not None:
@@ -107,12 +110,7 @@ class Lake:
                     f"{table}.lance of the lake {self.root} was written over outside (it has no id any more): restore "
                     f'an earlier version (`lance.dataset("{self.uri(table)}", version=...).restore()`), or move it away'
                 )
-            missing = sorted(set(schema.names) - set(known.schema.names))
-            if missing:
-                raise RefusalError(
-                    f"{table}.lance of the lake {self.root} has no column {missing[0]}: an earlier version "
-                    "made it; set MM_LAKE to a new place"
-                )
+            missing(known, schema)  # refuses what no step could bring up
             return known
         if self.options is None:
             Path(self.root).mkdir(parents=True, exist_ok=True)
@@ -134,7 +132,7 @@ class Lake:
         Raises:
             OSError: somebody else was first.
         """
-        metadata = {TABLE_ID.decode(): uuid.uuid4().hex, **extra}
+        metadata = {TABLE_ID: uuid.uuid4().hex.encode(), **stamp(schema), **pa.KeyValueMetadata(dict(extra))}
         operation = lance.LanceOperation.Overwrite(schema.with_metadata(metadata), [])
         transaction = lance.Transaction(0, operation, str(uuid.uuid4()), transaction_properties=dict(properties))
         return lance.LanceDataset.commit(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import lance
 
+from mm_assets.engines.lake.schemas import missing
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 from mm_assets.history.maintenance import each_once, maintenance_of, withdrawal_of
@@ -29,11 +30,9 @@ def read_history(lake: Lake, ds: lance.LanceDataset, report: Report) -> History:
     """All rows that can be understood; each of the others is a disagreement.
 
     Raises:
-        ValueError: the table is not the history of a lake.
+        RefusalError: the table is not the history of a lake, or one of a release that this one does not know.
     """
-    missing = set(SCHEMA.names) - set(ds.schema.names) - {"kind"}  # which an earlier version did not write
-    if missing:
-        raise ValueError(f"it has no column {', '.join(sorted(missing))}")
+    missing(ds, SCHEMA)
     found = History(lake)
     for row in rows_of(ds):
         where = f"{TABLE}, row {row['id']}"

@@ -9,6 +9,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, find, recipe_digest, register_once
+from mm_assets.history.opening import open_table
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.own_code import OwnCodeError, load
@@ -22,7 +23,7 @@ def provide_base(step: StepContext, tables: Lake, settings: BaseModelSettings) -
         RefusalError: the model's own chat template cannot tell the assistant's tokens.
     """
     recipe = {"kind": "base", "revision": step.code_versions["base_model"], **settings.model_dump(mode="json")}
-    ds = tables.open_or_create(TABLE, SCHEMA, step.properties(["base_model"], 0))
+    ds = open_table(tables, step, TABLE, SCHEMA, ["base_model"])
     model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
     if model is None:
         name = settings.model_id or settings.builder

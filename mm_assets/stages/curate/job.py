@@ -14,6 +14,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
 from mm_assets.engines.models.registry import Model, get
+from mm_assets.history.opening import open_table
 from mm_assets.history.reuse import others_wrote, reusable_record
 from mm_assets.lineage.errors import BlockedError
 from mm_assets.lineage.progress import Progress
@@ -61,7 +62,7 @@ def build_dataset(
         BlockedError: the dataset would not pass its checks, or there is nothing to learn; nothing is committed.
     """
     if tables.exists(SFT):
-        tables.open_or_create(SFT, SFT_SCHEMA, {})  # refuses a table that lacks a column
+        open_table(tables, step, SFT, SFT_SCHEMA)
     base = get(tables, step.inputs[BASE_MODEL.key].metadata["digest"])
     bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
     making = _Making(step, tables, settings, bounds, base, checks)

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import difference
 from mm_assets.engines.lake.rows import put_rows, rows_by_id
+from mm_assets.engines.lake.schemas import as_stored
 from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.history.opening import open_table
 from mm_assets.lineage.step import StepContext
 from mm_assets.stages.curate.summary import COUNTED, can_learn
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
@@ -89,11 +91,11 @@ class Rewrite:
     def _write(self) -> None:
         if self._ds is None:
             # A table without rows is no version of the asset: the checks may yet stop the step.
-            self._ds = self._tables.open_or_create(SFT, SFT_SCHEMA, self._step.properties([], 0))
+            self._ds = open_table(self._tables, self._step, SFT, SFT_SCHEMA)
         rows = pa.concat_tables(self._waiting)
         self._waiting = [rows.slice(0, 0)]
         if rows.num_rows:
-            self._fragments += write_fragments(self._tables, SFT, rows.cast(pa.schema(list(self._ds.schema))))
+            self._fragments += write_fragments(self._tables, SFT, as_stored(rows, self._ds))
 
     def finish(self) -> None:
         """Write what still waits."""

@@ -16,6 +16,7 @@ from mm_assets.engines.lake.rows import put_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.opening import open_table
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
@@ -44,7 +45,7 @@ def evaluate_checkpoint(
         if before.metadata["promoted"]:
             _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
         return StepResult(before.metadata | {"rows_computed": 0})
-    ds = tables.open_or_create(EVALUATIONS, EVALUATIONS_SCHEMA, step.properties([EVALUATION.key], 0))
+    ds = open_table(tables, step, EVALUATIONS, EVALUATIONS_SCHEMA, [EVALUATION.key])
     production = current_production(ds)
     contest = _contest(step, tables, production)
     answers = _answers(step, tables, cluster, contest, answering)

@@ -18,6 +18,7 @@ from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.engines.workers.sandbox import DecodeLimits
+from mm_assets.history.opening import open_table
 from mm_assets.judging.verdicts import at_most
 from mm_assets.lineage.budget import check_budget
 from mm_assets.lineage.errors import RefusalError
@@ -48,7 +49,7 @@ def list_objects(step: StepContext, tables: Lake, source: Source, identity: str)
     listing = source.list(step.log)
     if not listing.num_rows:
         raise RefusalError(f"source (MM_SOURCE): there are no objects in {source.place}")
-    ds = tables.open_or_create(OBJECTS, OBJECTS_SCHEMA, step.properties([LISTED], 0), {SOURCE: identity})
+    ds = open_table(tables, step, OBJECTS, OBJECTS_SCHEMA, [LISTED], {SOURCE: identity})
     if ds.schema.metadata[SOURCE.encode()].decode() != identity:
         raise RefusalError(
             f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
@@ -98,7 +99,7 @@ def store_images(
         BudgetError: more objects are rejected than `ingest.error_budget` allows.
         RefusalError: a run with a newer listing wrote the table meanwhile, or it was cleaned up.
     """
-    tables.open_or_create(IMAGES, IMAGES_SCHEMA, step.properties([ASSET], 0))
+    open_table(tables, step, IMAGES, IMAGES_SCHEMA, [ASSET])
     ingest = _Ingest(step, tables, cluster, source, settings)
     for number in range(ROUNDS):
         ingest.alone = True

@@ -19,6 +19,7 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.workers.batches import cut, gather
 from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.history.opening import open_table
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
@@ -44,7 +45,7 @@ def predict(
             that is asked for.
     """
     asked = questions(_chosen(step, tables, settings), settings)
-    tables.open_or_create(PREDICTIONS, PREDICTIONS_SCHEMA, step.properties([ASSET], 0))
+    open_table(tables, step, PREDICTIONS, PREDICTIONS_SCHEMA, [ASSET])
     plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in asked]
     todo, images = _together(plans), step.ref(IMAGE_TABLE.key)
     whole = f"{plans[0].rows:,} images" if len(asked) == 1 else f"{len(asked)} questions about {plans[0].rows:,} images"

@@ -16,6 +16,7 @@ from mm_assets.engines.models.files import local_folder, read_text
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.store.upload import Upload, is_uploaded, upload
+from mm_assets.history.opening import open_table
 from mm_assets.lineage.ancestry import walk
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.promotions import promotion_of
@@ -79,7 +80,7 @@ def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, 
     Raises:
         RefusalError: the model's files, or the evaluation that promoted it, are gone; or the bucket refuses the upload.
     """
-    tables.open_or_create(BUNDLES, BUNDLES_SCHEMA, step.properties([ASSET], 0))
+    open_table(tables, step, BUNDLES, BUNDLES_SCHEMA, [ASSET])
     evaluation = step.inputs[EVALUATION.key]
     digest = current_production(tables.open_at(evaluation.ref))
     if digest is None:

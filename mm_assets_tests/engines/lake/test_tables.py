@@ -1,4 +1,4 @@
-"""Tables by name: missing ones, recreated ones, ones of an earlier version."""
+"""Tables by name: missing ones, and recreated ones."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import properties_of
+from mm_assets.engines.lake.schemas import MADE_BY, SCHEMA_VERSION
 from mm_assets.engines.lake.tables import STORAGE_VERSION, GoneError, Lake, key_field, table_id
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.release import RELEASE
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64())])
 
@@ -36,6 +38,7 @@ def test_a_new_table_is_in_the_format_of_the_files_that_it_will_hold(tables: Lak
     ds = tables.open_or_create("t", SCHEMA, {"mm.run_id": "night"}, {"source": "a folder"})
     assert (ds.data_storage_version, ds.has_stable_row_ids, ds.count_rows()) == (STORAGE_VERSION, True, 0)
     assert ds.schema.metadata[b"source"] == b"a folder"
+    assert (ds.schema.metadata[SCHEMA_VERSION], ds.schema.metadata[MADE_BY]) == (b"1", RELEASE.encode())
     assert properties_of(ds.read_transaction(1))["mm.run_id"] == "night"
 
 
@@ -64,13 +67,6 @@ def test_a_pin_of_a_recreated_table_is_refused(tables: Lake) -> None:
     tables.open_or_create("t", SCHEMA, {})
     with pytest.raises(RefusalError, match=f"{ref} is gone"):
         tables.open_at(ref)
-
-
-def test_a_table_of_an_earlier_version_is_refused_by_its_missing_column(tables: Lake) -> None:
-    tables.open_or_create("t", SCHEMA, {})
-    later = SCHEMA.append(pa.field("error", pa.string()))
-    with pytest.raises(RefusalError, match=r"t\.lance of the lake .* has no column error: an earlier version"):
-        tables.open_or_create("t", later, {})
 
 
 def test_a_version_that_was_let_go_is_refused_with_what_to_do(tables: Lake) -> None:

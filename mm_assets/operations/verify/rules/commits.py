@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from mm_assets.history.origins import Commit, from_outside
-from mm_assets.lineage.properties import INPUTS, MARK, RUN
+from mm_assets.lineage.properties import INPUTS, MARK, RUN, SCHEMA
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
 from mm_assets.operations.verify.lake import LakeSnapshot
@@ -26,8 +26,13 @@ def check_commits(lake: LakeSnapshot, report: Report) -> None:
             _check_runs(lake, commit, report)
             if inputs_in(commit) is None:
                 report.disagree("commit", f"{table}@v{commit.version}", f"its {INPUTS} cannot be understood")
+        report.named["commits that added columns of a later release"] += sum(map(_brings_up, commits.values()))
     report.named["commits of runs that did not finish"] += sum(1 for _ in unfinished(lake))
     _check_drafts(lake, report)
+
+
+def _brings_up(commit: Commit) -> bool:
+    return commit.keeps and SCHEMA in commit.properties
 
 
 def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
