@@ -9,7 +9,8 @@ import pytest
 from mm_assets.engines.lake.commits import commits_after
 from mm_assets.engines.lake.schemas import since
 from mm_assets.engines.lake.tables import Lake, table_id
-from mm_assets.history.materializations import own_commit
+from mm_assets.history.heal import heal
+from mm_assets.history.history import History
 from mm_assets.history.opening import open_table
 from mm_assets.history.origins import changes_outside, commits_in, from_outside
 from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
@@ -36,15 +37,15 @@ def old(tables: Lake) -> Lake:
 
 
 def test_the_first_step_adds_the_column_and_the_history_says_so(old: Lake) -> None:
-    before = own_commit(old, "sft_dataset", SFT)
+    before = heal(History.read(old), "sft_dataset")
     ds = open_table(old, a_step("second"), SFT, LATER)
     assert "note" in ds.schema.names
     (work,) = maintenance(old)
     assert (work.ref.version, work.ended, work.run_id, work.step) == (
         ds.version - 1, ds.version, "second", "sft_dataset",
     )  # fmt: skip
-    after = own_commit(old, "sft_dataset", SFT)
-    assert (after.ref, after.record) == (before.ref, before.record)
+    after = heal(History.read(old), "sft_dataset")
+    assert (after.last_commit, after.record) == (before.last_commit, before.record)
     assert changes_outside(ds, ds.version - 1) == []
 
 
