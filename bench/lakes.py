@@ -24,11 +24,12 @@ from mm_assets.engines.sources.source import LISTING, Source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.settings import Resources, Settings, load_settings
+from mm_assets.scoring import Scorer
+from mm_assets.settings import Resources, ScoreSettings, Settings, load_settings
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES
-from mm_assets.stages.score.scorers import SCORERS, Scorer
+from mm_assets.stages.score.registry import all_scorers
 
-SCORES = list(SCORERS.values())
+SCORES = list(all_scorers(ScoreSettings()).values())
 SCORED = tuple(scorer.asset for scorer in SCORES)
 TINY_SIDE = 32
 # Made-up scores that the local profile accepts.
@@ -157,7 +158,7 @@ class MadeUpScorer:
         count = rows.num_rows
         cells = {name: rows[name] for name in ("_rowid", "sha256")}
         for scorer in self._scorers:
-            for name, kind in scorer.columns.items():
+            for name, kind in scorer.types.items():
                 cells[name] = pa.array(self._values(name, kind, count)).cast(kind)
             cells[scorer.rev_column] = pa.array([scorer.revision] * count)
             cells[scorer.error_column] = pa.nulls(count, pa.string())

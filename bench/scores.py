@@ -10,9 +10,9 @@ import pyarrow as pa
 from pictures import number_of
 from PIL import Image
 
-from mm_assets.stages.score.scorers import SCORERS
+from mm_assets.stages.score.builtin.sharpness import sharpness
 
-REAL = SCORERS["sharpness"]
+REAL = sharpness
 # As this project names them: the value, the revision that computed it, and what went wrong.
 FIELDS = pa.schema(
     [

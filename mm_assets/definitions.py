@@ -23,7 +23,7 @@ from mm_assets.stages.predict.assets import batch_predictions
 from mm_assets.stages.predict.checks import batch_predictions_checks
 from mm_assets.stages.score.assets import near_duplicates, scores_asset
 from mm_assets.stages.score.checks import near_duplicates_checks, score_checks
-from mm_assets.stages.score.own import all_scorers, limited
+from mm_assets.stages.score.registry import all_scorers, limited
 from mm_assets.stages.serve.assets import serving_bundle
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.

@@ -16,7 +16,9 @@ from mm_assets.lineage.records import Record
 from mm_assets.settings import BaseModelSettings, CurateSettings
 from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.tables import SFT_SCHEMA
-from mm_assets.stages.score.scorers import entropy, phash, sharpness
+from mm_assets.stages.score.builtin.entropy import entropy
+from mm_assets.stages.score.builtin.phash import phash
+from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets_tests.kit.jobs import group, predicted, score, trained
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest, run_step

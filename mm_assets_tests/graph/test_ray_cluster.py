@@ -19,7 +19,7 @@ MODULE = ("-m", "mm_assets.definitions")
 STOPPING = '''
 import os, time
 import pyarrow as pa
-from mm_assets.stages.score.scorers import scorer
+from mm_assets.scoring import scorer
 
 @scorer("1", number=pa.float32())
 def stopping(image):

@@ -22,6 +22,7 @@ from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
+from mm_assets.scoring import Scorer
 from mm_assets.settings import (
     BaseModelSettings,
     ChecksSettings,
@@ -29,6 +30,7 @@ from mm_assets.settings import (
     EvaluateSettings,
     PredictSettings,
     Resources,
+    ScoreSettings,
     TaskSettings,
     TrainSettings,
 )
@@ -40,12 +42,13 @@ from mm_assets.stages.finetune.job import train_checkpoint
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
-from mm_assets.stages.score.scorers import SCORERS, Scorer
+from mm_assets.stages.score.registry import all_scorers
 from mm_assets_tests.kit.steps import run_step
 
 LABEL = TaskSettings(task="label", prompt="what is it?", answer="a {label}.")
 CAPTION = TaskSettings(task="caption", prompt="describe it", answer="{caption}")
 TRAINING = TrainSettings(epochs=1, batch_size=4, learning_rate=1e-3)
+SCORERS = all_scorers(ScoreSettings())
 BUILT_IN = [SCORERS[name] for name in ("sharpness", "exposure", "entropy")]
 
 

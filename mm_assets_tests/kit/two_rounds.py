@@ -19,7 +19,7 @@ from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
 from mm_assets.stages.score.job import compute_scores
-from mm_assets.stages.score.scorers import SCORERS
+from mm_assets.stages.score.registry import all_scorers
 from mm_assets_tests.kit.small_lake import LABEL, InProcess, checkpoint, dataset
 from mm_assets_tests.kit.steps import ingest, run_step
 
@@ -54,11 +54,12 @@ def change_pictures(folder: Path) -> None:
 def refresh(tables: Lake, folder: Path, seed: int) -> dict[str, Record]:
     """Materialize every asset; `seed` is that of the model which stands for the trained one."""
     cluster, how = InProcess(), ScoreSettings(error_budget=1)
+    scorers = list(all_scorers(how).values())
     listed, stored = ingest(tables, cluster, folder, error_budget=1)
     made = run_step(
         tables,
-        lambda step: compute_scores(step, tables, cluster, list(SCORERS.values()), how),
-        *(scorer.asset for scorer in SCORERS.values()),
+        lambda step: compute_scores(step, tables, cluster, scorers, how),
+        *(scorer.asset for scorer in scorers),
         inputs=("image_table",),
     )
     made |= run_step(tables, lambda step: group_duplicates(step, tables, 0), NEAR_DUPLICATES, inputs=("scores/phash",))

@@ -6,19 +6,19 @@ import pytest
 from mm_assets.definitions import build
 from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.lineage.columns import SOURCES, column_sources
-from mm_assets.settings import load_settings
+from mm_assets.settings import ScoreSettings, load_settings
 from mm_assets.stages.curate.tables import SFT_SCHEMA
 from mm_assets.stages.evaluate.tables import EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import IMAGES_SCHEMA, OBJECTS_SCHEMA
 from mm_assets.stages.predict.tables import PREDICTIONS_SCHEMA
 from mm_assets.stages.score.grouping import GROUP_FIELDS
-from mm_assets.stages.score.scorers import SCORERS
+from mm_assets.stages.score.registry import all_scorers
 from mm_assets.stages.serve.tables import BUNDLES_SCHEMA
 
 SCHEMAS = {
     "raw_images": OBJECTS_SCHEMA,
     "image_table": IMAGES_SCHEMA,
-    **{scorer.asset: pa.schema(scorer.fields()) for scorer in SCORERS.values()},
+    **{scorer.asset: pa.schema(scorer.fields()) for scorer in all_scorers(ScoreSettings()).values()},
     "scores/near_duplicates": pa.schema(GROUP_FIELDS),
     "base_model": MODELS_SCHEMA,
     "sft_dataset": SFT_SCHEMA,

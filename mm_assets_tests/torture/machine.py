@@ -32,8 +32,8 @@ from mm_assets.images import ImageInfo, decode
 from mm_assets.lineage.records import Record
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.reasons import reasons
+from mm_assets.scoring import FunctionScorer, Values
 from mm_assets.stages.ingest import worker
-from mm_assets.stages.score.scorers import Scorer, Values
 from mm_assets_tests.torture import stages
 from mm_assets_tests.torture.checks import consistent, recorded
 from mm_assets_tests.torture.oracle import Cell, File, Image, Oracle, settle
@@ -371,7 +371,7 @@ def _value(name: str, revision: str, pixels: bytes) -> int:
     return crc(pixels, f"{name} {revision}")
 
 
-def _scoring(calls: Calls, name: str, revision: str) -> Scorer:
+def _scoring(calls: Calls, name: str, revision: str) -> FunctionScorer:
     def function(image: Picture.Image) -> Values:
         pixels = image.tobytes()
         calls.seen[name, pixels] += 1
@@ -379,7 +379,7 @@ def _scoring(calls: Calls, name: str, revision: str) -> Scorer:
             raise ValueError("sick")
         return {name: _value(name, revision, pixels)}
 
-    return Scorer(name, revision, {name: pa.int64()}, function, "")
+    return FunctionScorer(name, revision, {name: pa.int64()}, function, "")
 
 
 def _answering(calls: Calls) -> type[Checksums]:

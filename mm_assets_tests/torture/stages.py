@@ -16,11 +16,11 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.begin import StepRequest, begin
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
+from mm_assets.scoring import Scorer
 from mm_assets.settings import IngestSettings, PredictSettings, ScoreSettings
 from mm_assets.stages.ingest.job import list_objects, store_images
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.job import compute_scores
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets_tests.torture.workers import NAMES, Checksums, scorer
 
 # Rows between two commits: a few, so that there are many.

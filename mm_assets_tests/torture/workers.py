@@ -16,7 +16,7 @@ from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.lake.images import LanceImages
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.refs import LanceRef
-from mm_assets.stages.score.scorers import Scorer, Values
+from mm_assets.scoring import FunctionScorer, Values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +45,10 @@ def _luck(image: Image.Image, revision: str) -> Values:
     return {"luck": found}
 
 
-def scorer(name: str, revision: str) -> Scorer:
+def scorer(name: str, revision: str) -> FunctionScorer:
     """`crc`, which never fails, or `luck`, which fails on some images."""
     function = partial({"crc": _crc, "luck": _luck}[name], revision=revision)
-    return Scorer(name, revision, {name: pa.int64()}, function, "")
+    return FunctionScorer(name, revision, {name: pa.int64()}, function, "")
 
 
 class Checksums:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from mm_assets.stages.score.scorers import Values, grey, scorer
+from mm_assets import Values, grey, scorer
 
 
 @scorer("1", watermark=pa.float32())

@@ -7,9 +7,9 @@ import dagster as dg
 from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.resources import LakeResource
+from mm_assets.scoring import Scorer
 from mm_assets.settings import Settings
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize_each
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mm_assets.scoring import Scorer
 from mm_assets.settings import CurateSettings
-from mm_assets.stages.score.scorers import Scorer
 
 # (reason that a row is given, score column, which end is bounded, setting)
 _NAMED = (

@@ -20,6 +20,7 @@ from mm_assets.lineage.errors import BlockedError
 from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
+from mm_assets.scoring import Scorer
 from mm_assets.settings import ChecksSettings, CurateSettings
 from mm_assets.stages.curate.bounds import Bound, bounds_of
 from mm_assets.stages.curate.examples import Wording, reads_labels
@@ -32,7 +33,6 @@ from mm_assets.stages.curate.table_diff import Rewrite
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.score.scorers import Scorer
 
 ASSET = SFT_DATASET.key
 # Images that become Python objects at once, and more where a near-duplicate group is larger.

@@ -6,9 +6,9 @@ import dagster as dg
 
 from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.resources import LakeResource, RayCluster, RetryConfig
+from mm_assets.scoring import Scorer
 from mm_assets.settings import Settings
 from mm_assets.stages.score.duplicates import GROUPING_REVISION
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize, materialize_each
 

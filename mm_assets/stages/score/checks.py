@@ -10,8 +10,8 @@ from mm_assets.judging.verdicts import Verdict, not_known
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.resources import LakeResource
+from mm_assets.scoring import Scorer
 from mm_assets.settings import Settings
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets.steps.checks import judged
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def near_duplicates_checks(
 
 def ordered_columns(scorer: Scorer) -> list[str]:
     """The columns whose values can move: numbers, but not hashes (unsigned 64-bit)."""
-    kinds = scorer.columns.items()
+    kinds = scorer.types.items()
     numbers = [name for name, kind in kinds if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
-    return [name for name in numbers if scorer.columns[name] != pa.uint64()]
+    return [name for name in numbers if scorer.types[name] != pa.uint64()]
 
 
 def _specs(scorer: Scorer) -> list[dg.AssetCheckSpec]:
@@ -101,7 +101,7 @@ def _judges(scorer: Scorer, settings: Settings) -> dict[str, Judge]:
 
 
 def _scored(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdict:
-    from mm_assets.stages.score.plan import is_current, usable_at
+    from mm_assets.stages.score.filters import is_current, usable_at
     from mm_assets.stages.score.verdicts import scored
 
     ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
@@ -111,7 +111,7 @@ def _scored(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verd
 
 def _grouped(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.score.duplicates import revision_of
-    from mm_assets.stages.score.plan import usable_at
+    from mm_assets.stages.score.filters import usable_at
     from mm_assets.stages.score.verdicts import scored
 
     ds = checked.ds
@@ -122,7 +122,7 @@ def _grouped(checked: "Materialized", settings: Settings) -> Verdict:
 
 
 def _error_budget(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdict:
-    from mm_assets.stages.score.plan import has_failed, usable_at
+    from mm_assets.stages.score.filters import has_failed, usable_at
     from mm_assets.stages.score.verdicts import error_budget
 
     ds, usable = checked.ds, usable_at(checked.input(IMAGE_TABLE).ref)
@@ -153,7 +153,7 @@ def _moved(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdi
 
 
 def _values(record: Record, history: "History", scorer: Scorer) -> pa.Table:
-    from mm_assets.stages.score.plan import is_current, usable_at
+    from mm_assets.stages.score.filters import is_current, usable_at
 
     images = history.made_from(record, IMAGE_TABLE)
     assert images is not None  # every scorer reads it

@@ -1,6 +1,6 @@
 """Compute the cells that are missing, on Ray, and write them into the table in place, one commit per batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -16,10 +16,10 @@ from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
+from mm_assets.scoring import Scorer
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.plan import Plan, make_plan, needs
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets.stages.score.worker import ImageScorer
 
 # What a worker reads before it hands back the scores of it.
@@ -43,11 +43,12 @@ def compute_scores(
         What each scorer's asset says of itself.
 
     Raises:
+        RefusalError: a scorer cannot be opened, or its column has another type.
         BudgetError: more cells of a scorer have failed than its budget allows; the others' finals are in it.
     """
     pinned = step.ref("image_table")
     _add_columns(step, tables, scorers)
-    plan = make_plan(step, tables.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
+    plan = make_plan(step, tables, tables.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
     tally = {scorer.name: _Tally(scorer, plan, settings) for scorer in scorers}
     for number, (chosen, cells, last) in enumerate(_scored(step, tables, cluster, pinned, plan, settings), start=1):
         for scorer in chosen:
@@ -82,15 +83,22 @@ def _scored(
     progress = Pace("images", left, step.log)
     for chosen, rows in plan.work.items():
         batches = cut(rows, settings.batch_rows, rows["num_bytes"], settings.batch_bytes)
-        pieces = [list(cut(batch, PIECE_ROWS, batch["num_bytes"], PIECE_BYTES)) for batch in batches]
+        pieces = [list(cut(batch, _piece_rows(chosen), batch["num_bytes"], PIECE_BYTES)) for batch in batches]
         items = [piece for batch in pieces for piece in batch]
-        arguments = (tables, pinned, list(chosen))
-        done = cluster.map_ordered(ImageScorer, arguments, items, needs=needs(chosen[0], settings))
+        takes = needs(chosen[0], settings)
+        arguments = (tables, pinned, "cuda" if takes.gpus else "cpu", list(chosen))
+        done = cluster.map_ordered(ImageScorer, arguments, items, needs=takes)
         counts = [len(batch) for batch in pieces]
         for found, _ in gather(progress.over(done, len), counts, settings.batch_seconds):
             cells = pa.concat_tables(found)
             left -= cells.num_rows
             yield chosen, cells, left == 0
+
+
+def _piece_rows(scorers: Sequence[Scorer]) -> int:
+    """Rows of a piece: whole batches of the scorer that has the largest ones."""
+    batch = max(scorer.batch_size for scorer in scorers)
+    return max(PIECE_ROWS // batch, 1) * batch
 
 
 class _Tally:

@@ -8,12 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.engines.lake.commits import rows_by_id
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import outside_since, written_at
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext
+from mm_assets.scoring import Scorer
 from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.score.scorers import Scorer
+from mm_assets.stages.score.beside import changed_beside
+from mm_assets.stages.score.filters import has_failed, usable_at
+
+# What a row of the plan has of the image table.
+READ = ["sha256", "num_bytes"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Plan:
 
 def make_plan(
     step: StepContext,
+    tables: Lake,
     head: lance.LanceDataset,
     pinned: LanceRef,
     scorers: Sequence[Scorer],
@@ -46,6 +54,7 @@ def make_plan(
 
     Args:
         step: what is pinned.
+        tables: the lake.
         head: the image table at its newest version.
         pinned: the version of the image table that the scores answer for.
         scorers: those chosen.
@@ -58,7 +67,12 @@ def make_plan(
     stale = [_stale(step, scorer, outside.get(scorer.asset, [])) for scorer in scorers]
     if retry_errors:
         stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]
-    lacking = _rows_where(head, there, stale, ["sha256", "num_bytes"])
+    changed = {
+        number: changed_beside(tables.open_at(pinned), head, scorer, _since(step, scorer))
+        for number, scorer in enumerate(scorers)
+        if scorer.reads
+    }
+    lacking = _with_changed(_rows_where(head, there, stale, READ), head, len(scorers), changed)
     counts = [0] * len(scorers) if retry_errors else _counts(head, there, failed)
     return Plan(
         _by_scorers(lacking, scorers, settings),
@@ -93,23 +107,31 @@ def _rows_where(
     return head.scanner(columns=wanted, filter=f"({any_of}) and {there}", with_row_id=True).to_table()
 
 
+def _with_changed(lacking: pa.Table, head: lance.LanceDataset, count: int, changed: Mapping[int, pa.Array]) -> pa.Table:
+    """Rows that lack cells, and those whose other columns changed.
+
+    Args:
+        lacking: see `_rows_where`.
+        head: the table.
+        count: of conditions.
+        changed: row ids by the number of the scorer that has to compute them again.
+    """
+    ids = pc.unique(pa.chunked_array([*changed.values()], pa.uint64()))
+    new = ids.filter(pc.invert(pc.is_in(ids, lacking["_rowid"])))
+    if len(new):
+        more = rows_by_id(head, pa.chunked_array([new]), READ).select([*READ, "_rowid"])
+        for number in range(count):
+            more = more.append_column(_column(number), pa.nulls(more.num_rows, pa.bool_()))
+        lacking = pa.concat_tables([lacking.select(more.schema.names), more])
+    for number, row_ids in changed.items():
+        place, name = lacking.schema.get_field_index(_column(number)), _column(number)
+        either = pc.or_(pc.fill_null(lacking[name], False), pc.is_in(lacking["_rowid"], row_ids))
+        lacking = lacking.set_column(place, name, either)
+    return lacking
+
+
 def _column(number: int) -> str:
     return f"condition_{number}"
-
-
-def usable_at(images: LanceRef) -> str:
-    """A filter, also of later versions: usable images that a version of the image table has."""
-    return f"error is null and _row_created_at_version <= {images.version}"
-
-
-def is_current(scorer: Scorer) -> str:
-    """A filter: the cell is computed at the scorer's revision, be it a value, null or an error."""
-    return f"{scorer.rev_column} = '{scorer.revision}'"
-
-
-def has_failed(scorer: Scorer) -> str:
-    """A filter: the cell is computed at the scorer's revision, and is an error."""
-    return f"{scorer.error_column} is not null and {is_current(scorer)}"
 
 
 def _stale(step: StepContext, scorer: Scorer, outside: Sequence[int]) -> str:
@@ -149,7 +171,7 @@ def _by_scorers(
 
 def needs(scorer: Scorer, settings: ScoreSettings) -> Resources:
     """What one worker of a scorer takes of the cluster."""
-    return settings.resources.get(scorer.name, Resources())
+    return settings.resources.get(scorer.name, scorer.resources)
 
 
 def _alike(scorers: Sequence[Scorer], settings: ScoreSettings) -> list[tuple[Scorer, ...]]:

@@ -1,54 +1,142 @@
-"""What a worker does with a piece of the images: read each once, and run the scorers on it."""
+"""What a worker does with a piece of the images: read and decode each once, and call the scorers with batches of them.
 
+A scorer that fails on a batch is called with its halves, down to single images: one bad image costs its own cell.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
 
+from mm_assets.engines.lake.commits import rows_by_id
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.images import ImageError, decode
+from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.refs import LanceRef
+from mm_assets.scoring import Scorer
 from mm_assets.settings import PILLOW_MAX_PIXELS
-from mm_assets.stages.score.scorers import Scorer
+from mm_assets.stages.score.cells import Cell, columns_of, digest_of, failed, to_cell
+
+# Pixels that are decoded at once, if not for a single larger image: three bytes each, and a scorer's copy of its batch.
+WINDOW_PIXELS = 64_000_000
+# So many images of a scorer of batches that fail one after the other, each alone, speak against the model.
+SUSPICIOUS = 16
+
+Window = list[tuple[int, Image.Image]]
+Beside = Mapping[str, Sequence[Any]]
 
 
 class ImageScorer:
-    """Reads images by row id and runs scorers on each; runs as a Ray actor."""
+    """Reads images by row id and has scorers compute on them; runs as a Ray actor."""
 
-    def __init__(self, tables: Lake, ref: LanceRef, scorers: list[Scorer]) -> None:
+    def __init__(self, tables: Lake, ref: LanceRef, device: str, scorers: Sequence[Scorer]) -> None:
+        """Open the scorers.
+
+        Raises:
+            RefusalError: one of them cannot be opened: no cell could be computed.
+        """
         self._images, self._scorers = tables.open_at(ref), scorers
+        self._reads = sorted({name for scorer in scorers for name in scorer.reads})
+        self._window = max(scorer.batch_size for scorer in scorers)
+        self._failed_in_a_row = {scorer.name: 0 for scorer in scorers}
+        for scorer in scorers:
+            _open(scorer, device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Cells of one piece: `_rowid`, `sha256`, and every column of the scorers."""
-        ids = rows["_rowid"].to_pylist()
-        blobs = self._images.read_blobs("image", ids=ids)
-        cells = [self._cells(data) for _, data in blobs]
-        fields = [field for scorer in self._scorers for field in scorer.fields()]
-        columns = {field.name: pa.array([cell[field.name] for cell in cells], field.type) for field in fields}
-        return pa.table({"_rowid": rows["_rowid"], "sha256": rows["sha256"], **columns})
+        """Cells of one piece: `_rowid`, `sha256`, and every column of the scorers.
 
-    def _cells(self, data: bytes) -> dict[str, Any]:
-        cells: dict[str, Any] = {}
-        try:
-            image, _ = decode(data, PILLOW_MAX_PIXELS)  # ingest held it to the limits
-        except ImageError as error:
-            return {name: value for scorer in self._scorers for name, value in _failed(scorer, error).items()}
+        Raises:
+            RefusalError: images failed one after the other (see `SUSPICIOUS`).
+        """
+        beside = self._read_beside(rows["_rowid"])
+        cells: dict[str, list[Cell]] = {scorer.name: [Cell()] * rows.num_rows for scorer in self._scorers}
+        for window in self._windows(rows["_rowid"].to_pylist(), cells):
+            for scorer in self._scorers:
+                for start in range(0, len(window), scorer.batch_size):
+                    batch = window[start : start + scorer.batch_size]
+                    for (place, _), cell in zip(batch, self._score(scorer, batch, beside), strict=True):
+                        cells[scorer.name][place] = cell
+        columns = {"_rowid": rows["_rowid"], "sha256": rows["sha256"]}
         for scorer in self._scorers:
-            cells |= _score(scorer, image)
+            digests = [digest_of([beside[name][place] for name in scorer.reads]) for place in range(rows.num_rows)]
+            columns |= columns_of(scorer, cells[scorer.name], digests)
+        return pa.table(columns)
+
+    def _read_beside(self, row_ids: pa.ChunkedArray) -> Beside:
+        """The columns that scorers read beside the image, each in the order of the row ids."""
+        if not self._reads:
+            return {}
+        found = rows_by_id(self._images, row_ids, self._reads)
+        found = found.take(pc.index_in(row_ids, found["_rowid"]))
+        return {name: found[name].to_pylist() for name in self._reads}
+
+    def _windows(self, row_ids: list[int], cells: Mapping[str, list[Cell]]) -> Iterator[Window]:
+        """Decoded images, a batch of the largest size after the other; those that cannot be decoded fail everywhere."""
+        window: Window = []
+        pixels = 0
+        for place, (_, data) in enumerate(self._images.read_blobs("image", ids=row_ids)):
+            try:
+                image, _ = decode(data, PILLOW_MAX_PIXELS)  # ingest held it to the limits
+            except ImageError as error:
+                for of_scorer in cells.values():
+                    of_scorer[place] = failed(f"{type(error).__name__}: {error}")
+                continue
+            size = image.width * image.height
+            if window and (len(window) == self._window or pixels + size > WINDOW_PIXELS):
+                yield window
+                window, pixels = [], 0
+            window.append((place, image))
+            pixels += size
+        if window:
+            yield window
+
+    def _score(self, scorer: Scorer, batch: Window, beside: Beside) -> list[Cell]:
+        """Cells of a batch; see the module on what becomes of failures."""
+        try:
+            cells = _call(scorer, batch, beside)
+        except Exception as error:  # noqa: BLE001  (a scorer may raise anything; the cell keeps it)
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            self._watch(scorer, cells)
+            return cells
+        # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return [*self._score(scorer, batch[:half], beside), *self._score(scorer, batch[half:], beside)]
+        cells = [failed(reason)]
+        self._watch(scorer, cells)
         return cells
 
+    def _watch(self, scorer: Scorer, cells: Sequence[Cell]) -> None:
+        """Count failures one after the other, of scorers that are called with batches.
 
-def _score(scorer: Scorer, image: Any) -> dict[str, Any]:  # noqa: ANN401  (a PIL image)
+        Raises:
+            RefusalError: there are so many that it is not the images' fault.
+        """
+        for cell in cells:
+            count = self._failed_in_a_row[scorer.name] + 1 if cell.error is not None else 0
+            self._failed_in_a_row[scorer.name] = count
+            if scorer.batch_size > 1 and count == SUSPICIOUS:
+                raise RefusalError(
+                    f"{scorer.asset}: {SUSPICIOUS} images failed one after the other, so it is hardly their fault: "
+                    f"{cell.error} (where an image has no value, give None as the value)"
+                )
+
+
+def _open(scorer: Scorer, device: str) -> None:
     try:
-        values = scorer.function(image.copy())  # a scorer may change its image, and others follow
-        missing = set(scorer.columns) ^ set(values)
-        if missing:
-            raise KeyError(f"returned {sorted(values)}, not {sorted(scorer.columns)}")
-        values = {name: pa.scalar(value, scorer.columns[name]).as_py() for name, value in values.items()}
-    except Exception as error:  # noqa: BLE001  (a scorer may raise anything; the cell keeps it)
-        return _failed(scorer, error)
-    return {**values, scorer.rev_column: scorer.revision, scorer.error_column: None}
+        scorer.open(device)
+    except Exception as error:
+        raise RefusalError(f'{scorer.asset}: open("{device}") failed: {type(error).__name__}: {error}') from error
 
 
-def _failed(scorer: Scorer, error: Exception) -> dict[str, Any]:
-    nulls = dict.fromkeys(scorer.columns)
-    return {**nulls, scorer.rev_column: scorer.revision, scorer.error_column: f"{type(error).__name__}: {error}"}
+def _call(scorer: Scorer, batch: Window, beside: Beside) -> list[Cell]:
+    # A scorer may change its images, and others follow; or it is called with them again.
+    images = [image.copy() for _, image in batch]
+    read = {name: [beside[name][place] for place, _ in batch] for name in scorer.reads}
+    found = list(scorer(images, **read))
+    if len(found) != len(images):
+        raise ValueError(f"returned values of {len(found)} images, not of {len(images)}")
+    return [to_cell(scorer, values) for values in found]

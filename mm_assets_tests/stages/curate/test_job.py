@@ -7,8 +7,8 @@ import pytest
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.errors import RefusalError
+from mm_assets.scoring import FunctionScorer
 from mm_assets.settings import CurateSettings, Limit
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets_tests.kit.small_lake import BUILT_IN, CAPTION, LABEL, dataset, photos, store
 
 BOTH = CurateSettings(tasks=[LABEL, CAPTION])
@@ -67,8 +67,10 @@ def test_a_long_caption_is_left_out(tables: Lake) -> None:
 
 
 def test_a_score_of_ones_own_can_be_limited(tables: Lake) -> None:
-    watermark = Scorer("marks", "1", {"watermark": pa.float32(), "where": pa.list_(pa.int32())}, lambda _: {}, "")
-    other = Scorer("other", "1", {"other": pa.float32()}, lambda _: {}, "")
+    watermark = FunctionScorer(
+        "marks", "1", {"watermark": pa.float32(), "where": pa.list_(pa.int32())}, lambda _: {}, ""
+    )
+    other = FunctionScorer("other", "1", {"other": pa.float32()}, lambda _: {}, "")
     known = photos()
     known[0]["watermark"], known[1]["marks_error"] = 0.83, "ValueError: x"
     whole = [{"watermark": 0.1, "where": [1], **row} for row in known]

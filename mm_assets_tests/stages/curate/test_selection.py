@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mm_assets.settings import CurateSettings, Limit, TaskSettings
+from mm_assets.scoring import FunctionScorer
+from mm_assets.settings import CurateSettings, Limit, ScoreSettings, TaskSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION, split_of
 from mm_assets.stages.curate.bounds import bounds_of
 from mm_assets.stages.curate.selection import Choice, choose
-from mm_assets.stages.score.scorers import SCORERS, Scorer
+from mm_assets.stages.score.registry import all_scorers
 
 LABEL = TaskSettings(task="label", prompt="what?", answer="{label}")
 CAPTION = TaskSettings(task="caption", prompt="describe", answer="{caption}")
@@ -24,8 +25,8 @@ SETTINGS = CurateSettings(
     min_entropy=1,
     limits={"watermark": Limit(max=0.5), "faces": Limit(min=1, max=3)},
 )
-OWN = Scorer("marks", "1", {"watermark": pa.float32(), "faces": pa.int32()}, lambda _: {}, "")
-ALL = [*SCORERS.values(), OWN]
+OWN = FunctionScorer("marks", "1", {"watermark": pa.float32(), "faces": pa.int32()}, lambda _: {}, "")
+ALL = [*all_scorers(ScoreSettings()).values(), OWN]
 
 
 def row(image_id: str, **values: Any) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import pyarrow as pa
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
+from mm_assets.scoring import FunctionScorer
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
+from mm_assets.stages.score.builtin.entropy import entropy
+from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.checks import ordered_columns
 from mm_assets.stages.score.grouping import GROUP_FIELDS
-from mm_assets.stages.score.scorers import SCORERS, Scorer, entropy, phash
+from mm_assets.stages.score.registry import all_scorers
 from mm_assets.stages.score.verdicts import error_budget, moved, scored
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write, write_images
 from mm_assets_tests.kit.project import Project, failure_of, verdicts_of
@@ -59,14 +62,14 @@ def test_each_column_is_compared() -> None:
 
 
 def test_hashes_do_not_move() -> None:
-    assert {name: ordered_columns(scorer) for name, scorer in SCORERS.items()} == {
+    assert {name: ordered_columns(scorer) for name, scorer in all_scorers(ScoreSettings()).items()} == {
         "sharpness": ["sharpness"],
         "exposure": ["luminance", "clipped"],
         "entropy": ["entropy"],
         "phash": [],
     }
     kinds = {"place": pa.list_(pa.int32()), "people": pa.int16(), "name": pa.string(), "seen": pa.bool_()}
-    assert ordered_columns(Scorer("own", "1", kinds, lambda _: {}, "")) == ["people"]
+    assert ordered_columns(FunctionScorer("own", "1", kinds, lambda _: {}, "")) == ["people"]
 
 
 def cell(image_id: str, value: float | None, **more: Any) -> dict[str, Any]:

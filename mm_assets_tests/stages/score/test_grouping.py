@@ -21,9 +21,9 @@ from mm_assets.history.publish import publish as publish_record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.score import grouping
+from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.duplicates import components
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
-from mm_assets.stages.score.scorers import phash
 from mm_assets_tests.kit.jobs import cells, group, score
 from mm_assets_tests.kit.steps import ingest, run_step
 

@@ -15,7 +15,9 @@ from mm_assets.history.history import History
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import BATCH
-from mm_assets.stages.score.scorers import Scorer, Values, entropy, sharpness
+from mm_assets.scoring import FunctionScorer, Scorer, Values
+from mm_assets.stages.score.builtin.entropy import entropy
+from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets_tests.kit.jobs import cells, score
 from mm_assets_tests.kit.small_lake import InProcess
 from mm_assets_tests.kit.steps import ingest, nothing_new
@@ -23,8 +25,8 @@ from mm_assets_tests.kit.steps import ingest, nothing_new
 pytestmark = pytest.mark.ray
 
 
-def revised(scorer: Scorer, function: Any = None) -> Scorer:
-    return Scorer(scorer.name, "next", scorer.columns, function or scorer.function, "")
+def revised(scorer: FunctionScorer, function: Any = None) -> Scorer:
+    return FunctionScorer(scorer.name, "next", scorer.columns, function or scorer.function, "")
 
 
 def test_scores_equal_the_plain_functions(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
@@ -87,8 +89,8 @@ def test_a_failing_cell_keeps_its_error_and_the_others_go_on(
             raise ZeroDivisionError("odd")
         return {"x": 1.0}
 
-    scorer = Scorer("x", "1", {"x": pa.float32()}, fails_on_odd, "")
-    wrong = Scorer("wrong", "1", {"a": pa.float32()}, lambda image: {"b": 1.0}, "")
+    scorer = FunctionScorer("x", "1", {"x": pa.float32()}, fails_on_odd, "")
+    wrong = FunctionScorer("wrong", "1", {"a": pa.float32()}, lambda image: {"b": 1.0}, "")
     records = score(tables, cluster, scorer, wrong, sharpness)
     found = set(cells(tables, "x", "x_rev", "x_error").values())
     assert found == {(1.0, "1", None), (None, "1", "ZeroDivisionError: odd"), (None, None, None)}
@@ -126,10 +128,10 @@ def test_a_value_of_the_wrong_type_is_its_cells_error(tables: Lake, cluster: Clu
 def test_a_later_revision_may_have_another_column(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
     score(tables, cluster, sharpness)
-    wider = Scorer("sharpness", "2", {**sharpness.columns, "area": pa.int32()}, with_area, "")
+    wider = FunctionScorer("sharpness", "2", {**sharpness.columns, "area": pa.int32()}, with_area, "")
     score(tables, cluster, wider)
     assert {area for (area,) in cells(tables, "area").values()} == {None, 96 * 96}
-    other = Scorer("sharpness", "3", {"sharpness": pa.string()}, sharpness.function, "")
+    other = FunctionScorer("sharpness", "3", {"sharpness": pa.string()}, sharpness.function, "")
     with pytest.raises(RefusalError, match=r"column sharpness of images\.lance is float, the scorer gives string"):
         score(tables, cluster, other)
 
@@ -138,7 +140,7 @@ def with_area(image: Image.Image) -> Values:
     return {**sharpness.function(image), "area": image.width * image.height}
 
 
-def failing(bad: set[int]) -> Scorer:
+def failing(bad: set[int]) -> FunctionScorer:
     """A scorer that cannot bear images whose number is among the bad ones; null is a value."""
 
     def score_of(image: Image.Image) -> Values:
@@ -147,7 +149,7 @@ def failing(bad: set[int]) -> Scorer:
             raise ZeroDivisionError(f"number {number}")
         return {"x": None if number == 0 else float(number)}
 
-    return Scorer("x", "1", {"x": pa.float32()}, score_of, "")
+    return FunctionScorer("x", "1", {"x": pa.float32()}, score_of, "")
 
 
 @pytest.fixture
@@ -162,14 +164,14 @@ def numbered(tmp_path: Path) -> Path:
 def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, numbered: Path) -> None:
     calls: list[int] = []
 
-    def counting(bad: set[int]) -> Scorer:
+    def counting(bad: set[int]) -> FunctionScorer:
         scorer = failing(bad)
 
         def score_of(image: Image.Image) -> Values:
             calls.append(int(image.getpixel((0, 0))[0]))  # type: ignore[index]
             return scorer.function(image)
 
-        return Scorer("x", "1", scorer.columns, score_of, "")
+        return FunctionScorer("x", "1", scorer.columns, score_of, "")
 
     here = InProcess()
     ingest(tables, here, numbered)

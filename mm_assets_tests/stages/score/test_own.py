@@ -9,8 +9,7 @@ import pytest
 from mm_assets.definitions import build
 from mm_assets.own_code import modules
 from mm_assets.settings import ScoreSettings, SettingsError, load_settings
-from mm_assets.stages.score.own import all_scorers
-from mm_assets.stages.score.scorers import SCORERS
+from mm_assets.stages.score.registry import all_scorers
 from mm_assets_tests.kit.project import Project
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
@@ -66,7 +65,7 @@ def test_the_documented_example_runs(few_pictures: Path, tmp_path: Path) -> None
         ("my_package.scorers:missing", r"my_package.scorers:missing: my_package.scorers \(.*\) has no missing"),
         ("broken:x", "broken:x cannot be imported: SyntaxError"),
         ("my_package.scorers:grey", "is no scorer: decorate it with @scorer"),
-        ("mm_assets.stages.score.scorers:sharpness", "there is a scorer named sharpness already"),
+        ("mm_assets.stages.score.builtin.sharpness:sharpness", "there is a scorer named sharpness already"),
     ],
 )
 def test_an_import_path_that_leads_nowhere_is_refused(examples: Path, path: str, says: str) -> None:
@@ -76,7 +75,7 @@ def test_an_import_path_that_leads_nowhere_is_refused(examples: Path, path: str,
 
 def test_a_column_that_is_there_already_is_refused(examples: Path) -> None:
     (examples / "clash.py").write_text(
-        "import pyarrow as pa\nfrom mm_assets.stages.score.scorers import scorer\n"
+        "import pyarrow as pa\nfrom mm_assets import scorer\n"
         "@scorer('1', width=pa.int32())\ndef size(image):\n    return {'width': image.width}\n"
     )
     with pytest.raises(SettingsError, match="has a column width already"):
@@ -112,7 +111,7 @@ def test_an_own_scorer_is_an_asset_and_a_limit_makes_the_dataset_read_it(
     keys = {spec.key.to_user_string(): spec for spec in build(load_settings()).resolve_all_asset_specs()}
     assert "scores/watermark" in {dep.asset_key.to_user_string() for dep in keys["sft_dataset"].deps}
     # What was built before, and for others, does not know it.
-    assert set(SCORERS) == {"sharpness", "exposure", "entropy", "phash"}
+    assert set(all_scorers(ScoreSettings())) == {"sharpness", "exposure", "entropy", "phash"}
 
 
 def test_workers_are_given_the_top_level_package(examples: Path) -> None:

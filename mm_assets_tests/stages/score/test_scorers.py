@@ -5,7 +5,12 @@ import pytest
 from PIL import Image, ImageFilter
 
 from mm_assets.demo.pictures import draw_area
-from mm_assets.stages.score.scorers import SCORERS, entropy, exposure, phash, sharpness
+from mm_assets.settings import ScoreSettings
+from mm_assets.stages.score.builtin.entropy import entropy
+from mm_assets.stages.score.builtin.exposure import exposure
+from mm_assets.stages.score.builtin.phash import phash
+from mm_assets.stages.score.builtin.sharpness import sharpness
+from mm_assets.stages.score.registry import all_scorers
 
 
 def flat(value: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -13,7 +18,7 @@ def flat(value: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
 
 
 def test_the_four_scorers_are_registered() -> None:
-    assert sorted(SCORERS) == ["entropy", "exposure", "phash", "sharpness"]
+    assert sorted(all_scorers(ScoreSettings())) == ["entropy", "exposure", "phash", "sharpness"]
 
 
 def test_sharpness_of_one_white_pixel() -> None:

@@ -1,0 +1,162 @@
+"""What a scorer is: import it from the package itself (`from mm_assets import Scorer, scorer`).
+
+Two forms, and the second becomes the first:
+
+* a class for a model: `open(device)` once in each worker, then a call for each batch of images;
+* `@scorer` on a function of one image.
+
+docs/own_scorer.md has a whole example of each. Raise the revision when the values change: the scorer's own columns are
+then computed again, for all rows, and nothing else is touched.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from mm_assets.settings import Resources
+
+# Of one image, by column; None is a value: there is none.
+Values = dict[str, Any]
+
+# Columns of the image table that a scorer may read: those that ingest writes, but for the bytes and their error.
+READABLE = ("image_id", "source_uri", "sha256", "format", "width", "height", "num_bytes", "label", "caption")
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column that a scorer fills.
+
+    Args:
+        type: any Arrow type: a number, a string, a vector (`pa.list_(pa.float32(), 512)`), a list, a struct.
+        sentence: what it holds, for the UI.
+        low: reason that an image gets whose value is under the least one of `curate.limits`,
+        high: and whose value is over the greatest.
+    """
+
+    type: pa.DataType
+    sentence: str | None = None
+    low: str = "limit"
+    high: str = "limit"
+
+
+class Scorer:
+    """Computes columns of the image table from images; a subclass is one scorer, and its docstring the asset's text.
+
+    A worker makes one copy of the instance, calls `open` once, and then the instance for each batch.
+
+    Attributes:
+        name: of the scorer; its asset is `scores/<name>`. The class's name in snake case where it is not given.
+        revision: of the values, as text.
+        columns: by name: Arrow types, or `ScoreColumn`s.
+        reads: columns of the row that it wants beside the image, of `READABLE`. A cell is computed again where they
+            change.
+        batch_size: images of one call, at most; fewer where a batch would hold too many pixels.
+        resources: what one worker takes of the cluster; `score.resources` of the profile overrides it.
+        description: for the UI.
+    """
+
+    name: str
+    revision: str
+    columns: Mapping[str, pa.DataType | ScoreColumn]
+    reads: tuple[str, ...] = ()
+    batch_size: int = 1
+    resources: Resources = Resources()
+    description: str
+
+    # `scorer(images)`, with a keyword of each column in `reads`: one value for each image. Gives one mapping of values
+    # for each image, in the same order. The images are RGB, and the scorer's own: it may change them.
+    __call__: Callable[..., Sequence[Values]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = _snake_case(cls.__name__)
+        if "description" not in vars(cls):
+            cls.description = cls.__doc__ or ""
+
+    def open(self, device: str) -> None:
+        """Load what the calls need, once in each worker; `device` is "cuda" where it was given a GPU, else "cpu"."""
+
+    @property
+    def asset(self) -> str:
+        """Key of the scorer's asset."""
+        return f"scores/{self.name}"
+
+    @property
+    def rev_column(self) -> str:
+        """Column of the revision that computed a cell; null means not computed."""
+        return f"{self.name}_rev"
+
+    @property
+    def error_column(self) -> str:
+        """Column of the error of a cell that could not be computed."""
+        return f"{self.name}_error"
+
+    @property
+    def read_column(self) -> str:
+        """Column of the digest of what a cell was computed from beside the image; only where there is such."""
+        return f"{self.name}_read"
+
+    @property
+    def value_columns(self) -> dict[str, ScoreColumn]:
+        """The columns of the values, by name."""
+        given = self.columns.items()
+        return {name: one if isinstance(one, ScoreColumn) else ScoreColumn(one) for name, one in given}
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Arrow types of the values, by column."""
+        return {name: column.type for name, column in self.value_columns.items()}
+
+    def fields(self) -> list[pa.Field]:
+        """All columns that the scorer adds to `images.lance`."""
+        states = [self.rev_column, self.error_column, *([self.read_column] if self.reads else [])]
+        values = [pa.field(name, kind) for name, kind in self.types.items()]
+        return [*values, *(pa.field(name, pa.string()) for name in states)]
+
+
+class FunctionScorer(Scorer):
+    """A function of one image as a scorer."""
+
+    def __init__(
+        self,
+        name: str,
+        revision: str,
+        columns: Mapping[str, pa.DataType | ScoreColumn],
+        function: Callable[[Image.Image], Values],
+        description: str = "",
+    ) -> None:
+        self.name, self.revision, self.columns, self.function = name, revision, columns, function
+        self.description = description
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Values]:
+        """Values of each image."""
+        return [self.function(image) for image in images]
+
+
+def scorer(
+    revision: str, **columns: pa.DataType | ScoreColumn
+) -> Callable[[Callable[[Image.Image], Values]], FunctionScorer]:
+    """Make a scorer of a function: its name is the scorer's, its docstring the asset's description in the UI."""
+
+    if not isinstance(revision, str):
+        raise TypeError(f'the revision of a scorer is text, such as "{revision}"')
+
+    def made(function: Callable[[Image.Image], Values]) -> FunctionScorer:
+        return FunctionScorer(function.__name__, revision, columns, function, function.__doc__ or "")
+
+    return made
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """Luminance (ITU-R 601), shape (height, width), 0 to 255, as float32."""
+    return np.asarray(image.convert("L"), dtype=np.float32)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

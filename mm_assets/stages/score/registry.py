@@ -1,0 +1,116 @@
+"""The scorers by name, those of the package and the user's own: both by import path, refused when they are loaded."""
+
+import re
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from mm_assets.lineage.columns import SOURCES
+from mm_assets.own_code import OwnCodeError, load
+from mm_assets.scoring import READABLE, Scorer
+from mm_assets.settings import Resources, ScoreSettings, Settings, SettingsError
+
+BUILT_IN = (
+    "mm_assets.stages.score.builtin.sharpness:sharpness",
+    "mm_assets.stages.score.builtin.exposure:exposure",
+    "mm_assets.stages.score.builtin.entropy:entropy",
+    "mm_assets.stages.score.builtin.phash:phash",
+)
+OWN = "score.own (MM_SCORE__OWN)"
+# Its column is no scorer's: it compares all images with each other.
+NEAR_DUPLICATES = "scores/near_duplicates"
+
+
+def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
+    """The built-in scorers and those of the profile, by name.
+
+    Raises:
+        SettingsError: an import path leads to no scorer, a name is taken, or a setting names a scorer that is none.
+    """
+    scorers: dict[str, Scorer] = {}
+    for path in (*BUILT_IN, *settings.own):
+        scorer = _import(path)
+        taken = {*SOURCES["image_table"], *SOURCES[NEAR_DUPLICATES], *_columns(scorers.values())}
+        if scorer.name in scorers or scorer.asset == NEAR_DUPLICATES:
+            raise SettingsError(f"{OWN}: {path}: there is a scorer named {scorer.name} already")
+        clash = sorted(taken & set(_columns([scorer])))
+        if clash:
+            raise SettingsError(f"{OWN}: {path}: the image table has a column {clash[0]} already: name yours otherwise")
+        scorers[scorer.name] = scorer
+    _check_names(settings, scorers)
+    return scorers
+
+
+def limited(settings: Settings, scorers: dict[str, Scorer]) -> list[Scorer]:
+    """The scorers whose columns the profile limits.
+
+    Raises:
+        SettingsError: a limit names a column that no scorer has, or one that holds no numbers.
+    """
+    owners = {column: scorer for scorer in scorers.values() for column in scorer.columns}
+    for column in settings.curate.limits:
+        if column not in owners:
+            known = ", ".join(sorted(owners))
+            raise SettingsError(
+                f"curate.limits (MM_CURATE__LIMITS): no scorer has a column {column}; known are {known}"
+            )
+        kind = owners[column].types[column]
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise SettingsError(f"curate.limits (MM_CURATE__LIMITS): {column} holds no numbers, but {kind}")
+    return [scorer for scorer in scorers.values() if set(scorer.columns) & set(settings.curate.limits)]
+
+
+def _check_names(settings: ScoreSettings, scorers: dict[str, Scorer]) -> None:
+    for setting in ("resources", "error_budgets"):
+        unknown = sorted(getattr(settings, setting).keys() - scorers.keys())
+        if unknown:
+            known = ", ".join(sorted(scorers))
+            where = f"score.{setting} (MM_SCORE__{setting.upper()})"
+            raise SettingsError(f"{where}: no scorer {unknown[0]}; known are {known}")
+
+
+def _import(path: str) -> Scorer:
+    try:
+        found = load(path)
+    except OwnCodeError as error:
+        raise SettingsError(f"{OWN}: {error}") from error
+    try:
+        scorer = found() if isinstance(found, type) and issubclass(found, Scorer) else found
+    except Exception as error:  # whatever a constructor of the user's own raises is said with its name
+        raise SettingsError(f"{OWN}: {path}() failed: {type(error).__name__}: {error}") from error
+    if not isinstance(scorer, Scorer):
+        raise SettingsError(
+            f"{OWN}: {path} is no scorer: decorate a function with @scorer(revision, column=type), or derive a class "
+            "from mm_assets.Scorer"
+        )
+    fault = _fault(scorer)
+    if fault:
+        raise SettingsError(f"{OWN}: {path}: {fault}")
+    return scorer
+
+
+def _fault(scorer: Scorer) -> str | None:
+    """What is wrong with a scorer's statements; None where nothing is."""
+    missing = [name for name in ("revision", "columns", "__call__") if not hasattr(scorer, name)]
+    if missing:
+        return f"the class says no {missing[0]}"
+    if not (isinstance(scorer.revision, str) and re.fullmatch(r"[^'\s]+", scorer.revision)):
+        return f'revision {scorer.revision!r}: give text without blanks and quotes, such as "1"'
+    if not scorer.columns:
+        return "columns: name at least one"
+    odd = [name for name in (scorer.name, *scorer.columns) if not re.fullmatch(r"[A-Za-z_]\w*", name)]
+    if odd:
+        return f"{odd[0]!r} cannot be the name of a column: give letters, digits and underscores"
+    untyped = [name for name, kind in scorer.types.items() if not isinstance(kind, pa.DataType)]
+    if untyped:
+        return f"column {untyped[0]}: give an Arrow type, such as pa.float32()"
+    if not (isinstance(scorer.batch_size, int) and scorer.batch_size > 0):
+        return f"batch_size {scorer.batch_size!r}: give a whole number above 0"
+    if not isinstance(scorer.resources, Resources):
+        return "resources: give mm_assets.Resources(...)"
+    unknown = sorted(set(scorer.reads) - set(READABLE))
+    return f"reads: {unknown[0]} is none of {', '.join(READABLE)}" if unknown else None
+
+
+def _columns(scorers: Iterable[Scorer]) -> list[str]:
+    return [field.name for scorer in scorers for field in scorer.fields()]
