@@ -44,6 +44,10 @@ class ScoreColumn:
     high: str = "limit"
 
 
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 class Scorer:
     """Computes columns of the image table from images; a subclass is one scorer, and its docstring the asset's text.
 
@@ -156,7 +160,3 @@ def scorer(
 def grey(image: Image.Image) -> np.ndarray:
     """Luminance (ITU-R 601), shape (height, width), 0 to 255, as float32."""
     return np.asarray(image.convert("L"), dtype=np.float32)
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

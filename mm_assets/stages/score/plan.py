@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.engines.lake.commits import rows_by_id
+from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.reuse import outside_since, written_at
 from mm_assets.lineage.refs import LanceRef

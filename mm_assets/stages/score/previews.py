@@ -1,4 +1,4 @@
-"""What the UI shows of scores: how the values lie, the pictures at both ends, and the largest duplicate groups."""
+"""What the UI shows of scores: how numbers lie with the pictures at both ends, what else is there, large groups."""
 
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ MAX_CHARS = 40_000
 PLOT_CHARS = 6_000
 MAX_COLUMNS = 4
 ENDS = 5
+EXAMPLES = 8
 GROUPS, MEMBERS, MAX_SIZES = 4, 5, 12
 
 
@@ -27,20 +28,38 @@ def previews(made: "Materialized") -> dict[str, str]:
     ds, record = made.ds, made.record
     if record.asset == "scores/near_duplicates":
         return _groups(ds)
-    ordered = [name for name in record.metadata.get("columns", []) if _has_order(ds, name)]
-    shown = ordered[:MAX_COLUMNS]
-    drawn = {f"preview_{name}": _column(ds, name, MAX_CHARS // len(shown)) for name in shown}
-    if len(ordered) > len(shown):
-        drawn["preview_not_drawn"] = escaped(", ".join(ordered[MAX_COLUMNS:]), 500)
+    names = [name for name in record.metadata.get("columns", []) if name in ds.schema.names and not _is_hash(ds, name)]
+    shown = names[:MAX_COLUMNS]
+    plots_of = [name for name in shown if _has_order(ds, name)]
+    drawn = {
+        f"preview_{name}": _column(ds, name, MAX_CHARS // len(plots_of))
+        if name in plots_of
+        else _examples(ds, record.asset.removeprefix("scores/"), name)
+        for name in shown
+    }
+    if len(names) > len(shown):
+        drawn["preview_not_drawn"] = escaped(", ".join(names[MAX_COLUMNS:]), 500)
     return drawn
 
 
+def _is_hash(ds: "lance.LanceDataset", name: str) -> bool:
+    return bool(pa.types.is_unsigned_integer(ds.schema.field(name).type))
+
+
 def _has_order(ds: "lance.LanceDataset", name: str) -> bool:
-    """Whether low and high mean something: unsigned columns are hashes."""
-    if name not in ds.schema.names:
-        return False
+    """Whether low and high mean something."""
     kind = ds.schema.field(name).type
     return bool(pa.types.is_floating(kind) or pa.types.is_signed_integer(kind))
+
+
+def _examples(ds: "lance.LanceDataset", scorer: str, name: str) -> str:
+    """Of vectors, texts, lists and structs: how many cells there are, and a few values; not all of them are read."""
+    computed = ds.count_rows(f"error is null and {scorer}_rev is not null and {scorer}_error is null")
+    condition = f"error is null and {name} is not null"
+    found = ds.scanner(columns=["image_id", name], filter=condition, limit=EXAMPLES, batch_size=EXAMPLES).to_table()
+    words = escaped(f"{computed:,} cells, null ones among them, of {ds.schema.field(name).type}", 300)
+    lines = [[row["image_id"], row[name]] for row in found.to_pylist()]
+    return f"{words}\n\n{table(['image', name], lines)}" if lines else "No image has a value."
 
 
 def _column(ds: "lance.LanceDataset", name: str, max_chars: int) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from mm_assets.engines.lake.commits import rows_by_id
+from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.images import ImageError, decode
 from mm_assets.lineage.errors import RefusalError

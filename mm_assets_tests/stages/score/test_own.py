@@ -36,7 +36,7 @@ def test_the_documented_example_runs(few_pictures: Path, tmp_path: Path) -> None
     env = {"MM_PROFILE": "watermark.yaml"}
     project = Project(tmp_path / "lake", few_pictures, tmp_path / "home", env)
     wanted = "raw_images,image_table,scores/watermark,scores/near_duplicates,scores/phash,base_model,sft_dataset"
-    others = ",scores/sharpness,scores/exposure,scores/entropy"
+    others = ",scores/looks,scores/sharpness,scores/exposure,scores/entropy"
     found = project.command(
         "asset", "materialize", "--select", wanted + others, "-m", "mm_assets.definitions", cwd=tmp_path / "mine"
     )
@@ -44,6 +44,9 @@ def test_the_documented_example_runs(few_pictures: Path, tmp_path: Path) -> None
     rows = project.tables.open("images").to_table(filter="error is null").to_pylist()
     assert {row["watermark_rev"] for row in rows} == {"1"}
     assert {row["watermark_error"] for row in rows} == {None}
+    lengths = [sum(value * value for value in row["looks"]) for row in rows]
+    assert lengths == pytest.approx([1.0] * len(rows), abs=1e-4)
+    assert len({tuple(row["looks"]) for row in rows}) > 1
     over = {row["image_id"] for row in rows if row["watermark"] > 0.01}
     assert 0 < len(over) < len(rows)
     examples = project.tables.open("sft").to_table().to_pylist()
@@ -64,7 +67,7 @@ def test_the_documented_example_runs(few_pictures: Path, tmp_path: Path) -> None
         ),
         ("my_package.scorers:missing", r"my_package.scorers:missing: my_package.scorers \(.*\) has no missing"),
         ("broken:x", "broken:x cannot be imported: SyntaxError"),
-        ("my_package.scorers:grey", "is no scorer: decorate it with @scorer"),
+        ("my_package.scorers:grey", "is no scorer: decorate a function with @scorer"),
         ("mm_assets.stages.score.builtin.sharpness:sharpness", "there is a scorer named sharpness already"),
     ],
 )

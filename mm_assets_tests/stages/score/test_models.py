@@ -1,0 +1,200 @@
+"""Scorers that are models, on Ray: opened once in a worker, called with batches, any Arrow type as result."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.lineage.errors import RefusalError
+from mm_assets.scoring import Scorer, Values
+from mm_assets.settings import ScoreSettings
+from mm_assets.stages.score.builtin.sharpness import sharpness
+from mm_assets.stages.score.checks import ordered_columns
+from mm_assets.stages.score.plan import needs
+from mm_assets.stages.score.previews import previews
+from mm_assets_tests.kit.small_lake import InProcess
+from mm_assets_tests.kit.steps import ingest, nothing_new
+from mm_assets_tests.stages.score.models import SIZE, Embedding, said
+from mm_assets_tests.stages.score.test_job import cells, score
+
+
+@pytest.mark.ray
+def test_a_model_is_opened_once_in_each_worker_and_called_with_batches(
+    tables: Lake, cluster: Cluster, few_pictures: Path, tmp_path: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    log = tmp_path / "log"
+    scorer = Embedding(log)
+    record = score(tables, cluster, scorer, sharpness)["scores/embedding"]
+    assert (record.metadata["rows_computed"], record.metadata["rows_failed"]) == (23, 0)
+    opened = Counter(words[1] for words in said(log) if words[0] == "open")
+    assert set(opened.values()) == {1}
+    assert {words[2] for words in said(log) if words[0] == "open"} == {"cpu"}
+    assert sorted(int(words[1]) for words in said(log) if words[0] == "batch") == [7, 8, 8]
+
+    scorer.open("cpu")
+    stored = cells(tables, "embedding", "tone", "boxes", "size", "embedding_rev", "embedding_error", "sharpness")
+    for image_id, (vector, tone, boxes, size, rev, error, other) in stored.items():
+        if image_id in ("gym/7.png", "notes.txt"):
+            assert (vector, tone, boxes, size, rev, error) == (None,) * 6
+            continue
+        label = image_id.split("/")[0]
+        (expected,) = scorer([Image.open(few_pictures / image_id).convert("RGB")], [label], [96])
+        assert vector == pytest.approx(expected["embedding"].tolist(), abs=1e-6)
+        assert len(vector) == SIZE
+        assert tone == f"{label}, 96 across"
+        assert boxes == (None if label == "gym" else [{"box": [0.0, 0.0, 96.0, 96.0], "name": label}])
+        assert (size, rev, error) == ({"width": 96, "height": 96}, "1", None)
+        assert other is not None
+
+    lines = len(said(log))
+    assert nothing_new(score(tables, cluster, scorer)["scores/embedding"], record)
+    assert len(said(log)) == lines  # no worker was started for it
+    assert ordered_columns(scorer) == []
+    drawn = previews(tables, record)
+    assert "23 cells" in drawn["preview_embedding"]
+    assert re.search(r"beach/0\.png.*beach, 96 across", drawn["preview_tone"])
+    assert drawn["preview_boxes"].count("png") == 8
+
+
+@pytest.mark.ray
+def test_a_model_that_cannot_be_opened_ends_the_step_and_leaves_no_errors(
+    tables: Lake, cluster: Cluster, few_pictures: Path
+) -> None:
+    ingest(tables, cluster, few_pictures)
+    with pytest.raises(RefusalError) as refused:
+        score(tables, cluster, _Unopened())
+    cause = getattr(refused.value, "cause", refused.value)
+    assert str(cause) == 'scores/unopened: open("cpu") failed: FileNotFoundError: no weights here'
+    assert set(cells(tables, "v", "unopened_rev", "unopened_error").values()) == {(None, None, None)}
+
+
+class _Unopened(Scorer):
+    name = "unopened"
+    revision = "1"
+    columns = {"v": pa.float32()}  # noqa: RUF012
+
+    def open(self, device: str) -> None:
+        raise FileNotFoundError("no weights here")
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Values]:
+        raise AssertionError("it was not opened")
+
+
+class Greys(Scorer):
+    """The grey of plain images, which fails on some of them; keeps the greys of each call."""
+
+    revision = "1"
+    columns = {"greys": pa.int32()}  # noqa: RUF012
+    batch_size = 16
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad = bad
+        self.calls: list[list[int]] = []
+
+    def __call__(self, images: Sequence[Image.Image], **beside: list[Any]) -> list[Values]:
+        greys = [int(image.getpixel((0, 0))[0]) for image in images]  # type: ignore[index]
+        self.calls.append(greys)
+        if self.bad & set(greys):
+            raise ZeroDivisionError(f"bad among {len(greys)}")
+        return [{"greys": grey} for grey in greys]
+
+
+def plain(folder: Path, count: int, size: tuple[int, int] = (8, 8)) -> Path:
+    """Images of the greys 0, 1, 2 ..."""
+    for grey in range(count):
+        (folder / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (grey,) * 3).save(folder / "a" / f"{grey:03}.png")
+    return folder
+
+
+def test_one_bad_image_costs_its_own_cell(tables: Lake, tmp_path: Path) -> None:
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 40))
+    scorer = Greys({20})
+    record = score(tables, here, scorer)["scores/greys"]
+    assert record.metadata["rows_failed"] == 1
+    stored = cells(tables, "greys", "greys_rev", "greys_error")
+    assert stored.pop("a/020.png") == (None, "1", "ZeroDivisionError: bad among 1")
+    assert [value for value, _, _ in stored.values()] == [grey for grey in range(40) if grey != 20]
+    assert [len(call) for call in scorer.calls] == [16, 16, 8, 4, 4, 2, 1, 1, 2, 8, 8]
+
+
+def test_a_model_that_fails_on_everything_ends_the_step(tables: Lake, tmp_path: Path) -> None:
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 40))
+    with pytest.raises(RefusalError, match=r"^scores/greys: 16 images failed one after the other, .*ZeroDivisionError"):
+        score(tables, here, Greys(set(range(40))))
+    assert set(cells(tables, "greys_rev", "greys_error").values()) == {(None, None)}
+
+
+def test_a_batch_holds_few_pixels_where_images_are_large(
+    tables: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mm_assets.stages.score.worker.WINDOW_PIXELS", 3 * 64)
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 7))
+    scorer = Greys(set())
+    score(tables, here, scorer)
+    assert [len(call) for call in scorer.calls] == [3, 3, 1]
+
+
+def test_scorers_share_decoded_images_each_with_batches_of_its_own(tables: Lake, tmp_path: Path) -> None:
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 40))
+    large, small = Greys(set()), Greys(set())
+    record = score(tables, here, large, _Renamed(small, 5))
+    assert [len(call) for call in large.calls] == [16, 16, 8]
+    assert [len(call) for call in small.calls] == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
+    assert record["scores/small"].metadata["rows_failed"] == 0
+
+
+class _Renamed(Scorer):
+    """Another scorer under the name `small`."""
+
+    name = "small"
+    revision = "1"
+    columns = {"small": pa.int32()}  # noqa: RUF012
+
+    def __init__(self, other: Greys, batch_size: int) -> None:
+        self.other, self.batch_size = other, batch_size
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Values]:
+        return [{"small": values["greys"]} for values in self.other(images)]
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ([{"greys": 1}] * 2, "ValueError: returned values of 2 images, not of 1"),
+        ([{"grey": 1}], "KeyError: \"returned ['grey'], not ['greys']\""),
+        ([None], "TypeError: 'NoneType' object is not iterable"),
+        ([{"greys": 0.5}], "ValueError: 0.5 is no int32"),
+    ],
+)
+def test_what_does_not_fit_is_the_cells_error(tables: Lake, tmp_path: Path, values: Any, error: str) -> None:
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 2))
+
+    class Odd(Greys):
+        name = "greys"
+        batch_size = 1
+
+        def __call__(self, images: Sequence[Image.Image], **beside: list[Any]) -> list[Values]:
+            return values if images[0].getpixel((0, 0)) == (1, 1, 1) else super().__call__(images)
+
+    score(tables, here, Odd(set()))
+    assert cells(tables, "greys", "greys_error") == {"a/000.png": (0, None), "a/001.png": (None, error)}
+
+
+def test_resources_are_the_scorers_own_where_the_profile_says_nothing() -> None:
+    settings = ScoreSettings(resources={"sharpness": {"cpus": 3}})
+    assert needs(Embedding(Path("log")), settings) == Embedding.resources
+    assert needs(sharpness, settings).cpus == 3
