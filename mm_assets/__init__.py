@@ -1,9 +1,7 @@
-"""Raw images to a fine-tuned vision-language model and its predictions, as one Dagster graph.
+"""Raw images to a fine-tuned vision-language model and its predictions, as one Dagster graph (definitions.py).
 
-Beside this file stand the map (definitions.py), the catalog of assets, the command line, and ground files: small and
-pure, imported by all, importing next to nothing.
-
-What a user's own code imports stands here too, and is loaded when it is asked for: `from mm_assets import scorer`.
+Beside the map stand the catalog, the command line, and ground files: small, imported by all, importing next to nothing.
+What your own code imports is named here, and loaded when it is asked for: `from mm_assets import scorer`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,12 +5,12 @@ from typing import Any
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
+from mm_assets.scoring import Scorer
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, ScoreSettings, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
 from mm_assets.stages.score.job import compute_scores
-from mm_assets.stages.score.scorers import Scorer
 from mm_assets_tests.kit.small_lake import InProcess, checkpoint, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
 

@@ -16,8 +16,7 @@ from mm_assets.lineage.step import StepContext
 from mm_assets.scoring import Scorer
 from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.score.beside import changed_beside
-from mm_assets.stages.score.filters import has_failed, usable_at
+from mm_assets.stages.score.filters import changed_beside, has_failed, usable_at
 
 # What a row of the plan has of the image table.
 READ = ["sha256", "num_bytes"]

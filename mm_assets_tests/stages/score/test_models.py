@@ -12,17 +12,20 @@ from PIL import Image
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.scoring import Scorer, Values
+from mm_assets.scoring import READABLE, Scorer, Values
 from mm_assets.settings import ScoreSettings
+from mm_assets.stages.ingest.tables import IMAGES_SCHEMA
 from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets.stages.score.checks import ordered_columns
 from mm_assets.stages.score.plan import needs
 from mm_assets.stages.score.previews import previews
+from mm_assets_tests.kit.jobs import cells, score
+from mm_assets_tests.kit.lake_rows import materialized
 from mm_assets_tests.kit.small_lake import InProcess
 from mm_assets_tests.kit.steps import ingest, nothing_new
 from mm_assets_tests.stages.score.models import SIZE, Embedding, said
-from mm_assets_tests.stages.score.test_job import cells, score
 
 
 @pytest.mark.ray
@@ -58,7 +61,7 @@ def test_a_model_is_opened_once_in_each_worker_and_called_with_batches(
     assert nothing_new(score(tables, cluster, scorer)["scores/embedding"], record)
     assert len(said(log)) == lines  # no worker was started for it
     assert ordered_columns(scorer) == []
-    drawn = previews(tables, record)
+    drawn = previews(materialized(tables, record))
     assert "23 cells" in drawn["preview_embedding"]
     assert re.search(r"beach/0\.png.*beach, 96 across", drawn["preview_tone"])
     assert drawn["preview_boxes"].count("png") == 8
@@ -198,3 +201,68 @@ def test_resources_are_the_scorers_own_where_the_profile_says_nothing() -> None:
     settings = ScoreSettings(resources={"sharpness": {"cpus": 3}})
     assert needs(Embedding(Path("log")), settings) == Embedding.resources
     assert needs(sharpness, settings).cpus == 3
+
+
+def listed(folder: Path, labels: dict[str, str]) -> Path:
+    """A manifest of plain images with labels."""
+    manifest = folder / "list.csv"
+    lines = [f"a/{number:03}.png,{label}" for number, label in enumerate(labels.values())]
+    manifest.write_text("\n".join(["uri,label", *lines, ""]))
+    return manifest
+
+
+class Named(Greys):
+    """The label and the grey: reads a column beside the image."""
+
+    columns = {"named": pa.string()}  # noqa: RUF012
+    reads = ("label",)
+
+    def __call__(self, images: Sequence[Image.Image], **beside: list[Any]) -> list[Values]:
+        found = super().__call__(images)
+        pairs = zip(beside["label"], found, strict=True)
+        return [{"named": f"{label} {values['greys']}"} for label, values in pairs]
+
+
+def test_what_was_read_beside_the_image_is_an_input_of_the_cell(tables: Lake, tmp_path: Path) -> None:
+    here, folder = InProcess(), plain(tmp_path / "p", 6)
+    labels = {str(number): "pool" for number in range(6)}
+    ingest(tables, here, listed(folder, labels))
+    scorer, other = Named(set()), Greys(set())
+    first = score(tables, here, scorer, other)
+    assert cells(tables, "named")["a/002.png"] == ("pool 2",)
+    assert nothing_new(score(tables, here, scorer, other)["scores/named"], first["scores/named"])
+
+    ingest(tables, here, listed(folder, labels | {"2": "gym", "4": "gym"}))
+    scorer.calls.clear()
+    other.calls.clear()
+    again = score(tables, here, scorer, other)
+    assert (scorer.calls, other.calls) == ([[2, 4]], [])
+    assert again["scores/named"].metadata["rows_computed"] == 2
+    assert again["scores/greys"].metadata["rows_computed"] == 0
+    assert [named for (named,) in cells(tables, "named").values()] == [
+        "pool 0",
+        "pool 1",
+        "gym 2",
+        "pool 3",
+        "gym 4",
+        "pool 5",
+    ]
+    assert nothing_new(score(tables, here, scorer)["scores/named"], again["scores/named"])
+
+
+def test_a_label_that_changed_and_came_back_while_a_step_was_cut_off_is_noticed(tables: Lake, tmp_path: Path) -> None:
+    here, folder = InProcess(), plain(tmp_path / "p", 3)
+    labels = {str(number): "pool" for number in range(3)}
+    ingest(tables, here, listed(folder, labels))
+    score(tables, here, Named(set()))
+    ingest(tables, here, listed(folder, labels | {"1": "gym"}))
+    with pytest.raises(BudgetError):  # the cell is written, the step is not recorded
+        score(tables, here, Named({1}), error_budget=0)
+    ingest(tables, here, listed(folder, labels))
+    record = score(tables, here, Named(set()))["scores/named"]
+    assert record.metadata["rows_computed"] == 1
+    assert cells(tables, "named", "named_error")["a/001.png"] == ("pool 1", None)
+
+
+def test_a_scorer_may_read_what_ingest_writes() -> None:
+    assert set(READABLE) < set(IMAGES_SCHEMA.names)
