@@ -18,7 +18,7 @@ from mm_assets.stages.serve.request import Request
 
 NAME = "README.md"
 # The lowest that these weights were loaded and asked with: the config is that of transformers 5, and the vision tower's
-# weights have the names that vLLM's own loader reads (engines/weights.py). Older versions were not tried.
+# weights have the names that vLLM's own loader reads (engines/models/weights.py). Older versions were not tried.
 MIN_VLLM_VERSION = "0.32.0"
 TAGS = ["vision-language", "lora", "vllm", "mm-assets"]
 TASK_TAGS = {"label": "image-classification", "caption": "image-captioning"}
