@@ -24,7 +24,7 @@ from scores import FIELDS, Scorer
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.compaction import compact
-from mm_assets.engines.lake.rows import is_in, put_rows
+from mm_assets.engines.lake.rows import is_in, replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings
@@ -98,7 +98,7 @@ def store(tables: Lake, rows: Rows, properties: Mapping[str, str] = MappingProxy
     for piece in rows:
         for part in cut(with_blobs(piece), FRAGMENT_ROWS):
             fragments += write_fragments(tables, IMAGES, part)
-    commit(tables, IMAGES, lambda ds: put_rows(ds, "image_id", [], fragments), properties)
+    commit(tables, IMAGES, lambda ds: replace_rows(ds, "image_id", [], fragments), properties)
 
 
 def with_blobs(rows: pa.Table) -> pa.Table:
@@ -129,7 +129,7 @@ class ThisProject(Way):
         self._seen = ds.version
         rows = ds.to_table(columns=PLAIN.names, filter=is_in("image_id", changed), blob_handling="all_binary")
         fragments = write_fragments(tables, IMAGES, with_blobs(rows))
-        commit(tables, IMAGES, lambda ds: put_rows(ds, "image_id", changed, fragments), {})
+        commit(tables, IMAGES, lambda ds: replace_rows(ds, "image_id", changed, fragments), {})
 
     def refresh(self, scorer: Scorer, changed: list[str]) -> None:
         tables = project_tables(self.folder)

@@ -18,7 +18,7 @@ from driver import run_step
 from PIL import Image
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.sources.source import LISTING, Source
 from mm_assets.engines.workers.cluster import Cluster
@@ -279,7 +279,7 @@ class MadeLake:
         rows = pa.Table.from_pylist([row], schema=EVALUATIONS_SCHEMA)
         fragments = write_fragments(self.tables, EVALUATIONS, rows)
         properties = step.properties(["evaluation"], 1, {"evaluation": final})
-        commit(self.tables, EVALUATIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
+        commit(self.tables, EVALUATIONS, lambda ds: replace_rows(ds, "id", [], fragments), properties)
         return final
 
     def _predictions(self, step: StepContext) -> StepResult:

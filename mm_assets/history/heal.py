@@ -3,7 +3,7 @@
 import json
 
 from mm_assets.catalog import table_of
-from mm_assets.engines.lake.commits import carries, commits_after, tag
+from mm_assets.engines.lake.commits import commit_writes_asset, commits_after, tag
 from mm_assets.history.history import History
 from mm_assets.lineage.properties import RECORDS
 from mm_assets.lineage.records import Record
@@ -26,7 +26,7 @@ def heal(history: History, asset: str) -> AssetState:
     ds = lake.open(table)
     last_commit = record.ref if record else None
     for version, properties in commits_after(ds, record.commits_scanned_to if record else 0):
-        if carries(properties, asset):
+        if commit_writes_asset(properties, asset):
             last_commit = lake.ref(table, version)
             drafts = _records_in(properties[RECORDS], asset, last_commit)
             unwritten = history.unwritten(drafts)

@@ -32,7 +32,7 @@ class Commit:
         operation: as Lance calls it.
         properties: what the commit says of itself, which anybody can write.
         removes: whether it took rows out.
-        keeps: whether it leaves all rows as they were at the version before: a fence, or columns of a later release.
+        is_no_op: whether it leaves all rows as they were at the version before: a fence, or columns of a later release.
     """
 
     table: str
@@ -40,7 +40,7 @@ class Commit:
     operation: str
     properties: dict[str, str]
     removes: bool = False
-    keeps: bool = False
+    is_no_op: bool = False
 
     @property
     def assets(self) -> list[str]:
@@ -53,8 +53,8 @@ def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Comm
     table = name_of(ds)
     for number, transaction in transactions(ds, versions):
         name, said = type(transaction.operation).__name__, properties_of(transaction)
-        keeps = UPKEEP in said and _keeps(ds, number, transaction.operation, said)
-        yield Commit(table, number, name, said, _removes(transaction), keeps)
+        is_no_op = UPKEEP in said and _is_no_op(ds, number, transaction.operation, said)
+        yield Commit(table, number, name, said, _removes(transaction), is_no_op)
 
 
 def _removes(transaction: lance.Transaction) -> bool:
@@ -67,7 +67,7 @@ def _removes(transaction: lance.Transaction) -> bool:
     return own or bool(operation.removed_fragment_ids)
 
 
-def _keeps(
+def _is_no_op(
     ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation, said: Mapping[str, str]
 ) -> bool:
     """Whether a version has the rows of the one before it: a fence, or columns of a later release that are null.
@@ -89,7 +89,7 @@ def _keeps(
     return only_brings_up(before, operation)
 
 
-def from_outside(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:
+def outside_writes(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:
     """Those commits for which no step, no maintenance run and not the history itself accounts.
 
     Args:
@@ -100,7 +100,7 @@ def from_outside(commits: Iterable[Commit], identity: str, maintained: Iterable[
     spans = _spans(item for item in maintained if item.ref.table_id == identity)
     for commit in commits:
         upkeep = any(begun < commit.version <= ended for begun, ended in spans)
-        if not (_is_told(commit) or (upkeep and commit.operation in CHANGE_NO_ROW)):
+        if not (is_ours(commit) or (upkeep and commit.operation in CHANGE_NO_ROW)):
             yield commit
 
 
@@ -114,19 +114,19 @@ def _spans(maintained: Iterable[Maintenance]) -> list[tuple[int, float]]:
     ]
 
 
-def changes_outside(ds: lance.LanceDataset, after: int) -> list[Commit]:
+def outside_row_changes(ds: lance.LanceDataset, after: int) -> list[Commit]:
     """The commits above a version of an asset's table that were made outside and may have changed its rows."""
-    return changing(commits_in(ds, range(after + 1, ds.version + 1)))
+    return row_changes(commits_in(ds, range(after + 1, ds.version + 1)))
 
 
-def changing(commits: Iterable[Commit]) -> list[Commit]:
+def row_changes(commits: Iterable[Commit]) -> list[Commit]:
     """Those among the commits of an asset's table; maintenance makes none such, so the lake's history is not asked."""
-    return [commit for commit in commits if not _is_told(commit) and commit.operation not in CHANGE_NO_ROW]
+    return [commit for commit in commits if not is_ours(commit) and commit.operation not in CHANGE_NO_ROW]
 
 
-def _is_told(commit: Commit) -> bool:
+def is_ours(commit: Commit) -> bool:
     """Whether a commit says itself who of us has made it, and does what that one does."""
-    return commit.keeps or (_is_of_history(commit) if commit.table == LINEAGE else _is_of_step(commit))
+    return commit.is_no_op or (_is_of_history(commit) if commit.table == LINEAGE else _is_of_step(commit))
 
 
 def _is_of_history(commit: Commit) -> bool:

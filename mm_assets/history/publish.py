@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mm_assets.catalog import table_of
-from mm_assets.engines.lake.commits import carries, commits_after, properties_of, tag
+from mm_assets.engines.lake.commits import commit_writes_asset, commits_after, properties_of, tag
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History
@@ -56,7 +56,7 @@ def last_commit_of_run(
     own = [
         version
         for version, properties in commits
-        if carries(properties, asset) and (properties.get(RUN) == run_id or version <= confirmed_at)
+        if commit_writes_asset(properties, asset) and (properties.get(RUN) == run_id or version <= confirmed_at)
     ]
     return lake.ref(table, own[-1]) if own else None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import lance
 
-from mm_assets.history.origins import Commit, changes_outside, changing, commits_in
+from mm_assets.history.origins import Commit, commits_in, outside_row_changes, row_changes
 from mm_assets.lineage.properties import RUN
 from mm_assets.lineage.records import Record
 
@@ -18,7 +18,7 @@ def _by_others(commits: Iterable[Commit], asset: str, run_id: str) -> bool:
     return any(asset in commit.assets and commit.properties.get(RUN) != run_id for commit in commits)
 
 
-def outside_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, list[int]]:
+def outside_versions_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, list[int]]:
     """Versions that were committed outside since the last pass of each asset over its table; the commits are read once.
 
     An asset with such versions has to compare its table as a whole.
@@ -28,7 +28,7 @@ def outside_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, 
         records: of these passes (None: there was none); one that names no version that was compared has its commit's.
     """
     after = {r.asset: _compared_to(r) for r in records if r is not None}
-    found = changes_outside(ds, min(after.values())) if after else []
+    found = outside_row_changes(ds, min(after.values())) if after else []
     return {asset: [commit.version for commit in found if commit.version > seen] for asset, seen in after.items()}
 
 
@@ -58,4 +58,4 @@ def reusable_record(ds: lance.LanceDataset, record: Record | None, code_version:
     if record is None or record.code_version != code_version or record.progress.compared_to is None:
         return None
     commits = list(commits_in(ds, range(record.progress.compared_to + 1, ds.version + 1)))
-    return None if _by_others(commits, record.asset, record.run_id) or changing(commits) else record
+    return None if _by_others(commits, record.asset, record.run_id) or row_changes(commits) else record

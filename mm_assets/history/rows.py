@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mm_assets.catalog import TABLES
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows, rows_by_key
+from mm_assets.engines.lake.rows import replace_rows, rows_by_key
 from mm_assets.engines.lake.schemas import bring_up, filled, since
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
@@ -60,7 +60,7 @@ def append_rows(tables: Lake, rows: list[Row]) -> None:
         if not new:
             return None
         added = pa.Table.from_pylist(new, schema=pa.schema(list(head.schema)))
-        return put_rows(head, "id", [], write_fragments(tables, TABLE, added))
+        return replace_rows(head, "id", [], write_fragments(tables, TABLE, added))
 
     commit(tables, TABLE, put, properties)
 

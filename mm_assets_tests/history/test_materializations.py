@@ -5,7 +5,7 @@ import shutil
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History
@@ -26,7 +26,7 @@ def write(tables: Lake, key: str, final: StepResult | None) -> int:
 
 def put(tables: Lake, key: str, properties: dict[str, str]) -> int:
     fragments = write_fragments(tables, "objects", pa.table({"id": [key]}, schema=SCHEMA))
-    done = commit(tables, "objects", lambda ds: put_rows(ds, "id", [], fragments), properties)
+    done = commit(tables, "objects", lambda ds: replace_rows(ds, "id", [], fragments), properties)
     assert done is not None
     return int(done.version)
 

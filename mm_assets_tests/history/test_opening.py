@@ -12,7 +12,7 @@ from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History
 from mm_assets.history.opening import open_table
-from mm_assets.history.origins import changes_outside, commits_in, from_outside
+from mm_assets.history.origins import commits_in, outside_row_changes, outside_writes
 from mm_assets.history.rows import SCHEMA as LINEAGE_SCHEMA
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.history.rows import read_rows
@@ -46,7 +46,7 @@ def test_the_first_step_adds_the_column_and_the_history_says_so(old: Lake) -> No
     )  # fmt: skip
     after = heal(History.read(old), "sft_dataset")
     assert (after.last_commit, after.record) == (before.last_commit, before.record)
-    assert changes_outside(ds, ds.version - 1) == []
+    assert outside_row_changes(ds, ds.version - 1) == []
 
 
 def test_a_second_step_finds_it_there(old: Lake) -> None:
@@ -68,7 +68,7 @@ def test_of_steps_that_come_at_once_exactly_one_adds_the_column(old: Lake) -> No
         assert set(threads.map(race, range(racers))) == {before + 1}
     ds = old.open(SFT)
     assert [version for version, _ in commits_after(ds, before)] == [before + 1]
-    found = from_outside(commits_in(ds, range(before + 1, before + 2)), table_id(ds), maintenance(old))
+    found = outside_writes(commits_in(ds, range(before + 1, before + 2)), table_id(ds), maintenance(old))
     assert list(found) == []
 
 
@@ -81,4 +81,4 @@ def test_a_history_without_kinds_is_brought_up_by_the_row_that_needs_them(tables
     (row,) = read_rows(tables)
     assert (row["id"], row["kind"]) == (made.id, "materialization")
     ds = tables.open(LINEAGE)
-    assert list(from_outside(commits_in(ds, range(1, ds.version + 1)), table_id(ds), ())) == []
+    assert list(outside_writes(commits_in(ds, range(1, ds.version + 1)), table_id(ds), ())) == []

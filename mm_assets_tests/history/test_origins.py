@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, fence
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragments
 from mm_assets.history.maintenance import maintaining
-from mm_assets.history.origins import Commit, changes_outside, commits_in, from_outside
+from mm_assets.history.origins import Commit, commits_in, outside_row_changes, outside_writes
 from mm_assets.lineage.properties import FENCE, UPKEEP
 from mm_assets.lineage.properties import SCHEMA as COLUMNS
 from mm_assets.lineage.step import StepContext
@@ -26,7 +26,7 @@ def put(tables: Lake, key: str) -> None:
     tables.open_or_create(TABLE, SCHEMA, step.properties(["raw_images"], 0))
     rows = pa.table({"image_id": [key], "label": ["pool"]}, schema=SCHEMA)
     fragments = write_fragments(tables, TABLE, rows)
-    commit(tables, TABLE, lambda ds: put_rows(ds, "image_id", [], fragments), step.properties(["raw_images"], 1))
+    commit(tables, TABLE, lambda ds: replace_rows(ds, "image_id", [], fragments), step.properties(["raw_images"], 1))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def written(tables: Lake) -> Lake:
 def outside_commits(tables: Lake, table: str, after: int) -> list[Commit]:
     ds = tables.open(table)
     found = commits_in(ds, range(after + 1, ds.version + 1))
-    return list(from_outside(found, table_id(ds), maintenance(tables)))
+    return list(outside_writes(found, table_id(ds), maintenance(tables)))
 
 
 def compact(ds: lance.LanceDataset) -> None:
@@ -169,13 +169,13 @@ FORGED: dict[str, Callable[[Lake], object]] = {
         tables, lance.LanceOperation.Append(new_row(tables)), BROUGHT_UP
     ),
     "a step of no asset": lambda tables: commit(
-        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": ""}
+        tables, TABLE, lambda ds: replace_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": ""}
     ),
     "a step of another table": lambda tables: commit(
-        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": "image_table"}
+        tables, TABLE, lambda ds: replace_rows(ds, "image_id", ["a"], []), STEP | {"mm.assets": "image_table"}
     ),
     "a step of no run": lambda tables: commit(
-        tables, TABLE, lambda ds: put_rows(ds, "image_id", ["a"], []), STEP | {"mm.run_id": ""}
+        tables, TABLE, lambda ds: replace_rows(ds, "image_id", ["a"], []), STEP | {"mm.run_id": ""}
     ),
     "a step by what steps do not do": lambda tables: forged(tables, lance.LanceOperation.Append(new_row(tables)), STEP),
 }
@@ -187,12 +187,12 @@ def test_what_a_commit_says_of_itself_is_not_enough(written: Lake, what: str) ->
     before = written.open(TABLE).version
     FORGED[what](written)
     assert [item.version for item in outside_commits(written, TABLE, 0)] == [before + 1]
-    assert [item.version for item in changes_outside(written.open(TABLE), 0)] == [before + 1]
+    assert [item.version for item in outside_row_changes(written.open(TABLE), 0)] == [before + 1]
 
 
 def test_a_row_that_was_taken_out_of_the_history_in_the_name_of_a_run(written: Lake) -> None:
     (row,) = written.open("lineage").to_table().to_pylist()
-    commit(written, "lineage", lambda ds: put_rows(ds, "id", [row["id"]], []), {"mm.run_id": "run"})
+    commit(written, "lineage", lambda ds: replace_rows(ds, "id", [row["id"]], []), {"mm.run_id": "run"})
     assert [item.version for item in outside_commits(written, "lineage", 0)] == [written.open("lineage").version]
     record(written, "raw_images")
     assert len(outside_commits(written, "lineage", 0)) == 1

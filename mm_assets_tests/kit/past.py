@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 
@@ -44,7 +44,7 @@ def put(
     done = commit(
         tables,
         TABLE,
-        lambda head: put_rows(
+        lambda head: replace_rows(
             head, "image_id", drop, write_fragments(tables, TABLE, pictures(names, seed)) if names else []
         ),
         properties,

@@ -15,7 +15,7 @@ import pytest
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep, staging
 from mm_assets.engines.training.examples import Trained
@@ -103,7 +103,9 @@ def store(tables: Lake, rows: list[dict[str, Any]], scorers: Sequence[Scorer] = 
         columns = {name: [row.get(name) for row in whole] for name in scored.names}
         table = pa.table({**columns, "image": lance.blob_array(columns["image"])}, schema=scored)
         fragments = write_fragments(tables, IMAGES, table)
-        commit(tables, IMAGES, lambda ds: put_rows(ds, "image_id", [], fragments), step.properties(assets, 1, finals))
+        commit(
+            tables, IMAGES, lambda ds: replace_rows(ds, "image_id", [], fragments), step.properties(assets, 1, finals)
+        )
         return finals
 
     run_step(tables, job, *assets)

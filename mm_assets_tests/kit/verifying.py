@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.history import History
 from mm_assets.history.rows import TABLE as LINEAGE
@@ -54,7 +54,7 @@ def forged_step(record: Record, **changed: Any) -> StepContext:
 def put(tables: Lake, table: str, schema: pa.Schema, key: str, row: dict[str, Any], step: StepContext) -> None:
     asset = next(iter(step.code_versions))
     fragments = write_fragments(tables, table, pa.Table.from_pylist([row], schema=schema))
-    commit(tables, table, lambda ds: put_rows(ds, key, [row[key]], fragments), step.properties([asset], 7))
+    commit(tables, table, lambda ds: replace_rows(ds, key, [row[key]], fragments), step.properties([asset], 7))
 
 
 def write_dataset(tables: Lake, changed: Mapping[str, Any] = NOTHING, **metadata: Any) -> Record:
@@ -65,7 +65,7 @@ def write_dataset(tables: Lake, changed: Mapping[str, Any] = NOTHING, **metadata
         row = tables.open(SFT).to_table(limit=1).to_pylist()[0] | changed
         fragments = write_fragments(tables, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
         properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
-        commit(tables, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
+        commit(tables, SFT, lambda ds: replace_rows(ds, "example_id", [row["example_id"]], fragments), properties)
         return final
 
     return run_step(tables, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]

@@ -14,7 +14,7 @@ from typing import Any, Self
 import lance
 from PIL import Image
 
-from mm_assets.engines.lake.commits import carries, commits_after
+from mm_assets.engines.lake.commits import commit_writes_asset, commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 from mm_assets.lineage.properties import ASSETS, BATCH, MARK, RUN
@@ -192,7 +192,9 @@ def recorded(tables: Lake) -> Damage:
         ds = tables.open(table)
         commits = dict(commits_after(ds, 0))
         for asset in assets:
-            last = max((version for version, found in commits.items() if carries(found, asset)), default=None)
+            last = max(
+                (version for version, found in commits.items() if commit_writes_asset(found, asset)), default=None
+            )
             record = next((r for r in reversed(history) if r.asset == asset), None)
             damage.wrong += [f"lineage: {asset}: {reason}" for reason in _unrecorded(ds, record, last)]
     return damage

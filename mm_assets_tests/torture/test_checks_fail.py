@@ -99,6 +99,6 @@ def test_without_the_guard_an_ingest_that_is_overtaken_doubles_rows(
     def appended(ds: Any, key: str, drop: Any, fragments: list[Any]) -> Any:
         return lance.LanceOperation.Append(fragments) if fragments else None
 
-    monkeypatch.setattr(job, "put_rows", appended)
+    monkeypatch.setattr(job, "replace_rows", appended)
     quietly(work, [INGEST])
     assert consistent(work.tables).doubled

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows, rows_by_id
+from mm_assets.engines.lake.rows import replace_rows, rows_by_id
 from mm_assets.engines.lake.schemas import as_stored
 from mm_assets.engines.lake.tables import GoneError, Lake, write_fragments
 from mm_assets.lineage.refs import LanceRef
@@ -156,7 +156,7 @@ def sync_rows(
         rows = desired.filter(pc.is_in(desired[key], keys))
         fragments = write_fragments(tables, table, as_stored(rows, ds)) if written else []
         changed = current[key].filter(pc.is_in(current[key], keys)).to_pylist()
-        return put_rows(ds, key, gone + changed, fragments)
+        return replace_rows(ds, key, gone + changed, fragments)
 
     commit(tables, table, put, lambda: properties(done))
     return done

@@ -51,7 +51,7 @@ def commits_after(ds: lance.LanceDataset, version: int) -> Iterator[tuple[int, d
         yield number, properties_of(transaction)
 
 
-def carries(properties: Mapping[str, str], asset: str) -> bool:
+def commit_writes_asset(properties: Mapping[str, str], asset: str) -> bool:
     """Whether a commit holds rows or cells of an asset."""
     return asset in properties.get(ASSETS, "").split(",")
 
@@ -127,12 +127,12 @@ def fence(tables: Lake, table: str, properties: Mapping[str, str]) -> lance.Lanc
     undoes what was committed since its look at the table.
     """
 
-    done = commit(tables, table, unchanged, {**properties, FENCE: "true"})
+    done = commit(tables, table, no_op, {**properties, FENCE: "true"})
     assert done is not None
     return done
 
 
-def unchanged(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
+def no_op(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
     """The operation of a commit that changes nothing: what it says stands in its properties."""
     return lance.LanceOperation.Merge([fragment.metadata for fragment in ds.get_fragments()], ds.schema)
 

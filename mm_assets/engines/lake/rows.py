@@ -13,7 +13,7 @@ MAX_KEYS_IN_FILTER = 5_000
 ROWS_PER_ID = 500
 
 
-def put_rows(
+def replace_rows(
     ds: lance.LanceDataset, key: str, drop: Iterable[str], fragments: list[lance.FragmentMetadata]
 ) -> lance.LanceOperation.BaseOperation | None:
     """Take rows out by key and put new fragments in; of several such commits on one version only one succeeds.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lance
 
-from mm_assets.engines.lake.commits import carries, commits_after
+from mm_assets.engines.lake.commits import commit_writes_asset, commits_after
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import is_s3, listed, split
 from mm_assets.lineage.properties import RUN
@@ -18,7 +18,9 @@ def bytes_written(tables: Lake, table: str, asset: str, run_id: str, after: int)
     """
     ds = tables.open(table)
     mine = [
-        version for version, found in commits_after(ds, after) if found.get(RUN) == run_id and carries(found, asset)
+        version
+        for version, found in commits_after(ds, after)
+        if found.get(RUN) == run_id and commit_writes_asset(found, asset)
     ]
     return sum(
         _size(tables, table, file) for version in mine for file in _new_files(ds.read_transaction(version).operation)

@@ -11,7 +11,7 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.models.files import is_there
 from mm_assets.lineage.errors import RefusalError
@@ -97,7 +97,7 @@ def register(tables: Lake, model: Model, run_id: str, properties: Mapping[str, s
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
-        return put_rows(head, "digest", [model.digest], write_fragments(tables, TABLE, rows))
+        return replace_rows(head, "digest", [model.digest], write_fragments(tables, TABLE, rows))
 
     commit(tables, TABLE, put, properties)
 

@@ -75,12 +75,12 @@ def _is_another(before: LanceRef | None, now: LanceRef | None) -> bool:
 
 
 def _finding(tables: "Lake", table: str, before: LanceRef | None, now: LanceRef) -> Finding:
-    from mm_assets.history.origins import changes_outside
+    from mm_assets.history.origins import outside_row_changes
 
     # Of a table that was put back, all commits were looked at when they were made.
     after = before.version if before is not None and before.table_id == now.table_id else 0
     ds = tables.open(table)
-    found = [commit for commit in changes_outside(ds, after) if commit.version <= now.version]
+    found = [commit for commit in outside_row_changes(ds, after) if commit.version <= now.version]
     times = {item["version"]: item["timestamp"].astimezone(UTC) for item in ds.versions()} if found else {}
     commits = tuple(Write(commit.version, commit.operation, times[commit.version]) for commit in found)
     return Finding(table, before, now, commits)

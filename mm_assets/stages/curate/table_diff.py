@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.changes import difference
-from mm_assets.engines.lake.rows import put_rows, rows_by_id
+from mm_assets.engines.lake.rows import replace_rows, rows_by_id
 from mm_assets.engines.lake.schemas import as_stored
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.opening import open_table
@@ -136,4 +136,4 @@ class Rewrite:
 
     def operation(self, ds: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
         """Take out the rows that go or are replaced, and put in the others; None where nothing differs."""
-        return put_rows(ds, KEY, self._gone.to_pylist(), self._fragments)
+        return replace_rows(ds, KEY, self._gone.to_pylist(), self._fragments)

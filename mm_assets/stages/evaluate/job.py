@@ -12,7 +12,7 @@ from mm_assets.engines.answering.questions import Answer, Question, main_task, r
 from mm_assets.engines.answering.run import ask
 from mm_assets.engines.answering.work import AnswerJob
 from mm_assets.engines.lake.commits import commit, tag
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import TABLE, get
 from mm_assets.engines.workers.cluster import Cluster
@@ -54,7 +54,7 @@ def evaluate_checkpoint(
     result |= wanted | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
     properties = step.properties([EVALUATION.key], 1, {EVALUATION.key: StepResult(result)})
-    commit(tables, EVALUATIONS, lambda head: put_rows(head, "id", [], fragments), properties, written_at=ds.version)
+    commit(tables, EVALUATIONS, lambda head: replace_rows(head, "id", [], fragments), properties, written_at=ds.version)
     if result["promoted"]:
         _protect(tables, checkpoint.ref.version)
     ours, theirs = result["accuracy"], result["champion_accuracy"]

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.cells import commit_cells
 from mm_assets.engines.lake.changes import Synced, sync_rows
-from mm_assets.engines.lake.commits import carries, commit, commits_after
-from mm_assets.engines.lake.rows import put_rows, rows_by_key
+from mm_assets.engines.lake.commits import commit, commit_writes_asset, commits_after
+from mm_assets.engines.lake.rows import replace_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.batches import cut, gather
@@ -196,7 +196,7 @@ class _Ingest:
             keys = [key for piece in wanted for key in piece.keys]
             drop = gone + [key for key in keys if key in (plan.replaced if there is None else there.keys)]
             fragments = [fragment for piece in wanted for fragment in piece.fragments]
-            return put_rows(head, "image_id", drop, fragments)
+            return replace_rows(head, "image_id", drop, fragments)
 
         done = commit(self._tables, IMAGES, put, lambda: self._properties(final), written_at=self._looked_at)
         if done is not None:
@@ -210,7 +210,7 @@ class _Ingest:
         """
         mine = self._step.ref(LISTED)
         for _, properties in commits_after(head, self._looked_at):
-            if carries(properties, ASSET) and properties[RUN] != self._step.run_id:
+            if commit_writes_asset(properties, ASSET) and properties[RUN] != self._step.run_id:
                 self.alone = False
                 theirs = version_of(inputs_of(properties)[LISTED])
                 if theirs > mine.version:

@@ -12,7 +12,7 @@ from mm_assets.engines.lake.changes import Changes, changes_since, difference
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.source import LISTING, REFUSALS
-from mm_assets.history.reuse import outside_since, written_at
+from mm_assets.history.reuse import outside_versions_since, written_at
 from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
@@ -67,7 +67,7 @@ def make_plan(
     """
     head = tables.open(IMAGES)
     pinned = step.ref(LISTED)
-    outside = outside_since(head, step.last_record(ASSET)).get(ASSET, [])
+    outside = outside_versions_since(head, step.last_record(ASSET)).get(ASSET, [])
     foreign = _foreign(head, outside)
     since = None if everything or outside else _seen(step)
     changes = changes_since(tables, pinned, since, LISTING.names, gone=["image_id"])

@@ -14,7 +14,7 @@ from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent
 from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows, rows_by_key
+from mm_assets.engines.lake.rows import replace_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.workers.batches import cut, gather
@@ -114,7 +114,7 @@ def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dic
         there = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
         new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(there - again), pa.string()))))
         fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
-        return put_rows(head, "id", there & again, fragments)
+        return replace_rows(head, "id", there & again, fragments)
 
     commit(tables, PREDICTIONS, put, properties)
     return read_at

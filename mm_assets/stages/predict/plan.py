@@ -10,7 +10,7 @@ from mm_assets.catalog import BATCH_PREDICTIONS, IMAGE_TABLE
 from mm_assets.engines.lake.changes import Changes, changes_since
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.reuse import outside_since
+from mm_assets.history.reuse import outside_versions_since
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
@@ -59,7 +59,7 @@ def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_e
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref(IMAGE_TABLE.key)
-    outside = outside_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
+    outside = outside_versions_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
     before = None if retry_errors or outside else _same_question(step, asked)
     since = before.progress.inputs[IMAGES] if before else None
     changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mm_assets.engines.lake.rows import rows_by_id
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.reuse import outside_since, written_at
+from mm_assets.history.reuse import outside_versions_since, written_at
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext
 from mm_assets.scoring import Scorer
@@ -62,7 +62,7 @@ def make_plan(
     """
     there = usable_at(pinned)
     failed = [has_failed(scorer) for scorer in scorers]
-    outside = outside_since(head, *(step.last_record(scorer.asset) for scorer in scorers))
+    outside = outside_versions_since(head, *(step.last_record(scorer.asset) for scorer in scorers))
     stale = [_stale(step, scorer, outside.get(scorer.asset, [])) for scorer in scorers]
     if retry_errors:
         stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]

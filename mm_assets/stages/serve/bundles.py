@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import is_in, put_rows
+from mm_assets.engines.lake.rows import is_in, replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.bundle_files import size_of
 from mm_assets.stages.serve.tables import BUNDLES
@@ -58,6 +58,6 @@ def register(tables: Lake, bundle: Bundle, run_id: str, properties: Mapping[str,
 
     def put(head: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
         rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
-        return put_rows(head, "id", [bundle.id], write_fragments(tables, BUNDLES, rows))
+        return replace_rows(head, "id", [bundle.id], write_fragments(tables, BUNDLES, rows))
 
     commit(tables, BUNDLES, put, properties)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mm_assets.catalog import EVALUATION, SERVING_BUNDLE
 from mm_assets.engines.answering.questions import main_task
-from mm_assets.engines.lake.commits import commit, unchanged
+from mm_assets.engines.lake.commits import commit, no_op
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models import bundle_files
@@ -112,7 +112,7 @@ def _nothing(step: StepContext, tables: Lake) -> StepResult:
         {"rows": 0, "rows_computed": 0, "decision": "no model was promoted yet: there is nothing to pack"}
     )
     if not _names(step, None):
-        commit(tables, BUNDLES, unchanged, step.properties([ASSET], 1, {ASSET: final}))
+        commit(tables, BUNDLES, no_op, step.properties([ASSET], 1, {ASSET: final}))
     return final
 
 

@@ -9,7 +9,7 @@ import pytest
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.changes import Changes, Synced, changes_since, difference, sync_rows
 from mm_assets.engines.lake.commits import commit, commits_after, properties_of
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("tags", pa.list_(pa.string()))])
@@ -63,7 +63,7 @@ def test_difference_sees_nulls_and_nested_values() -> None:
 def test_a_key_that_stands_twice_is_put_right(tables: Lake) -> None:
     sync(tables, a=1, b=2, c=3)
     fragments = write_fragments(tables, "t", rows(a=1, b=7))
-    commit(tables, "t", lambda ds: put_rows(ds, "id", [], fragments), {})
+    commit(tables, "t", lambda ds: replace_rows(ds, "id", [], fragments), {})
     assert difference(tables.open("t").to_table(), rows(a=1, c=3), "id") == (["a"], ["b", "b"])
     assert sync(tables, a=1, c=3).written == 1
     assert sorted(tables.open("t").to_table()["id"].to_pylist()) == ["a", "c"]

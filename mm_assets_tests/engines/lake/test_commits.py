@@ -9,8 +9,16 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.cells import add_columns, commit_cells, write_cells
-from mm_assets.engines.lake.commits import FencedError, carries, commit, commits_after, fence, properties_of, tag
-from mm_assets.engines.lake.rows import put_rows, rows_by_id, rows_by_key
+from mm_assets.engines.lake.commits import (
+    FencedError,
+    commit,
+    commit_writes_asset,
+    commits_after,
+    fence,
+    properties_of,
+    tag,
+)
+from mm_assets.engines.lake.rows import replace_rows, rows_by_id, rows_by_key
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.properties import ASSETS, MARK
 
@@ -36,7 +44,7 @@ def rows(**values: int | None) -> pa.Table:
 def put(tables: Lake, drop: Iterable[str] = (), properties: dict[str, str] | None = None, **values: Any) -> Any:
     tables.open_or_create("t", SCHEMA, {})
     fragments = write_fragments(tables, "t", rows(**values)) if values else []
-    return commit(tables, "t", lambda ds: put_rows(ds, "id", drop, fragments), properties or {})
+    return commit(tables, "t", lambda ds: replace_rows(ds, "id", drop, fragments), properties or {})
 
 
 def content(tables: Lake, column: str = "value") -> dict[str, Any]:
@@ -63,7 +71,7 @@ def with_scores(tables: Lake) -> None:
 def test_the_first_rows_may_come_in_many_fragments(tables: Lake) -> None:
     tables.open_or_create("t", SCHEMA, {})
     fragments = [f for part in (rows(a=1), rows(b=2), rows(c=3)) for f in write_fragments(tables, "t", part)]
-    commit(tables, "t", lambda ds: put_rows(ds, "id", [], fragments), {})
+    commit(tables, "t", lambda ds: replace_rows(ds, "id", [], fragments), {})
     assert content(tables) == {"a": 1, "b": 2, "c": 3}
     assert sorted(row_ids(tables).values()) == [0, 1, 2]
 
@@ -123,9 +131,9 @@ def test_added_columns_carry_properties(tables: Lake) -> None:
     assert commit(tables, "t", lambda ds: add_columns(ds, fields), {}) is None  # there already
     assert done is not None
     commits = dict(commits_after(done, 0))
-    assert [version for version, found in commits.items() if carries(found, "scores/b")] == [2]
-    assert [version for version, found in commits.items() if carries(found, "maker")] == [1]
-    assert not carries(commits[2], "scores")
+    assert [version for version, found in commits.items() if commit_writes_asset(found, "scores/b")] == [2]
+    assert [version for version, found in commits.items() if commit_writes_asset(found, "maker")] == [1]
+    assert not commit_writes_asset(commits[2], "scores")
 
 
 def test_tagging_twice_changes_nothing(tables: Lake) -> None:
@@ -144,7 +152,7 @@ def test_what_another_commit_overtook_is_prepared_again(tables: Lake) -> None:
         if len(versions) == 1:
             put(tables, b=2)  # another run inserts between our look and our commit
         there = rows_by_key(ds, "id", ["b"])["id"].to_pylist()
-        return None if there else put_rows(ds, "id", [], write_fragments(tables, "t", rows(b=3)))
+        return None if there else replace_rows(ds, "id", [], write_fragments(tables, "t", rows(b=3)))
 
     assert commit(tables, "t", prepare, {}) is None
     assert len(versions) == 2
@@ -175,11 +183,11 @@ def test_a_fence_refuses_what_was_written_before_it(folder: Lake) -> None:
     fragments = write_fragments(folder, "t", rows(b=2))
     done = fence(folder, "t", {"why": "clean-up"})
     assert (done.version, content(folder)) == (begun.version + 1, {"a": 1})
-    operation = put_rows(begun, "id", [], fragments)
+    operation = replace_rows(begun, "id", [], fragments)
     with pytest.raises(OSError, match="conflict"):  # a writer that was stopped in the middle of its commit
         lance.LanceDataset.commit(begun, lance.Transaction(begun.version, operation))
     with pytest.raises(FencedError, match=r"t\.lance was cleaned up .* run the step again"):
-        commit(folder, "t", lambda ds: put_rows(ds, "id", [], fragments), {}, written_at=begun.version)
+        commit(folder, "t", lambda ds: replace_rows(ds, "id", [], fragments), {}, written_at=begun.version)
     put(folder, c=3)
     assert content(folder) == {"a": 1, "c": 3}
 
@@ -194,7 +202,7 @@ def insert_missing(root: str, count: int) -> None:
         def prepare(ds: lance.LanceDataset, wanted: dict[str, int] = wanted) -> Any:
             there = rows_by_key(ds, "id", list(wanted))["id"].to_pylist()
             new = {key: value for key, value in wanted.items() if key not in there}
-            return put_rows(ds, "id", [], write_fragments(tables, "t", rows(**new))) if new else None
+            return replace_rows(ds, "id", [], write_fragments(tables, "t", rows(**new))) if new else None
 
         commit(tables, "t", prepare, {})
 

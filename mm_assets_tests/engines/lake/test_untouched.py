@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.engines.lake.untouched import untouched
 
@@ -14,7 +14,7 @@ WIDER = pa.field("b", pa.int64())
 
 def put(tables: Lake, *keys: str, drop: tuple[str, ...] = ()) -> None:
     rows = pa.table({"id": list(keys), "a": [0] * len(keys)}, schema=SCHEMA)
-    commit(tables, "t", lambda ds: put_rows(ds, "id", drop, write_fragments(tables, "t", rows) if keys else []), {})
+    commit(tables, "t", lambda ds: replace_rows(ds, "id", drop, write_fragments(tables, "t", rows) if keys else []), {})
 
 
 def cells(tables: Lake, column: str, *keys: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mm_assets.engines.lake.cleanup import remove_orphans
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
 from mm_assets.lineage.step import StepContext
 from mm_assets.operations.automation import tables_sensor
@@ -38,7 +38,7 @@ def put(tables: Lake, *keys: str, table: str = TABLE, asset: str = "image_table"
     step = StepContext("run", asset, {asset: "1"}, {}, {}, {}, print)
     tables.open_or_create(table, SCHEMA, step.properties([asset], 0))
     fragments = write_fragments(tables, table, rows(*keys))
-    commit(tables, table, lambda ds: put_rows(ds, "image_id", [], fragments), step.properties([asset], 1))
+    commit(tables, table, lambda ds: replace_rows(ds, "image_id", [], fragments), step.properties([asset], 1))
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The way of an example: up to the bytes that its dataset has pinned, down to checkpoints and their answers."""
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
 from mm_assets.engines.models.registry import TABLE as MODELS
@@ -71,7 +71,7 @@ def test_bytes_that_a_dataset_of_before_alone_names_lead_to_the_image(tables: La
     tables.open_or_create(MODELS, MODELS_SCHEMA, {})
     inputs = {"sft_dataset": made.data_version}
     register(tables, Model("ab" * 8, "checkpoint", "x", 1, inputs, recipe={}, metrics={}), "run", {})
-    commit(tables, SFT, lambda ds: put_rows(ds, "example_id", ["label:gone"], []), {})
+    commit(tables, SFT, lambda ds: replace_rows(ds, "example_id", ["label:gone"], []), {})
     record(tables, "sft_dataset")
     _, found = asked(tables, GONE)
     assert (found.id, [node.id for node in of_kind(found.down, "checkpoint")]) == ("gone", ["ab" * 8])

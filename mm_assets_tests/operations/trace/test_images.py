@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 from mm_assets.settings import CurateSettings
@@ -193,7 +193,7 @@ def put_again(tables: Lake, *data: bytes) -> None:
     """An image whose file was replaced again and again, each time as a row of its own."""
     for number, item in enumerate(data):
         if number:
-            commit(tables, "images", lambda ds: put_rows(ds, "image_id", ["a"], []), {})
+            commit(tables, "images", lambda ds: replace_rows(ds, "image_id", ["a"], []), {})
         write_images(tables, [image_row("a", None, item)])
         record(tables, "image_table")
 

@@ -8,7 +8,7 @@ import pytest
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import is_in, put_rows, rows_by_key
+from mm_assets.engines.lake.rows import is_in, replace_rows, rows_by_key
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.operations.trace.reader import Reader
 from mm_assets_tests.kit.lake_rows import image_row, plain, write_images
@@ -32,7 +32,7 @@ def versions(tables: Lake) -> list[int]:
     )
     new = pa.table({"image_id": old["image_id"], "label": ["new"], "sha256": ["new"]}, schema=schema)
     fragments = write_fragments(tables, "images", new)
-    commit(tables, "images", lambda ds: put_rows(ds, "image_id", ["b"], fragments), {})
+    commit(tables, "images", lambda ds: replace_rows(ds, "image_id", ["b"], fragments), {})
     return [*found, tables.open("images").version]
 
 

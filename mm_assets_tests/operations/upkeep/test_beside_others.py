@@ -21,7 +21,7 @@ from mm_assets.engines.lake import cleanup as lance_cleanup
 from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import FencedError, commit, fence
 from mm_assets.engines.lake.files import files_of, stem_of
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.origins import commits_in
 from mm_assets.lineage.properties import UPKEEP
@@ -91,11 +91,11 @@ def write_and_get(tables: Lake, pipe: Connection, number: int) -> None:
     """Write files, and get a signal before they are committed."""
     version = tables.open(TABLE).version
     fragments = write_fragments(tables, TABLE, pictures(NEW))
-    left = put_rows(tables.open(TABLE), "image_id", ["000.png"], [])  # a list of removed rows, too
+    left = replace_rows(tables.open(TABLE), "image_id", ["000.png"], [])  # a list of removed rows, too
     assert left is not None
     os.kill(os.getpid(), number)
     try:
-        commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {}, written_at=version)
+        commit(tables, TABLE, lambda head: replace_rows(head, "image_id", [], fragments), {}, written_at=version)
     except FencedError as error:
         pipe.send(str(error))
         raise
@@ -191,7 +191,7 @@ def test_a_writer_that_begins_behind_the_fence_loses_nothing(tables: Lake, monke
     monkeypatch.setattr(lance_cleanup, "fence", fence_and_write)
     assert removed(upkeep(tables)) == 3
     ((version, fragments),) = begun
-    commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {}, written_at=version)
+    commit(tables, TABLE, lambda head: replace_rows(head, "image_id", [], fragments), {}, written_at=version)
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
 
 
@@ -202,7 +202,7 @@ def test_what_is_committed_between_the_listing_and_the_fence_stays(
     fragments = write_fragments(tables, TABLE, pictures(NEW))
 
     def commit_and_fence(*arguments: Any) -> lance.LanceDataset:
-        commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {})
+        commit(tables, TABLE, lambda head: replace_rows(head, "image_id", [], fragments), {})
         return fence(*arguments)
 
     monkeypatch.setattr(lance_cleanup, "fence", commit_and_fence)
@@ -215,7 +215,7 @@ def test_what_is_committed_while_the_fence_is_set_stays(tables: Lake, monkeypatc
     with_a_past(tables)
     fragments = write_fragments(tables, TABLE, pictures(NEW))
     find = Lake.open
-    others = [lambda: commit(tables, TABLE, lambda head: put_rows(head, "image_id", [], fragments), {})]
+    others = [lambda: commit(tables, TABLE, lambda head: replace_rows(head, "image_id", [], fragments), {})]
 
     def look_and_wait(self: Lake, table: str, version: int | None = None) -> lance.LanceDataset:
         found = find(self, table, version)
@@ -228,7 +228,7 @@ def test_what_is_committed_while_the_fence_is_set_stays(tables: Lake, monkeypatc
         fence(tables, TABLE, {UPKEEP: "night"})
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
     ds = tables.open(TABLE)
-    assert [item for item in commits_in(ds, [ds.version]) if item.keeps] != []
+    assert [item for item in commits_in(ds, [ds.version]) if item.is_no_op] != []
 
 
 def _row_ids(tables: Lake) -> list[int]:

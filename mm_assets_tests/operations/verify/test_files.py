@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.rows import ALL_TABLES
@@ -58,7 +58,7 @@ def large(tables: Lake, step: StepContext) -> None:
     table = pa.table({**columns, "image": lance.blob_array(columns["image"])}, schema=pa.schema(list(ds.schema)))
     fragments = write_fragments(tables, IMAGES, table)
     properties = step.properties(["image_table"], 1)
-    commit(tables, IMAGES, lambda head: put_rows(head, "image_id", ["large.png"], fragments), properties)
+    commit(tables, IMAGES, lambda head: replace_rows(head, "image_id", ["large.png"], fragments), properties)
 
 
 def test_the_file_of_a_large_image_that_is_gone_or_cut(whole: Lake) -> None:

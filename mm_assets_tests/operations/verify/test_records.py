@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.history import History
 from mm_assets.history.publish import publish
@@ -47,7 +47,7 @@ def rewrite(tables: Lake, record: Record, **changed: Any) -> None:
     ds = tables.open(LINEAGE)
     row = ds.to_table(filter=f"id = '{record.id}'").to_pylist()[0] | changed
     fragments = write_fragments(tables, LINEAGE, pa.Table.from_pylist([row], schema=LINEAGE_SCHEMA))
-    commit(tables, LINEAGE, lambda head: put_rows(head, "id", [record.id], fragments), {"mm.run_id": record.run_id})
+    commit(tables, LINEAGE, lambda head: replace_rows(head, "id", [record.id], fragments), {"mm.run_id": record.run_id})
 
 
 def test_a_record_that_was_taken_out(whole: Lake) -> None:
@@ -202,7 +202,7 @@ def test_a_commit_whose_records_cannot_be_understood(whole: Lake, said: str) -> 
     row = whole.open(SFT).to_table(limit=1).to_pylist()[0]
     fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
     properties = step.properties(["sft_dataset"], 1) | {"mm.records": said, "mm.inputs": said}
-    commit(whole, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
+    commit(whole, SFT, lambda ds: replace_rows(ds, "example_id", [row["example_id"]], fragments), properties)
     records_line, inputs_line = sorted(lines(whole), reverse=True)
     assert records_line.startswith("record: sft@v3, mm.records: says nothing that can be understood: ")
     assert inputs_line == "commit: sft@v3: its mm.inputs cannot be understood"

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import CurateSettings
@@ -29,7 +29,7 @@ def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: Lake) -> 
         fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
         final = StepResult({"rows": 16})
         properties = step.properties(["sft_dataset"], 1, {"sft_dataset": final})
-        commit(whole, SFT, lambda ds: put_rows(ds, "example_id", [row["example_id"]], fragments), properties)
+        commit(whole, SFT, lambda ds: replace_rows(ds, "example_id", [row["example_id"]], fragments), properties)
         return final
 
     made = run_step(whole, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
@@ -58,7 +58,7 @@ def test_a_prediction_whose_key_does_not_resolve(whole: Lake, changed: dict[str,
         final = StepResult({"rows": 17})
         properties = step.properties(["batch_predictions"], 1, {"batch_predictions": final})
         fragments = write_fragments(whole, PREDICTIONS, pa.Table.from_pylist([row], schema=PREDICTIONS_SCHEMA))
-        commit(whole, PREDICTIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
+        commit(whole, PREDICTIONS, lambda ds: replace_rows(ds, "id", [], fragments), properties)
         return final
 
     run_step(whole, job, "batch_predictions", inputs=("image_table", "evaluation"))

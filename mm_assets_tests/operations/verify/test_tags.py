@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.curate.tables import SFT
@@ -36,7 +36,7 @@ def promoted(tables: Lake, digest: str) -> None:
         final = StepResult({"rows": 1, "promoted": True})
         fragments = write_fragments(tables, EVALUATIONS, pa.Table.from_pylist([row], schema=EVALUATIONS_SCHEMA))
         properties = step.properties(["evaluation"], 1, {"evaluation": final})
-        commit(tables, EVALUATIONS, lambda ds: put_rows(ds, "id", [], fragments), properties)
+        commit(tables, EVALUATIONS, lambda ds: replace_rows(ds, "id", [], fragments), properties)
         return final
 
     run_step(tables, job, "evaluation", inputs=("llava_checkpoint",))

@@ -15,7 +15,7 @@ import pytest
 from mm_assets.chat import without_gaps
 from mm_assets.engines.lake.cells import add_columns, commit_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import local_folder
 from mm_assets.engines.models.processors import TokenCounter
@@ -82,7 +82,7 @@ def put(tables: Lake, rows: list[Row], drop: tuple[str, ...] = ()) -> None:
 
     def prepare(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         fragments = write_fragments(tables, IMAGES, table) if rows else []
-        return put_rows(ds, "image_id", [*drop, *columns["image_id"]], fragments)
+        return replace_rows(ds, "image_id", [*drop, *columns["image_id"]], fragments)
 
     publish(tables, ["image_table"], prepare)
     commit(tables, IMAGES, lambda ds: add_columns(ds, SCORES), {})

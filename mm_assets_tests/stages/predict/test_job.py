@@ -12,7 +12,7 @@ from mm_assets.engines.answering.pictures import Picture
 from mm_assets.engines.answering.questions import Answer, Question
 from mm_assets.engines.answering.transformers.generators import Writer
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.history.heal import heal
@@ -147,7 +147,7 @@ def test_only_new_bytes_are_answered(tables: Lake) -> None:
         final = StepResult({"rows": 15})
         drop = [gone["image_id"], changed["image_id"]]
         properties = step.properties(["image_table"], 1, {"image_table": final})
-        commit(tables, "images", lambda head: put_rows(head, "image_id", drop, fragments), properties)
+        commit(tables, "images", lambda head: replace_rows(head, "image_id", drop, fragments), properties)
         return final
 
     run_step(tables, job, "image_table")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.rows import put_rows
+from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.history import History
@@ -53,7 +53,7 @@ def put(tables: Lake, hashes: dict[str, int], drop: tuple[str, ...] = ()) -> Non
 
     def prepare(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         fragments = write_fragments(tables, IMAGES, table) if hashes else []
-        return put_rows(ds, "image_id", [*drop, *hashes], fragments)
+        return replace_rows(ds, "image_id", [*drop, *hashes], fragments)
 
     publish(tables, prepare)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
-from mm_assets.history.origins import Commit, from_outside
+from mm_assets.history.origins import Commit, outside_writes
 from mm_assets.lineage.properties import INPUTS, MARK, RUN, SCHEMA
 from mm_assets.lineage.records import Record
 from mm_assets.operations.verify.history import inputs_in
@@ -19,7 +19,7 @@ def check_commits(lake: LakeSnapshot, report: Report) -> None:
     """Every commit is of a materialization, of a batch of an unfinished run, or of upkeep that its run recorded."""
     for table, commits in lake.commits.items():
         report.looked_at["commits"] += len(commits)
-        for commit in from_outside(commits.values(), lake.ids[table], lake.history.maintenance):
+        for commit in outside_writes(commits.values(), lake.ids[table], lake.history.maintenance):
             report.disagree("commit", f"{table}@v{commit.version}", f"{commit.operation}, {OUTSIDE}")
         _check_marks(table, commits.values(), report)
         for commit in commits.values():
@@ -32,7 +32,7 @@ def check_commits(lake: LakeSnapshot, report: Report) -> None:
 
 
 def _brings_up(commit: Commit) -> bool:
-    return commit.keeps and SCHEMA in commit.properties
+    return commit.is_no_op and SCHEMA in commit.properties
 
 
 def _check_marks(table: str, commits: Iterable[Commit], report: Report) -> None:
