@@ -34,8 +34,8 @@ from mm_assets.engines.answering.usage import Spent
 from mm_assets.engines.answering.vllm.engine import QUIET, environment
 from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, local_folder, staging
-from mm_assets.engines.sources.source import open_source
+from mm_assets.engines.models.files import keep_model, local_folder, model_staging
+from mm_assets.engines.sources.opening import open_source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import IngestSettings, PredictSettings, Resources, S3Settings
@@ -136,10 +136,10 @@ def stored(tables: Lake, source: Path) -> LanceRef:
 
 def made(tables: Lake, size: str) -> str:
     """The digest of the model in the lake."""
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # it keeps none of the GPU's memory
             process.submit(build, size, folder).result()
-        return keep(tables, folder)[0]
+        return keep_model(tables, folder)[0]
 
 
 def project(tables: Lake, images: LanceRef, digest: str, how: PredictSettings) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ from driver import local_ray, run_step
 from PIL import Image
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.sources.source import open_source
+from mm_assets.engines.sources.opening import open_source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import IngestSettings, S3Settings

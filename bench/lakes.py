@@ -173,13 +173,13 @@ class MadeUpScorer:
 def untrained(*arguments: Any) -> Any:  # noqa: ANN401  (those of `fine_tune`, and a `Trained`)
     """In place of `fine_tune`: the tiny LLaVA with other random weights."""
     from mm_assets.demo.tiny_llava import build
-    from mm_assets.engines.models.files import keep, staging
+    from mm_assets.engines.models.files import keep_model, model_staging
     from mm_assets.engines.training.examples import Trained
 
     tables: Lake = arguments[1]
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         build(folder, seed=1)
-        return Trained(*keep(tables, folder), {"examples": 0})
+        return Trained(*keep_model(tables, folder), {"examples": 0})
 
 
 @dataclass

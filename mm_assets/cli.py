@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from mm_assets.operations.serve.command import serve
-    from mm_assets.operations.serve.server import Place
+    from mm_assets.operations.serve.server import Address
     from mm_assets.settings import load_settings
 
-    place = Place(options.host, options.port)
+    address = Address(options.host, options.port)
     bundle = Path(options.bundle) if options.bundle else None
 
-    return read_lake(lambda tables: serve(tables, load_settings().serve, place, bundle))
+    return read_lake(lambda tables: serve(tables, load_settings().serve, address, bundle))
 
 
 def read_lake(command: Callable[["Lake"], Callable[[], int]]) -> int:
@@ -84,17 +83,17 @@ def _status(tables: "Lake", *, as_json: bool) -> Callable[[], int]:
     from mm_assets.history.history import History
 
     newest = list(History.read(tables).newest.values())
-    return lambda: _show(newest, tables.root, as_json=as_json)
+    return lambda: _show(newest, tables, as_json=as_json)
 
 
-def _show(newest: list["Record"], lake: str, *, as_json: bool) -> int:
+def _show(newest: list["Record"], tables: "Lake", *, as_json: bool) -> int:
     if not newest:
-        print(f"mm-assets: nothing was materialized in {lake} yet (MM_LAKE names the lake)", file=sys.stderr)
+        print(f"mm-assets: nothing was materialized in {tables.root} yet (MM_LAKE names the lake)", file=sys.stderr)
         return 1
     if as_json:
         print(json.dumps([_row(record) for record in newest], indent=2))
     else:
-        _print_table(newest, lake)
+        _print_table(newest, tables.place.short_name())
     return 0
 
 
@@ -115,9 +114,7 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mm_assets.engines.store.s3 import is_s3
-
-    table = Table(title=f"lake {lake if is_s3(lake) else os.path.relpath(lake)}", title_justify="left")
+    table = Table(title=f"lake {lake}", title_justify="left")
     for name in ("asset", "data version", "rows", "reused", "at (UTC)", "run"):
         table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
     for record in newest:

@@ -42,11 +42,8 @@ class LakeResource(dg.ConfigurableResource):
 
     def check_writable(self) -> None:
         """Refuse a store on which two writers could lose each other's commits."""
-        from mm_assets.engines.store.probe import require_atomic_puts
-        from mm_assets.engines.store.s3 import is_s3
-
-        if is_s3(self.root) and not self.single_writer:
-            require_atomic_puts(self.root, S3Settings(**self.s3))
+        if not self.single_writer:
+            self.tables().place.require_atomic_puts()
 
 
 class ImageSource(dg.ConfigurableResource):
@@ -60,7 +57,7 @@ class ImageSource(dg.ConfigurableResource):
     def open(self) -> "Source":
         """The source, ready to be listed and read; the drawn pictures are drawn where they are missing."""
         if self.source != DRAWN:
-            from mm_assets.engines.sources.source import open_source
+            from mm_assets.engines.sources.opening import open_source
 
             return open_source(self.source, S3Settings(**self.s3))
         from mm_assets.demo.pictures import draw_folder
@@ -89,11 +86,11 @@ class RayCluster(dg.ConfigurableResource):
 
     def cluster(self) -> "Cluster":
         """The cluster of this run."""
-        from mm_assets.engines.workers.cluster import Cluster, Place
+        from mm_assets.engines.workers.cluster import Cluster, ClusterSettings
 
         if self._cluster is None:
-            place = Place(self.address, tuple(self.modules), tuple(self.places), self.shared_folders)
-            self._cluster = Cluster(place)
+            places = tuple(self.places)
+            self._cluster = Cluster(ClusterSettings(self.address, tuple(self.modules), places, self.shared_folders))
         return self._cluster
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mm_assets.engines.workers.cluster import Cluster, Place
+from mm_assets.engines.workers.cluster import Cluster, ClusterSettings
 from mm_assets.lineage.errors import RefusalError
 from mm_assets_tests.kit.project import QUICK, Project
 from mm_assets_tests.kit.ray_nodes import RayNodes, ray_nodes
@@ -106,4 +106,4 @@ def test_a_cluster_without_a_token_is_not_joined(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(RefusalError, match="set RAY_AUTH_TOKEN"):
-        Cluster(Place(address="127.0.0.1:1")).connect()
+        Cluster(ClusterSettings(address="127.0.0.1:1")).connect()

@@ -14,7 +14,7 @@ from PIL import Image
 from mm_assets.demo.pictures import AREAS, draw_area
 from mm_assets.engines.answering.vllm import pipeline as vllm_pipeline
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.models.files import keep_model, local_folder, model_staging
 from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
@@ -90,9 +90,9 @@ def lake(tables: Lake, finished: Project) -> None:
     dataset(tables, CurateSettings(tasks=[task]))
 
     def copied(*arguments: Any) -> Trained:
-        with staging(tables) as folder:
+        with model_staging(tables) as folder:
             shutil.copytree(local_folder(finished.tables, trained), folder, dirs_exist_ok=True)
-            return Trained(*keep(tables, folder), {"examples": 1})
+            return Trained(*keep_model(tables, folder), {"examples": 1})
 
     checkpoint(tables, training=copied)
     run_step(

@@ -17,7 +17,7 @@ from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
@@ -147,9 +147,9 @@ def dataset(
 def untrained(*arguments: Any) -> Trained:
     """In place of `fine_tune`: another model of random weights."""
     tables: Lake = arguments[1]
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         build(folder, seed=1)
-        return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
+        return Trained(*keep_model(tables, folder), {"examples": len(arguments[3])})
 
 
 def checkpoint(

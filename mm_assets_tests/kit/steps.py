@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.sources.source import Source, open_source
+from mm_assets.engines.sources.opening import open_source
+from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.begin import StepRequest, begin
 from mm_assets.lineage.records import Record

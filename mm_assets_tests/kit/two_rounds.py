@@ -11,7 +11,7 @@ import numpy as np
 from mm_assets.demo.pictures import draw_area
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.training.examples import Trained
 from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, ScoreSettings
@@ -87,9 +87,9 @@ def training_of(seed: int) -> Any:
 
     def train(*arguments: Any) -> Trained:
         tables: Lake = arguments[1]
-        with staging(tables) as folder:
+        with model_staging(tables) as folder:
             build(folder, seed=seed)
-            return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
+            return Trained(*keep_model(tables, folder), {"examples": len(arguments[3])})
 
     return train
 

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mm_assets.engines.workers.cluster import Cluster, Place
+from mm_assets.engines.workers.cluster import Cluster, ClusterSettings
 from mm_assets_tests.kit.ray_nodes import TOKEN, below
 from mm_assets_tests.kit.stores import free_port
 from mm_assets_tests.torture.stages import Work, run
@@ -103,7 +103,7 @@ def _guarded(conversation: Connection, function: Any, *arguments: Any) -> None:
 
 def step(conversation: Connection, work: Work, stage: str, address: str) -> None:
     """Materialize a stage on a Ray cluster; says `begin` and `publish` as it comes to that."""
-    cluster = Cluster(Place(address, (str(PACKAGE),), (work.tables.root,), shared=True))
+    cluster = Cluster(ClusterSettings(address, (str(PACKAGE),), (work.tables.root,), shared=True))
     cluster.connect()
     conversation.send("begin")
     run(work, cluster, stage, lambda word: conversation.send(word) if word == "publish" else None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, register
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
@@ -78,9 +78,9 @@ class Scene:
 
 def furnish(tables: Lake) -> None:
     """Put a model into an empty lake that answers can be asked of (`stages.Checksums` gives them)."""
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         (folder / "weights").write_bytes(b"none")
-        digest, num_bytes = keep(tables, folder)
+        digest, num_bytes = keep_model(tables, folder)
     task = {"task": "label", "prompt": "what is it?", "answer": "a {label}."}
     model = Model(digest, "checkpoint", "torture", num_bytes, {}, {"tasks": [task], "labels": ["pool", "gym"]}, {})
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import lance
 
 from mm_assets.engines.lake.commits import fence, properties_of, transactions
-from mm_assets.engines.lake.files import files_of, remove
+from mm_assets.engines.lake.files import files_of, remove_files
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.properties import UPKEEP
 
@@ -84,7 +84,7 @@ def remove_orphans(tables: Lake, table: str, run_id: str, older_than: float) -> 
         return Orphans()
     ds = fence(tables, table, {UPKEEP: run_id})
     gone = sorted(before & _unreferenced(ds, files))
-    remove(tables, tables.uri(table), gone)
+    remove_files(tables, table, gone)
     return Orphans(len(gone), sum(files[path].num_bytes for path in gone))
 
 

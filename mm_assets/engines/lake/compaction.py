@@ -11,7 +11,7 @@ import lance
 from lance.optimize import Compaction, CompactionTask, RewriteResult
 
 from mm_assets.engines.lake.commits import is_conflict
-from mm_assets.engines.lake.files import DATA, Weights, files_of, remove, stem_of
+from mm_assets.engines.lake.files import DATA, Weights, files_of, remove_files, stem_of
 from mm_assets.engines.lake.tables import Lake
 
 # A fragment of this share of the wanted bytes is left alone: rows would be written again and again otherwise.
@@ -120,7 +120,7 @@ def _take_back(tables: Lake, table: str, made: RewriteResult) -> None:
         if any(stem_of(file) in stems for fragment in ds.get_fragments() for file in fragment.metadata.files):
             return
     mine = [path for path in files_of(tables, table) if _is_of(path, stems)]
-    remove(tables, tables.uri(table), mine)
+    remove_files(tables, table, mine)
 
 
 def _is_of(path: str, stems: set[str]) -> bool:

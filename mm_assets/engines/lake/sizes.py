@@ -6,8 +6,8 @@ from pathlib import Path
 import lance
 
 from mm_assets.engines.lake.commits import commit_writes_asset, commits_after
+from mm_assets.engines.lake.files import DATA
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.store.s3 import is_s3, listed, split
 from mm_assets.lineage.properties import RUN
 
 
@@ -40,12 +40,5 @@ def _new_files(operation: lance.LanceOperation.BaseOperation) -> Iterator[lance.
 
 
 def _size(tables: Lake, table: str, file: lance.fragment.DataFile) -> int:
-    beside = f"{tables.uri(table)}/data/{Path(file.path).stem}/"
-    return (file.file_size_bytes or 0) + sum(_sizes_below(tables, beside))
-
-
-def _sizes_below(tables: Lake, folder: str) -> Iterator[int]:
-    if is_s3(folder):
-        yield from (item["Size"] for item in listed(tables.s3, *split(folder)))
-    else:
-        yield from (path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    beside = tables.place_of(table).below(f"{DATA}/{Path(file.path).stem}")
+    return (file.file_size_bytes or 0) + sum(item.num_bytes for _, item in beside.files())

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import lance
 import pyarrow as pa
 
 from mm_assets.engines.lake.schemas import missing, stamp
-from mm_assets.engines.store.s3 import is_s3, split, storage_options
+from mm_assets.engines.store.opening import place_at
+from mm_assets.engines.store.place import Place
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import S3Settings
@@ -43,16 +43,25 @@ class Lake:
         return f"{self.root}/{table}.lance"
 
     @cached_property
+    def place(self) -> Place:
+        """Where all files of the lake are."""
+        return place_at(self.root, self.s3)
+
+    def place_of(self, table: str) -> Place:
+        """Where the files of a table are."""
+        return self.place.below(f"{table}.lance")
+
+    @cached_property
     def options(self) -> dict[str, str] | None:
         """What Lance is told about the store; None for a folder."""
-        return storage_options(self.s3, split(self.root)[0]) if is_s3(self.root) else None
+        return self.place.storage_options()
 
     def exists(self, table: str) -> bool:
         """Whether the table was ever created here."""
         return self._find(table, None) is not None
 
     def _find(self, table: str, version: int | None) -> lance.LanceDataset | None:
-        if self.options is None and not Path(self.uri(table), "_versions").is_dir():
+        if self.place_of(table).below("_versions").is_missing():
             return None
         try:
             return lance.dataset(self.uri(table), version=version, storage_options=self.options)
@@ -112,8 +121,7 @@ class Lake:
                 )
             missing(known, schema)  # refuses what no step could bring up
             return known
-        if self.options is None:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+        self.place.create()
         try:
             return self._create(table, schema, properties, extra or {})
         except OSError:  # another process created it meanwhile

@@ -1,54 +1,100 @@
-"""The files of models: `<lake>/models/<digest>/`, in a folder or a bucket; a folder on every machine that computes."""
+"""Files that a lake keeps beside its tables: `models/<digest>/` and `bundles/<name>/model.tar.gz`.
+
+Files come before the row that names them. A folder in which something is made has a name of `UNFINISHED`, by which
+maintenance knows what a killed run left. A machine that computes has a model as a folder; where the lake is a bucket
+it keeps a copy.
+"""
 
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow.fs
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.store.s3 import client, filesystem, is_s3, listed, split
+from mm_assets.engines.store.folder import move_folder
+from mm_assets.engines.store.place import Place
+from mm_assets.engines.store.upload import Checksum
 from mm_assets.lineage.errors import RefusalError
+
+MODELS, BUNDLES = "models", "bundles"
+ARCHIVE = "model.tar.gz"  # SageMaker's name for it
+BUILDING, TRAINING, PACKING = ".building-", ".training-", ".packing-"
+# How the names of folders begin in which something is made, by the folder that they are in.
+UNFINISHED = {MODELS: (BUILDING, TRAINING), BUNDLES: (PACKING,)}
 
 
 def files_digest(folder: Path) -> tuple[str, int]:
     """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and their bytes together."""
     whole, size = hashlib.sha256(), 0
-    for path in _files(folder):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
         size += path.stat().st_size
     return whole.hexdigest()[:16], size
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _name(beginning: str) -> str:
+    return f"{beginning}{uuid.uuid4().hex[:8]}"
+
+
+# --- models: folders under the digest of their files
+
+
+def model_staging(tables: Lake) -> AbstractContextManager[Path]:
+    """A folder to build a model in; what is left of it afterwards is removed."""
+    return tables.place.below(MODELS).building(_name(BUILDING))
+
+
+def keep_model(tables: Lake, folder: Path) -> tuple[str, int]:
+    """Put a staged folder into the place of its digest.
+
+    Returns:
+        The digest, and the bytes of all files.
+    """
+    digest, num_bytes = files_digest(folder)
+    tables.place.below(MODELS).put_folder(folder, digest)
+    return digest, num_bytes
+
+
+def training_storage(tables: Lake) -> AbstractContextManager[tuple[str, pyarrow.fs.FileSystem | None]]:
+    """Where a training keeps its checkpoints while it runs, seen by every node that sees the lake; removed afterwards.
+
+    Yields:
+        Path and file system, as Ray Train takes them (None: the path is a local one).
+    """
+    return tables.place.below(MODELS).shared(_name(TRAINING))
+
+
+def has_model(tables: Lake, digest: str, num_bytes: int) -> bool:
+    """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
+    return sum(file.num_bytes for _, file in _model(tables, digest).files()) == num_bytes
 
 
 def stored_digest(tables: Lake, digest: str) -> str | None:
     """The digest of the files that lie in the lake under a digest, read anew; None where there are none."""
-    if not is_s3(tables.root):
-        folder = _place(tables, digest)
-        return files_digest(folder)[0] if _files(folder) else None
-    if not any(listed(tables.s3, *_prefix(tables, digest))):
+    if not any(_model(tables, digest).files()):
         return None
     with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
-        _fetch(tables, digest, Path(name))
-        return files_digest(Path(name))[0]
+        return files_digest(_model(tables, digest).local("", lambda: _fetched(tables, digest, Path(name))))[0]
 
 
-def is_there(tables: Lake, digest: str, num_bytes: int) -> bool:
-    """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
-    if not is_s3(tables.root):
-        return sum(path.stat().st_size for path in _files(_place(tables, digest))) == num_bytes
-    return sum(item["Size"] for item in listed(tables.s3, *_prefix(tables, digest))) == num_bytes
+def read_text(tables: Lake, digest: str, name: str) -> str | None:
+    """A small file of a model, without the others; None where it has none of that name."""
+    try:
+        with _model(tables, digest).open(name) as file:
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
 
 
 def local_folder(tables: Lake, digest: str) -> Path:
@@ -57,110 +103,7 @@ def local_folder(tables: Lake, digest: str) -> Path:
     Raises:
         RefusalError: the files in the bucket are not those that the digest names.
     """
-    if not is_s3(tables.root):
-        return _place(tables, digest)
-    place = cache("models") / digest
-    if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place), tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=place.parent) as staged:
-            if not place.is_dir():
-                _download(tables, digest, Path(staged))
-                move(Path(staged), place)
-    return place
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One process of this machine at a time: all workers of a node want the same model when they start."""
-    with place.with_name(f".{place.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, also by a kill
-        yield
-
-
-def read_text(tables: Lake, digest: str, name: str) -> str | None:
-    """A small file of a model, without the others; None where it has none of that name."""
-    if not is_s3(tables.root):
-        path = _place(tables, digest) / name
-        return path.read_text("utf-8", "replace") if path.is_file() else None
-    bucket, prefix = _prefix(tables, digest)
-    if not any(item["Key"] == prefix + name for item in listed(tables.s3, bucket, prefix + name)):
-        return None
-    body: bytes = client(tables.s3).get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
-    return body.decode("utf-8", "replace")
-
-
-@contextmanager
-def staging(tables: Lake) -> Iterator[Path]:
-    """A folder to build a model in; what is left of it afterwards is removed."""
-    if is_s3(tables.root):
-        with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
-            yield Path(name)
-        return
-    with _scratch(tables, _named("building")) as folder:  # in the lake: on the disk where it shall stay
-        yield folder
-
-
-def keep(tables: Lake, folder: Path) -> tuple[str, int]:
-    """Put a staged folder into the place of its digest (the files come before the row that names them).
-
-    Returns:
-        The digest, and the bytes of all files.
-    """
-    digest, num_bytes = files_digest(folder)
-    if is_s3(tables.root):
-        bucket, prefix = _prefix(tables, digest)
-        for path in _files(folder):
-            client(tables.s3).upload_file(str(path), bucket, prefix + path.relative_to(folder).as_posix())
-    else:
-        if not is_there(tables, digest, num_bytes):
-            shutil.rmtree(_place(tables, digest), ignore_errors=True)  # what is left of a model that lost files
-        move(folder, _place(tables, digest))
-    return digest, num_bytes
-
-
-@contextmanager
-def training_storage(tables: Lake) -> Iterator[tuple[str, pyarrow.fs.FileSystem | None]]:
-    """Where a training keeps its checkpoints while it runs, seen by every node that sees the lake; removed afterwards.
-
-    Yields:
-        Path and file system, as Ray Train takes them (None: the path is a local one).
-    """
-    name = _named("training")
-    if is_s3(tables.root):
-        store = filesystem(tables.s3)
-        path = "/".join(_prefix(tables, name)).rstrip("/")
-        try:
-            yield path, store
-        finally:
-            store.delete_dir_contents(path, missing_dir_ok=True)
-        return
-    with _scratch(tables, name) as folder:
-        yield str(folder), None
-
-
-def _named(what: str) -> str:
-    return f".{what}-{uuid.uuid4().hex[:8]}"
-
-
-@contextmanager
-def _scratch(tables: Lake, name: str) -> Iterator[Path]:
-    """A folder beside the models, removed afterwards."""
-    folder = _place(tables, name)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _place(tables: Lake, name: str) -> Path:
-    return Path(tables.root, "models", name)
-
-
-def _prefix(tables: Lake, name: str) -> tuple[str, str]:
-    """Bucket, and the prefix (with a slash at its end) of one model's objects."""
-    bucket, root = split(tables.root)
-    return bucket, f"{root}/models/{name}/".lstrip("/")
+    return _model(tables, digest).local("", lambda: _cached(tables, digest))
 
 
 def cache(what: str) -> Path:
@@ -168,27 +111,93 @@ def cache(what: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", what)
 
 
-def _download(tables: Lake, digest: str, folder: Path) -> None:
-    _fetch(tables, digest, folder)
-    if files_digest(folder)[0] != digest:
+def _cached(tables: Lake, digest: str) -> Path:
+    copy = cache(MODELS) / digest
+    if not copy.is_dir():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with _one_process(copy), tempfile.TemporaryDirectory(prefix=f".{digest}-", dir=copy.parent) as staged:
+            if not copy.is_dir():
+                _fetch_checked(tables, digest, Path(staged))
+                move_folder(Path(staged), copy)
+    return copy
+
+
+@contextmanager
+def _one_process(copy: Path) -> Iterator[None]:
+    """One process of this machine at a time: all workers of a node want the same model when they start."""
+    with copy.with_name(f".{copy.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, also by a kill
+        yield
+
+
+def _fetch_checked(tables: Lake, digest: str, folder: Path) -> None:
+    if files_digest(_fetched(tables, digest, folder))[0] != digest:
         raise RefusalError(
             f"the files under {tables.root}/models/{digest} are not those of model {digest}: materialize it again"
         )
 
 
-def _fetch(tables: Lake, digest: str, folder: Path) -> None:
-    bucket, prefix = _prefix(tables, digest)
-    store = client(tables.s3)
-    for item in listed(tables.s3, bucket, prefix):
-        path = folder / item["Key"].removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.download_file(bucket, item["Key"], str(path))
+def _fetched(tables: Lake, digest: str, folder: Path) -> Path:
+    model = _model(tables, digest)
+    for name, _ in model.files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        model.fetch(name, folder / name)
+    return folder
 
 
-def move(folder: Path, place: Path) -> None:
-    """Rename a folder to its place, unless somebody put the same files there before."""
-    try:
-        folder.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
+def _model(tables: Lake, digest: str) -> Place:
+    return tables.place.below(f"{MODELS}/{digest}")
+
+
+# --- bundles: one large file each, its SHA-256 in its row
+
+
+def bundle_uri(name: str) -> str:
+    """Where the bundle of a name lies, relative to the lake."""
+    return f"{BUNDLES}/{name}/{ARCHIVE}"
+
+
+def bundle_staging(tables: Lake) -> AbstractContextManager[Path]:
+    """A folder to pack a bundle in, removed afterwards."""
+    return tables.place.below(BUNDLES).building(_name(PACKING))
+
+
+def keep_bundle(
+    tables: Lake, archive: Path, uri: str, sha256: str, checksum: Checksum, log: Callable[[str], None]
+) -> None:
+    """Put a packed file into its place.
+
+    Raises:
+        RefusalError: see `upload`.
+    """
+    tables.place.put(archive, uri, sha256, checksum, log)
+
+
+def bundle_size(tables: Lake, uri: str) -> int | None:
+    """Bytes of a bundle's file; None where it is missing."""
+    return tables.place.size(uri)
+
+
+def bundle_sha256(tables: Lake, uri: str) -> str:
+    """SHA-256 of a bundle's file in hex, read anew."""
+    with tables.place.open(uri) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def local_bundle(tables: Lake, uri: str, sha256: str) -> Iterator[Path]:
+    """A bundle's file on this machine: in the lake itself, or a copy that is removed afterwards.
+
+    Raises:
+        RefusalError: the file in the bucket is another one.
+    """
+
+    def copy() -> Path:
+        file = Path(name, ARCHIVE)
+        tables.place.fetch(uri, file)
+        if _sha256(file) != sha256:
+            raise RefusalError(f"{tables.root}/{uri} is not the bundle that was packed: delete it and run this again")
+        return file
+
+    with tempfile.TemporaryDirectory(prefix="mm-assets-bundle-") as name:
+        yield tables.place.local(uri, copy)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
-from mm_assets.engines.models.files import is_there
+from mm_assets.engines.models.files import has_model
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 
@@ -57,7 +57,7 @@ def find(tables: Lake, ds: lance.LanceDataset, **wanted: str) -> Model | None:
     """The newest model whose columns equal `wanted` and whose files are there."""
     condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
-    there = (row for row in reversed(rows) if is_there(tables, row["digest"], row["num_bytes"]))
+    there = (row for row in reversed(rows) if has_model(tables, row["digest"], row["num_bytes"]))
     newest = next(there, None)
     return _model(newest) if newest else None
 

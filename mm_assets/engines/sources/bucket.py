@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
-from botocore.exceptions import BotoCoreError, ClientError
 
 from mm_assets.engines.sources.s3_objects import read_object, refusal
 from mm_assets.engines.sources.source import Row, counted, row_of, table_of
-from mm_assets.engines.store.s3 import listed, split
+from mm_assets.engines.store.errors import STORE_ERRORS
+from mm_assets.engines.store.s3 import listed, object_of, split
 from mm_assets.settings import S3Settings
 
 
@@ -20,6 +21,11 @@ class S3Source:
     place: str
     s3: S3Settings
 
+    @classmethod
+    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Source`."""
+        return cls(setting, s3) if object_of(setting) is not None else None
+
     def list(self, say: Callable[[str], None]) -> pa.Table:
         """See `Source`; in the order of the store, which is that of the keys' bytes.
 
@@ -28,7 +34,7 @@ class S3Source:
         """
         try:
             return table_of(counted(self._rows(), say))
-        except (ClientError, BotoCoreError) as error:
+        except STORE_ERRORS as error:
             raise refusal(self.place, self.s3, error) from None
 
     def _rows(self) -> Iterator[Row]:

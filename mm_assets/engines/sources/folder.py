@@ -5,12 +5,15 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 
 from mm_assets.engines.sources.source import Row, Stat, counted, row_of, table_of, too_large
+from mm_assets.engines.store.s3 import object_of
 from mm_assets.images import ImageError
+from mm_assets.settings import S3Settings
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class FolderSource:
 
     root: str
     name: str | None = None
+
+    @classmethod
+    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Source`; every path that is not of another kind."""
+        return cls(setting) if object_of(setting) is None else None
 
     @property
     def place(self) -> str:

@@ -10,25 +10,27 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from mm_assets.engines.sources.folder import read_file, stat_file
 from mm_assets.engines.sources.manifest_rows import LINES, ManifestError, rows_of
-from mm_assets.engines.sources.s3_objects import code_of, described, read_object, refusal, stat_object
+from mm_assets.engines.sources.s3_objects import read_object, refusal, stat_object
 from mm_assets.engines.sources.source import LISTING, REPEATED, UNSUPPORTED, Row, Stat, table_of
-from mm_assets.engines.store.s3 import CONNECTIONS, is_s3, split
+from mm_assets.engines.store.errors import STORE_ERRORS, code_of, described
+from mm_assets.engines.store.s3 import CONNECTIONS, SCHEME, object_of, object_uri
 from mm_assets.images import ImageError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.pace import Pace
 from mm_assets.settings import S3Settings
+from mm_assets.settings.root import MANIFESTS
 from mm_assets.settings.section import BUCKET
 
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # Objects that are looked up between two lines of progress, at least.
 LOOKED_UP_ROWS = 1000
 
@@ -46,6 +48,13 @@ class ManifestSource:
     place: str
     s3: S3Settings
 
+    @classmethod
+    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Source`; told by the ending of the path or key, and no folder is a manifest."""
+        location = object_of(setting)
+        name = setting if location is None else location[1]
+        return cls(setting, s3) if name.lower().endswith(MANIFESTS) and not Path(setting).is_dir() else None
+
     def list(self, say: Callable[[str], None]) -> pa.Table:
         """See `Source`; in the order of the manifest. A line that cannot be used is an entry with an error.
 
@@ -60,15 +69,16 @@ class ManifestSource:
         try:
             with self._open() as stream:
                 return table_of(rows_of(stream, posixpath.splitext(self.place)[1].lower()), LINES)
-        except (ClientError, BotoCoreError) as error:
+        except STORE_ERRORS as error:
             raise refusal(self.place, self.s3, error) from None
         except (OSError, ImageError, ManifestError) as error:
             raise RefusalError(f"source (MM_SOURCE): the manifest {self.place} cannot be read: {error}") from None
 
     def _open(self) -> BinaryIO:
-        if is_s3(self.place):
-            return io.BytesIO(read_object(self.s3, *split(self.place), sys.maxsize))
-        return Path(self.place).open("rb")
+        location = object_of(self.place)
+        if location is None:
+            return Path(self.place).open("rb")
+        return io.BytesIO(read_object(self.s3, *location, sys.maxsize))
 
     def _entry(self, line: Row, ids: "_Ids") -> Row:
         number, uri, error = line["line"], line["uri"], line["error"]
@@ -111,8 +121,8 @@ class ManifestSource:
             return stat_file(location)
         try:
             return stat_object(self.s3, *location)
-        except (ClientError, BotoCoreError) as error:
-            raise refusal(f"s3://{'/'.join(location)}, an object of the manifest,", self.s3, error) from None
+        except STORE_ERRORS as error:
+            raise refusal(f"{object_uri(*location)}, an object of the manifest,", self.s3, error) from None
 
     def read(self, source_uri: str, max_bytes: int) -> bytes:
         """See `Source`."""
@@ -132,7 +142,7 @@ class ManifestSource:
         Raises:
             ImageError: it is in no place that is read.
         """
-        match = SCHEME.fullmatch(uri)
+        match = URI.fullmatch(uri)
         location = _absolute(match[1].lower(), match[2]) if match else self._beside(uri)
         if isinstance(location, bytes) and b"\0" in location:
             raise ImageError(f"{UNSUPPORTED}: no path has a null character")
@@ -140,9 +150,10 @@ class ManifestSource:
 
     def _beside(self, path: str) -> Location:
         """A path from the manifest's folder, or from its prefix; an absolute one is a file in any case."""
-        if not is_s3(self.place) or path.startswith("/"):
+        location = object_of(self.place)
+        if location is None or path.startswith("/"):
             return os.fsencode(Path(self.place).parent / path)
-        bucket, manifest = split(self.place)
+        bucket, manifest = location
         key = posixpath.join(posixpath.dirname(manifest), path)
         # A store knows no `.` and `..`: a manifest that was copied there with its folder may still say them.
         dotted = {".", ".."} & set(key.split("/"))
@@ -151,7 +162,7 @@ class ManifestSource:
 
 def _absolute(scheme: str, rest: str) -> Location:
     host, slash, path = rest.partition("/")
-    if scheme == "s3":
+    if scheme == SCHEME:
         if not BUCKET.fullmatch(host) or not path:
             raise ImageError(f"{UNSUPPORTED}: an s3 uri is s3://bucket/key")
         return host, path

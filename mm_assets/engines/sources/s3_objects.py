@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from mm_assets.engines.sources.source import Stat, too_large
+from mm_assets.engines.store.errors import code_of, described
 from mm_assets.engines.store.s3 import client
 from mm_assets.images import ImageError
 from mm_assets.lineage.errors import RefusalError
@@ -117,17 +118,6 @@ def stat_object(s3: S3Settings, bucket: str, key: str) -> Stat:
 def stat_of(answer: Any) -> Stat:  # noqa: ANN401
     """Etag (without its quotes) and size of what HEAD or GET answered."""
     return answer["ETag"].strip('"'), answer.get("ContentLength")
-
-
-def code_of(error: ClientError | BotoCoreError) -> str:
-    """What a store or botocore calls an error."""
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-
-
-def described(error: ClientError | BotoCoreError) -> str:
-    """`<code>: <message>` of an error, on one line."""
-    text = error.response["Error"].get("Message", "") if isinstance(error, ClientError) else str(error)
-    return ": ".join(filter(None, [code_of(error), " ".join(text.split())]))
 
 
 def refusal(place: str, s3: S3Settings, error: ClientError | BotoCoreError) -> RefusalError:

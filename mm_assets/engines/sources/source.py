@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any, Protocol, Self
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pyarrow as pa
 
-from mm_assets.engines.store.s3 import is_s3, split
 from mm_assets.images import ImageError
 from mm_assets.pace import Pace
 from mm_assets.settings import S3Settings
-from mm_assets.settings.root import MANIFESTS
 
 LISTING = pa.schema(
     [
@@ -39,6 +36,15 @@ Stat = tuple[str | None, int | None]
 class Source(Protocol):
     """A place of images; small, and travels to every worker."""
 
+    @classmethod
+    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
+        """The source that a setting names; None where it names none of this kind.
+
+        Args:
+            setting: as the settings' parser leaves it: a path is absolute.
+            s3: the store of buckets.
+        """
+
     @property
     def place(self) -> str:
         """The place as its user wrote it."""
@@ -62,24 +68,6 @@ class Source(Protocol):
         """
 
 
-def open_source(source: str, s3: S3Settings) -> Source:
-    """The source that a setting names: a manifest by its ending, a bucket by `s3://`, or a folder."""
-    # Only here, for each kind builds on this module.
-    from mm_assets.engines.sources.bucket import S3Source
-    from mm_assets.engines.sources.folder import FolderSource
-    from mm_assets.engines.sources.manifest import ManifestSource
-
-    if _is_manifest(source):
-        return ManifestSource(source, s3)
-    return S3Source(source, s3) if is_s3(source) else FolderSource(source)
-
-
-def _is_manifest(source: str) -> bool:
-    if is_s3(source):
-        return split(source)[1].lower().endswith(MANIFESTS)
-    return source.lower().endswith(MANIFESTS) and not Path(source).is_dir()
-
-
 def row_of(path: bytes, stat: Stat) -> Row:
     """The row of an object below a folder or a prefix: its label is the first folder.
 
@@ -89,6 +77,27 @@ def row_of(path: bytes, stat: Stat) -> Row:
     folder, below, _ = path.partition(b"/")
     label = _text(folder) if below and folder else None
     return {"image_id": _text(path), "source_uri": quote(path), "etag": etag, "size": size, "label": label}
+
+
+def object_name(image_id: str, source_uri: str | None) -> str:
+    """The name of an object that was listed, for a person to read.
+
+    What `row_of` has made of a path is decoded. The uri of a manifest's line stands as it is there: what it encodes is
+    its own affair.
+    """
+    if not source_uri:
+        return image_id
+    return unquote(source_uri, errors="backslashreplace") if is_row_of_path(image_id, source_uri) else source_uri
+
+
+def is_row_of_path(image_id: str, source_uri: str) -> bool:
+    """Whether `row_of` makes this id and uri, of one path: a listing does not tell its kind of source.
+
+    A manifest's line has its uri for an id, or an id of its own; where that is the uri decoded, the two cannot be told
+    apart.
+    """
+    row = row_of(unquote_to_bytes(source_uri), (None, None))
+    return (row["image_id"], row["source_uri"]) == (image_id, source_uri)
 
 
 def _text(name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Folder or bucket: how bytes are listed, read, written and removed, whichever it is.
+"""Folder or bucket behind one `Place`; which of the two it is, is asked in this room alone.
 
-The only folder that talks to S3; it knows no table and no model.
+Enters: what speaks to a file system or to S3. It knows settings, refusals and pace, and nothing of Lance or images.
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mm_assets.engines.sources.s3_objects import code_of
+from mm_assets.engines.store.errors import code_of
 from mm_assets.engines.store.s3 import client, split
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings

@@ -18,6 +18,7 @@ from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import S3Settings
 from mm_assets.settings.section import S3
 
+SCHEME = S3.removesuffix("://")
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # What else of the environment decides which store is asked.
 PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -38,6 +39,16 @@ def split(uri: str) -> tuple[str, str]:
     """Bucket and key (or prefix, "" for the whole bucket) of an s3 uri."""
     bucket, _, key = uri.removeprefix(S3).partition("/")
     return bucket, key
+
+
+def object_of(uri: str) -> tuple[str, str] | None:
+    """Bucket and key of an s3 uri; None for a path."""
+    return split(uri) if is_s3(uri) else None
+
+
+def object_uri(bucket: str, key: str) -> str:
+    """The s3 uri of an object."""
+    return f"{S3}{bucket}/{key}"
 
 
 def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)

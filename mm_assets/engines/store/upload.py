@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mm_assets.engines.sources.s3_objects import code_of, described
+from mm_assets.engines.store.errors import MISSING, code_of, described
 from mm_assets.engines.store.s3 import client, split
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.pace import BytesPace
@@ -34,7 +34,6 @@ UNKNOWN_CHECKSUM = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest"
 SENDING = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
 # What it answers where an unfinished upload was begun in another way, or is gone.
 ANOTHERS = {"InvalidRequest", "InvalidArgument", "InvalidPart", "NoSuchUpload", "BadDigest"}
-GONE = {"404", "NoSuchKey", "NotFound"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _head(s3: S3Settings, uri: str) -> Mapping[str, Any] | None:
     try:
         found: Mapping[str, Any] = client(s3).head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
-        if code_of(error) in GONE:
+        if code_of(error) in MISSING:
             return None
         raise
     return found

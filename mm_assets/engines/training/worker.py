@@ -11,7 +11,7 @@ from ray.train.huggingface.transformers import prepare_trainer
 from transformers import AutoModelForImageTextToText, PrinterCallback, set_seed
 from trl import SFTTrainer
 
-from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.models.files import keep_model, local_folder, model_staging
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.training.examples import Trained, Training
 from mm_assets.engines.training.families import family_of
@@ -38,10 +38,10 @@ def train_worker(config: Mapping[str, Any]) -> None:
             trainer.train(resume_from_checkpoint=checkpoint)
         metrics = _metrics(trainer, training)
     if ray.train.get_context().get_world_rank() == 0:
-        with staging(training.tables) as folder:
+        with model_staging(training.tables) as folder:
             model = trainer.accelerator.unwrap_model(trainer.model)
             save(model, trainer.processing_class, training.base, folder)
-            digest, num_bytes = keep(training.tables, folder)
+            digest, num_bytes = keep_model(training.tables, folder)
         metrics["train_seconds"] = round(time.monotonic() - started, 2)
         training.mailbox.hand_over(asdict(Trained(digest, num_bytes, metrics)))
     ray.train.report({"epoch": training.settings.epochs})  # a barrier: nobody leaves before rank 0 has written

@@ -14,7 +14,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mm_assets.engines.store.s3 import Secrets, is_s3
+from mm_assets.engines.store.opening import local_paths
+from mm_assets.engines.store.s3 import Secrets
 from mm_assets.engines.workers.pool import distribute
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import Resources
@@ -26,7 +27,7 @@ API_SERVER = "RAY_API_SERVER_ADDRESS"
 
 
 @dataclass(frozen=True)
-class Place:
+class ClusterSettings:
     """Where Ray is, what it must be given, and what its nodes must be able to see.
 
     Args:
@@ -46,11 +47,11 @@ class Cluster:
     """A Ray cluster that is joined, or started in place, at the first use; one that this process has is used as it is.
 
     Args:
-        place: see `Place`.
+        settings: see `ClusterSettings`.
     """
 
-    def __init__(self, place: Place = Place()) -> None:
-        self._place = place
+    def __init__(self, settings: ClusterSettings = ClusterSettings()) -> None:
+        self._settings = settings
         self._owned = False
 
     def connect(self) -> None:
@@ -64,12 +65,12 @@ class Cluster:
             os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-            if self._place.address is None:
+            if self._settings.address is None:
                 with _without_api_server():
                     # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
                     self._init(address="local", include_dashboard=False, object_store_memory=EMBEDDED_OBJECT_STORE)
             else:
-                self._join(self._place.address)
+                self._join(self._settings.address)
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():  # ray.init replaces them, and Dagster's cancel would be lost
                     signal.signal(number, handler)
@@ -77,7 +78,7 @@ class Cluster:
         self._check_folders()
 
     def _init(self, modules: tuple[str, ...] = (), **options: Any) -> None:  # noqa: ANN401  (what ray.init takes)
-        shipped = [*modules, *self._place.modules]
+        shipped = [*modules, *self._settings.modules]
         # Workers' progress comes back as data, into Dagster's log; what else they print stays in Ray's session folder.
         ray.init(
             logging_level=logging.WARNING,
@@ -102,9 +103,9 @@ class Cluster:
             ) from None
 
     def _check_folders(self) -> None:
-        folders = [place for place in self._place.places if not is_s3(place)]
+        folders = local_paths(self._settings.places)
         nodes = len(_nodes())
-        if nodes > 1 and folders and not self._place.shared:
+        if nodes > 1 and folders and not self._settings.shared:
             raise RefusalError(
                 f"the Ray cluster has {nodes} nodes, and {', '.join(folders)} is a folder of this machine: put source "
                 "and lake into a bucket (s3://...), or mount the folders on every node and set MM_SHARED_FOLDERS=true"
@@ -119,7 +120,7 @@ class Cluster:
     @property
     def embedded(self) -> bool:
         """Whether it is this machine alone, with what is installed here."""
-        return self._place.address is None
+        return self._settings.address is None
 
     def cpus(self) -> int:
         """CPUs of the whole cluster."""

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from mm_assets.engines.answering.questions import main_task
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import cache, local_folder, move
+from mm_assets.engines.models.files import BUNDLES, cache, local_folder
 from mm_assets.engines.models.registry import get
-from mm_assets.engines.sources.s3_objects import described
+from mm_assets.engines.store.errors import STORE_ERRORS, described
+from mm_assets.engines.store.folder import move_folder
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.serve import server
 from mm_assets.settings import ServeSettings
@@ -37,28 +36,28 @@ class Served:
     asked: request.Request
 
 
-def serve(tables: Lake, settings: ServeSettings, place: server.Place, bundle: Path | None) -> Callable[[], int]:
+def serve(tables: Lake, settings: ServeSettings, address: server.Address, bundle: Path | None) -> Callable[[], int]:
     """Find what is to be served.
 
     Args:
         tables: the lake, for the promoted model.
         settings: of serving.
-        place: to listen on.
+        address: to listen on.
         bundle: a bundle's folder or file, in place of the lake's model.
 
     Returns:
         What becomes the server; where that is refused, what says why and gives the exit code 2.
     """
     try:
-        server.check(place)
+        server.check(address)
         served = promoted(tables, settings) if bundle is None else of_bundle(bundle, settings)
     except RefusalError as refusal:
         sentence = f"mm-assets: {refusal}"
         return lambda: _say(sentence)
-    except (BotoCoreError, ClientError) as error:
+    except STORE_ERRORS as error:
         unread = f"mm-assets: the lake {tables.root} (MM_LAKE) cannot be read: {described(error)}"
         return lambda: _say(unread)
-    return lambda: _become(served, settings, place)
+    return lambda: _become(served, settings, address)
 
 
 def _say(sentence: str) -> int:
@@ -66,12 +65,13 @@ def _say(sentence: str) -> int:
     return 2
 
 
-def _become(served: Served, settings: ServeSettings, place: server.Place) -> NoReturn:
+def _become(served: Served, settings: ServeSettings, address: server.Address) -> NoReturn:
     """Put the server in the place of this process, which then ends as the server does."""
     machine = server.Machine.here()
-    found = server.command(served.folder, place, settings, machine)
-    asked = request.as_command(served.asked, place.url, key=bool(os.environ.get(server.KEY)))
-    print(f"model {served.digest} as {settings.model_name!r} on {place.url}/v1 (ready when {place.url}/health answers)")
+    found = server.command(served.folder, address, settings, machine)
+    url = address.url
+    asked = request.as_command(served.asked, url, key=bool(os.environ.get(server.KEY)))
+    print(f"model {served.digest} as {settings.model_name!r} on {url}/v1 (ready when {url}/health answers)")
     print(f"ask it about photo.jpg:\n\n{asked}\n", flush=True)
     os.execve(found[0], found, server.environment_of(machine))
 
@@ -122,7 +122,7 @@ def _unpacked(archive: Path) -> Path:
     try:
         with archive.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        place = cache("bundles") / name
+        place = cache(BUNDLES) / name
         if not place.is_dir():
             _unpack_into(archive, place)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
@@ -137,4 +137,4 @@ def _unpack_into(archive: Path, place: Path) -> None:
         folder = Path(staged, "bundle")
         unpack(archive, folder)
         _check(folder, archive)
-        move(folder, place)
+        move_folder(folder, place)

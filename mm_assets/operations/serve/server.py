@@ -24,7 +24,7 @@ NOBODY = "nobody.invalid"
 
 
 @dataclass(frozen=True)
-class Place:
+class Address:
     """Where the server listens."""
 
     host: str
@@ -62,42 +62,42 @@ class Machine:
         return cls(torch.cuda.device_count(), find_spec("torchvision") is not None)
 
 
-def check(place: Place) -> None:
+def check(address: Address) -> None:
     """See whether a server can be started here.
 
     Raises:
         RefusalError: vLLM is not installed, the port is taken or none, or others than this machine could ask.
     """
-    if not 0 < place.port <= LAST_PORT:
-        raise RefusalError(f"--port {place.port}: a port is a number from 1 to {LAST_PORT}")
-    if not place.is_loopback:
+    if not 0 < address.port <= LAST_PORT:
+        raise RefusalError(f"--port {address.port}: a port is a number from 1 to {LAST_PORT}")
+    if not address.is_loopback:
         raise RefusalError(
-            f"--host {place.host}: whoever reaches this machine could use the model, for vLLM asks for a key on some "
+            f"--host {address.host}: whoever reaches this machine could use the model, for vLLM asks for a key on some "
             "of its routes only: serve on 127.0.0.1, behind a proxy that knows its clients"
         )
     if find_spec("vllm") is None:
         raise RefusalError("vLLM is not installed in this environment: run `make vllm`")
-    _check_free(place)
+    _check_free(address)
 
 
-def _check_free(place: Place) -> None:
+def _check_free(address: Address) -> None:
     try:
-        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], found[1]) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does; listeners still collide
             probe.bind(found[4])
     except OSError as error:
         raise RefusalError(
-            f"{place.host}:{place.port} cannot be listened on ({error.strerror or error}): choose another with --port "
-            "or --host"
+            f"{address.host}:{address.port} cannot be listened on ({error.strerror or error}): choose another with "
+            "--port or --host"
         ) from None
 
 
-def command(folder: Path, place: Place, settings: ServeSettings, machine: Machine) -> list[str]:
+def command(folder: Path, address: Address, settings: ServeSettings, machine: Machine) -> list[str]:
     """The program and its arguments."""
     found = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     found += ["--model", str(folder), "--served-model-name", settings.model_name]
-    found += ["--host", place.host, "--port", str(place.port), "--limit-mm-per-prompt", '{"image": 1}']
+    found += ["--host", address.host, "--port", str(address.port), "--limit-mm-per-prompt", '{"image": 1}']
     found += ["--allowed-media-domains", NOBODY]
     if machine.gpus:
         degree = settings.tensor_parallel_degree

@@ -1,19 +1,10 @@
 """What killed processes left in a lake outside its tables: unfinished models and bundles, uploads that never ended."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
-from botocore.exceptions import ClientError
-
-from mm_assets.engines.lake.files import File, files_below, remove
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.bundle_files import FOLDER, PACKING
-from mm_assets.engines.store.s3 import client, is_s3, split
-
-# Where a lake has files outside its tables, and how the names of folders begin in which something is made (see
-# `model_files` and `bundle_files`).
-MAKING = {"models": (".building-", ".training-"), FOLDER: (PACKING,)}
+from mm_assets.engines.models.files import UNFINISHED
+from mm_assets.engines.store.place import File, Place
 
 
 @dataclass(frozen=True)
@@ -28,54 +19,37 @@ class Leftover:
 def remove_leftovers(tables: Lake, older_than: float) -> list[Leftover]:
     """Remove folders of unfinished work in which nothing was written since `older_than` (seconds since 1970)."""
     return [
-        Leftover(f"{place}/{item.name}", item.files, item.num_bytes)
-        for place, beginnings in MAKING.items()
-        for item in _removed(tables, f"{tables.root}/{place}", beginnings, older_than)
+        Leftover(f"{name}/{item.name}", item.files, item.num_bytes)
+        for name, beginnings in UNFINISHED.items()
+        for item in _remove_from(tables.place.below(name), beginnings, older_than)
     ]
 
 
-def _removed(tables: Lake, place: str, beginnings: tuple[str, ...], older_than: float) -> list[Leftover]:
-    folders: dict[str, dict[str, File]] = {name: {} for name in _empty(place, beginnings, older_than)}
-    for path, file in files_below(tables, place):
+def _remove_from(place: Place, beginnings: tuple[str, ...], older_than: float) -> list[Leftover]:
+    removed = []
+    for name, files in sorted(_unfinished(place, beginnings, older_than).items()):
+        if all(file.written < older_than for file in files):
+            place.remove_folder(name)
+            removed.append(Leftover(name, len(files), sum(file.num_bytes for file in files)))
+    return removed
+
+
+def _unfinished(place: Place, beginnings: tuple[str, ...], older_than: float) -> dict[str, list[File]]:
+    """The files of every folder of unfinished work; one without a file counts where it is old itself."""
+    folders: dict[str, list[File]] = {
+        name: [] for name, changed in place.folders() if name.startswith(beginnings) and changed < older_than
+    }
+    for path, file in place.files():
         name = path.split("/")[0]
         if name.startswith(beginnings):
-            folders.setdefault(name, {})[path] = file
-    done = []
-    for name, files in sorted(folders.items()):
-        if all(file.written < older_than for file in files.values()):
-            remove(tables, place, files)
-            if not is_s3(place):
-                shutil.rmtree(Path(place, name), ignore_errors=True)
-            done.append(Leftover(name, len(files), sum(file.num_bytes for file in files.values())))
-    return done
-
-
-def _empty(place: str, beginnings: tuple[str, ...], older_than: float) -> list[str]:
-    """Folders without a file, which only a folder can have."""
-    if is_s3(place) or not Path(place).is_dir():
-        return []
-    folders = [path for path in Path(place).iterdir() if path.name.startswith(beginnings)]
-    return [path.name for path in folders if path.is_dir() and path.stat().st_mtime < older_than]
+            folders.setdefault(name, []).append(file)
+    return folders
 
 
 def abort_uploads(tables: Lake, older_than: float) -> int | None:
-    """Abort uploads in parts that were begun before `older_than` and never ended: a bucket keeps, and bills, the parts.
+    """Abort uploads in parts that were begun before `older_than` and never ended.
 
     Returns:
         How many there were; None where the store does not tell.
     """
-    if not is_s3(tables.root):
-        return 0
-    bucket, root = split(tables.root)
-    store, count = client(tables.s3), 0
-    try:
-        for page in store.get_paginator("list_multipart_uploads").paginate(
-            Bucket=bucket, Prefix=f"{root}/".lstrip("/")
-        ):
-            for item in page.get("Uploads", ()):
-                if item["Initiated"].timestamp() < older_than:
-                    store.abort_multipart_upload(Bucket=bucket, Key=item["Key"], UploadId=item["UploadId"])
-                    count += 1
-    except ClientError:  # not every store has it, or lets everyone do it
-        return None
-    return count
+    return tables.place.abort_uploads(older_than)

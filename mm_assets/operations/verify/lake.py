@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import lance
 
 from mm_assets.engines.lake.cleanup import versions_of
-from mm_assets.engines.lake.files import File, files_of
+from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.tables import Lake, table_id
-from mm_assets.engines.store.s3 import is_s3
+from mm_assets.engines.store.opening import place_at
+from mm_assets.engines.store.place import File
 from mm_assets.history.history import History
 from mm_assets.history.origins import Commit, commits_in
 from mm_assets.history.rows import ALL_TABLES
@@ -165,7 +165,7 @@ class LakeSnapshot:
         """Whether a place is that of the same table in another lake, which may be a copy of this one."""
         if uri is None or uri == self.tables.uri(table):
             return False
-        return is_s3(uri) or Path(uri).is_dir()  # a lake that was moved left nothing there
+        return not place_at(uri, self.tables.s3).is_missing()  # a lake that was moved left nothing there
 
 
 def _version(ds: lance.LanceDataset | None) -> tuple[str, int] | None:

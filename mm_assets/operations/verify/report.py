@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from mm_assets.engines.store.errors import STORE_ERRORS
 from mm_assets.lineage.errors import RefusalError
 
 Kind = Literal[
@@ -15,9 +14,9 @@ Kind = Literal[
 ]
 # Of rows with the same fault so many are named, and the others counted.
 NAMED = 5
-# Lance and Arrow have the first two for a damaged file, the client of a bucket the next ones; the last one is our own
-# for a table or a version that went away meanwhile.
-UNREADABLE = (OSError, ValueError, BotoCoreError, ClientError, RefusalError)
+# Lance and Arrow have the first two for a damaged file; the last one is our own for a table or a version that went away
+# meanwhile.
+UNREADABLE = (OSError, ValueError, *STORE_ERRORS, RefusalError)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mm_assets.chat import MISTRAL_TEMPLATE
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.models.processors import load_processor
 from mm_assets.engines.models.registry import SCHEMA, TABLE, Model, find, recipe_digest, register_once
 from mm_assets.history.opening import open_table
@@ -27,9 +27,9 @@ def provide_base(step: StepContext, tables: Lake, settings: BaseModelSettings) -
     model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
     if model is None:
         name = settings.model_id or settings.builder
-        with staging(tables) as folder:
+        with model_staging(tables) as folder:
             _fetch_or_build(folder, settings)
-            digest, num_bytes = keep(tables, folder)
+            digest, num_bytes = keep_model(tables, folder)
         model = Model(digest, "base", name, num_bytes, inputs={}, recipe=recipe, metrics={})
     return register_once(step, tables, "base_model", model)
 

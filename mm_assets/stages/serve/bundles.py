@@ -11,7 +11,7 @@ import pyarrow as pa
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import is_in, replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.engines.models.bundle_files import size_of
+from mm_assets.engines.models.files import bundle_size
 from mm_assets.stages.serve.tables import BUNDLES
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ JSON = ("recipe", "properties")
 def find(tables: Lake, bundle_id: str) -> Bundle | None:
     """The bundle of an id, if its file is there."""
     rows = tables.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
-    if not rows or size_of(tables, rows[0]["uri"]) != rows[0]["num_bytes"]:
+    if not rows or bundle_size(tables, rows[0]["uri"]) != rows[0]["num_bytes"]:
         return None
     names = {name: rows[0][name] for name in Bundle.__dataclass_fields__}
     return Bundle(**{**names, **{name: json.loads(rows[0][name]) for name in JSON}})

@@ -11,8 +11,15 @@ from mm_assets.engines.answering.questions import main_task
 from mm_assets.engines.lake.commits import commit, no_op
 from mm_assets.engines.lake.rows import is_in
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models import bundle_files
-from mm_assets.engines.models.files import local_folder, read_text
+from mm_assets.engines.models.files import (
+    ARCHIVE,
+    bundle_staging,
+    bundle_uri,
+    keep_bundle,
+    local_bundle,
+    local_folder,
+    read_text,
+)
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.store.upload import Upload, is_uploaded, upload
@@ -65,7 +72,7 @@ class Plan:
     @property
     def uri(self) -> str:
         """Where it lies, relative to the lake."""
-        return bundle_files.uri_of(f"{self.model.digest}-{self.id}")
+        return bundle_uri(f"{self.model.digest}-{self.id}")
 
 
 def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, precision: str) -> StepResult:
@@ -169,10 +176,10 @@ def _packed(step: StepContext, tables: Lake, plan: Plan, settings: ServeSettings
     folder = local_folder(tables, plan.model.digest)
     contents: dict[str, Content] = {name: text.encode() for name, text in plan.texts.items()}
     contents = {**served_files(folder), **contents}
-    with bundle_files.staging(tables) as staged:
-        archive = staged / bundle_files.ARCHIVE
+    with bundle_staging(tables) as staged:
+        archive = staged / ARCHIVE
         packed = pack(archive, contents, step.log, settings.gzip_level)
-        bundle_files.keep(tables, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
+        keep_bundle(tables, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
     step.log(f"packed {plan.uri}: {packed.num_bytes:,} bytes, SHA-256 {packed.sha256}")
     return Bundle(
         id=plan.id,
@@ -210,7 +217,7 @@ def _uploaded(step: StepContext, tables: Lake, bundle: Bundle, settings: ServeSe
     if is_uploaded(tables.s3, asked):
         step.log(f"{uri} is there already")
         return replace(bundle, uploaded_to=uri)
-    with bundle_files.local_file(tables, bundle.uri, bundle.sha256) as path:
+    with local_bundle(tables, bundle.uri, bundle.sha256) as path:
         upload(tables.s3, asked, path, step.log)
     return replace(bundle, uploaded_to=uri)
 

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import files_digest, is_there, keep, local_folder, staging, training_storage
+from mm_assets.engines.models.files import (
+    files_digest,
+    has_model,
+    keep_model,
+    local_folder,
+    model_staging,
+    training_storage,
+)
 from mm_assets.engines.store.s3 import client
 from mm_assets.lineage.errors import RefusalError
 from mm_assets_tests.kit.stores import Bucket
@@ -17,19 +24,19 @@ def tables(anywhere: Lake) -> Lake:
 
 
 def kept(tables: Lake, text: str = "weights") -> str:
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         (folder / "adapter").mkdir()
         (folder / "model.safetensors").write_text(text)
         (folder / "adapter" / "config.json").write_text("{}")
-        digest, num_bytes = keep(tables, folder)
+        digest, num_bytes = keep_model(tables, folder)
     assert num_bytes == len(text) + 2
     return digest
 
 
 def test_what_is_kept_comes_back_whole(tables: Lake) -> None:
     digest = kept(tables)
-    assert is_there(tables, digest, len("weights{}"))
-    assert not is_there(tables, "0" * 16, 9)
+    assert has_model(tables, digest, len("weights{}"))
+    assert not has_model(tables, "0" * 16, 9)
     folder = local_folder(tables, digest)
     assert files_digest(folder)[0] == digest
     assert (folder / "adapter" / "config.json").read_text() == "{}"
@@ -49,15 +56,15 @@ def test_a_model_that_lost_a_file_is_not_there_until_it_is_made_again(
         request.getfixturevalue("bucket").delete(f"a/lake/models/{digest}/model.safetensors")
     else:
         Path(tables.root, "models", digest, "model.safetensors").unlink()
-    assert not is_there(tables, digest, num_bytes)
+    assert not has_model(tables, digest, num_bytes)
     assert kept(tables, text) == digest
-    assert is_there(tables, digest, num_bytes)
+    assert has_model(tables, digest, num_bytes)
     assert files_digest(local_folder(tables, digest))[0] == digest
 
 
 def test_what_a_failed_build_leaves_is_removed(tables: Lake) -> None:
     def build() -> None:
-        with staging(tables) as folder:
+        with model_staging(tables) as folder:
             built.append(folder)
             (folder / "half").write_text("a model")
             raise ZeroDivisionError

@@ -11,7 +11,8 @@ from mm_assets.engines.sources import source as object_store
 from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.sources.manifest import ManifestSource
-from mm_assets.engines.sources.source import LISTING, counted, open_source, row_of, table_of
+from mm_assets.engines.sources.opening import open_source
+from mm_assets.engines.sources.source import LISTING, counted, row_of, table_of
 from mm_assets.settings import S3Settings
 
 S3 = S3Settings(endpoint="http://store.test:9000", region="here", addressing="path")

@@ -11,7 +11,7 @@ from mm_assets.chat import assistant_message, user_message
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.images import LanceImages
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.models.files import keep_model, local_folder, model_staging
 from mm_assets.engines.training.examples import Examples
 from mm_assets.engines.training.run import fine_tune
 from mm_assets.engines.workers.cluster import Cluster
@@ -43,9 +43,9 @@ def kill_after_an_epoch(models: Path, killed: list[int], done: threading.Event) 
 
 def test_a_killed_worker_goes_on_from_the_last_epoch(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
     ingest(tables, cluster, few_pictures)
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         build(folder, seed=0)
-        base, _ = keep(tables, folder)
+        base, _ = keep_model(tables, folder)
     data, none = examples(tables), Examples([], [], examples(tables).images)
     expected = fine_tune(cluster, tables, base, data, none, SETTINGS, print)
     killed: list[int] = []

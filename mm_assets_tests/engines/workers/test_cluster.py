@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.engines.workers.cluster import Cluster, Place
+from mm_assets.engines.workers.cluster import Cluster, ClusterSettings
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.pace import Pace
 from mm_assets.settings import Resources
@@ -35,7 +35,7 @@ def test_an_error_of_a_worker_reaches_the_driver(cluster: Cluster) -> None:
 
 
 def test_nothing_to_do_starts_no_cluster() -> None:
-    unused = Cluster(Place(address="nowhere:1"))
+    unused = Cluster(ClusterSettings(address="nowhere:1"))
     assert list(unused.map(Doubler, (2,), [])) == []
 
 

@@ -12,7 +12,7 @@ from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.training.examples import Trained
 from mm_assets.history.history import History
 from mm_assets.lineage.records import Record
@@ -37,9 +37,9 @@ CODE = str(build(load_settings()).resolve_asset_graph().get(TRAINED).code_versio
 
 def retrained(*arguments: Any) -> Trained:
     """In place of `fine_tune`: other weights than `untrained`."""
-    with staging(arguments[1]) as folder:
+    with model_staging(arguments[1]) as folder:
         tiny_llava.build(folder, seed=2)
-        return Trained(*keep(arguments[1], folder), {"examples": len(arguments[3])})
+        return Trained(*keep_model(arguments[1], folder), {"examples": len(arguments[3])})
 
 
 def verdict(tables: Lake, settings: AutomationSettings = THREE, code: str = CODE) -> Verdict:

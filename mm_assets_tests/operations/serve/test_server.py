@@ -12,7 +12,7 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import local_folder
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.serve import command, server
-from mm_assets.operations.serve.server import Machine, Place
+from mm_assets.operations.serve.server import Address, Machine
 from mm_assets.settings import ServeSettings
 from mm_assets.stages.serve import request
 from mm_assets_tests.kit.production import bundled, judged
@@ -21,7 +21,7 @@ from mm_assets_tests.kit.stores import free_port
 
 CPU = Machine(gpus=0, torchvision=False)
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-HERE = Place("127.0.0.1", 8000)
+HERE = Address("127.0.0.1", 8000)
 
 
 @pytest.fixture
@@ -70,27 +70,27 @@ def test_a_port_that_is_taken_is_refused() -> None:
         with pytest.raises(
             RefusalError, match=f"127.0.0.1:{port} cannot be listened on .*: choose another with --port"
         ):
-            server.check(Place("127.0.0.1", port))
-    server.check(Place("127.0.0.1", free_port()))
+            server.check(Address("127.0.0.1", port))
+    server.check(Address("127.0.0.1", free_port()))
 
 
 @pytest.mark.usefixtures("vllm")
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "a-name"])
 def test_nobody_else_reaches_it(host: str) -> None:
     with pytest.raises(RefusalError, match="behind a proxy that knows its clients"):
-        server.check(Place(host, free_port()))
+        server.check(Address(host, free_port()))
 
 
 @pytest.mark.usefixtures("vllm")
 def test_any_name_of_the_loopback_will_do() -> None:
     for host in ("localhost", "127.0.0.1", "127.8.8.8"):
-        server.check(Place(host, free_port()))
+        server.check(Address(host, free_port()))
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
     with pytest.raises(RefusalError, match="a port is a number from 1 to 65535"):
-        server.check(Place("127.0.0.1", port))
+        server.check(Address("127.0.0.1", port))
 
 
 def test_without_vllm_the_sentence_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def test_without_vllm_the_sentence_names_what_installs_it(monkeypatch: pytest.Mo
 
 
 def test_the_url_is_as_a_client_writes_it() -> None:
-    assert Place("::1", 80).url == "http://[::1]:80"
-    assert Place("::1", 80).is_loopback
+    assert Address("::1", 80).url == "http://[::1]:80"
+    assert Address("::1", 80).is_loopback
 
 
 def test_the_promoted_model_is_served_and_nothing_else(tables: Lake) -> None:

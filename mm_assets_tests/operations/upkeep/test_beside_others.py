@@ -271,7 +271,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "between a withdrawal and its tag": (Tags, "delete"),
     "before versions go": (job, "remove_versions"),
     "before the fence": (lance_cleanup, "fence"),
-    "behind the fence": (lance_cleanup, "remove"),
+    "behind the fence": (lance_cleanup, "remove_files"),
 }
 
 

@@ -15,7 +15,7 @@ from mm_assets.engines.lake.changes import changes_since
 from mm_assets.engines.lake.cleanup import Orphans
 from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.engines.models.files import keep, staging
+from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.training.examples import Trained
 from mm_assets.history.heal import heal
@@ -49,9 +49,9 @@ def another(seed: int) -> Callable[..., Trained]:
 
     def train(*arguments: Any) -> Trained:
         tables: Lake = arguments[1]
-        with staging(tables) as folder:
+        with model_staging(tables) as folder:
             build(folder, seed=seed + 2)
-            return Trained(*keep(tables, folder), {"examples": len(arguments[3])})
+            return Trained(*keep_model(tables, folder), {"examples": len(arguments[3])})
 
     return train
 

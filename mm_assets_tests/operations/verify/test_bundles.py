@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.bundle_files import size_of
+from mm_assets.engines.models.files import bundle_size
 from mm_assets_tests.kit.production import bundled, judged
 from mm_assets_tests.kit.verifying import check, lines
 
@@ -83,5 +83,5 @@ def test_a_model_that_nobody_registered(packed: Lake) -> None:
 def test_a_row_that_is_gone_is_missed(packed: Lake) -> None:
     (row,) = packed.open("bundles").to_table(limit=1).to_pylist()
     packed.open("bundles").delete("true")
-    assert size_of(packed, row["uri"]) == row["num_bytes"]
+    assert bundle_size(packed, row["uri"]) == row["num_bytes"]
     assert any("names the bundle" in line and "which has no row" in line for line in lines(packed))

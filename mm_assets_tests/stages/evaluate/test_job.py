@@ -13,7 +13,7 @@ from mm_assets.engines.answering.run import ask
 from mm_assets.engines.answering.transformers.loaded_model import LoadedModel
 from mm_assets.engines.answering.work import AnswerJob
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models.files import keep, local_folder, staging
+from mm_assets.engines.models.files import keep_model, local_folder, model_staging
 from mm_assets.engines.models.registry import Model, get
 from mm_assets.engines.training.examples import Trained
 from mm_assets.engines.workers.cluster import Cluster
@@ -140,10 +140,10 @@ def by_heart(*arguments: Any) -> Trained:
         optimizer.zero_grad()
         loaded.model(**inputs, labels=inputs["input_ids"]).loss.backward()
         optimizer.step()
-    with staging(tables) as folder:
+    with model_staging(tables) as folder:
         loaded.model.save_pretrained(folder)
         loaded.processor.save_pretrained(folder)
-        return Trained(*keep(tables, folder), {"examples": len(train)})
+        return Trained(*keep_model(tables, folder), {"examples": len(train)})
 
 
 def test_captions_alone_are_evaluated_as_captions(tables: Lake) -> None:

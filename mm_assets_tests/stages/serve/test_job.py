@@ -10,8 +10,7 @@ from huggingface_hub import ModelCard
 
 from mm_assets.chat import user_message
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.models import bundle_files
-from mm_assets.engines.models.files import files_digest, local_folder
+from mm_assets.engines.models.files import bundle_sha256, bundle_size, files_digest, local_bundle, local_folder
 from mm_assets.engines.store.s3 import client
 from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
@@ -34,7 +33,7 @@ def rows(tables: Lake) -> list[dict[str, Any]]:
 
 def unpacked(tables: Lake, record: Record, folder: Path) -> Path:
     said = record.metadata
-    with bundle_files.local_file(tables, said["uri"], said["sha256"]) as path:
+    with local_bundle(tables, said["uri"], said["sha256"]) as path:
         unpack(path, folder)
     return folder
 
@@ -70,8 +69,8 @@ def test_the_bundle_has_the_model_its_card_and_its_properties(anywhere: Lake, tm
     said = record.metadata
     assert (said["rows"], said["rows_computed"], said["digest"]) == (1, 1, digest)
     assert said["uri"] == f"bundles/{digest}-{said['bundle']}/model.tar.gz"
-    assert bundle_files.size_of(anywhere, said["uri"]) == said["num_bytes"]
-    assert bundle_files.sha256_of(anywhere, said["uri"]) == said["sha256"]
+    assert bundle_size(anywhere, said["uri"]) == said["num_bytes"]
+    assert bundle_sha256(anywhere, said["uri"]) == said["sha256"]
     folder = unpacked(anywhere, record, tmp_path / "out")
     beside = {"README.md", "serving.properties", "request.json"}
     assert {path.name for path in folder.iterdir()} > beside
@@ -178,7 +177,7 @@ def test_a_bundle_whose_file_is_gone_or_cut_is_packed_again(anywhere: Lake, pack
     spoil(anywhere, first.metadata["uri"])
     second = bundled(anywhere)
     assert second.metadata["sha256"] == first.metadata["sha256"]
-    assert bundle_files.sha256_of(anywhere, first.metadata["uri"]) == first.metadata["sha256"]
+    assert bundle_sha256(anywhere, first.metadata["uri"]) == first.metadata["sha256"]
     assert len(rows(anywhere)) == 1
     assert len(packings) == 2
 

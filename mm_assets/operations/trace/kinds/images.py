@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
 
 from mm_assets.catalog import IMAGE_TABLE, RAW_IMAGES
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.engines.sources.source import row_of
+from mm_assets.engines.sources.source import is_row_of_path, object_name
 from mm_assets.lineage.records import Record
 from mm_assets.operations.trace.kinds.versions import let_go
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
@@ -91,7 +90,7 @@ def pasts_at(lake: TracedLake, name: str, encoded: str) -> dict[str, Past]:
     """
     found = search(lake, {"image_id": [name], "source_uri": list(dict.fromkeys([name, encoded]))}, COLUMNS)
     places = [(item.row["image_id"], item.row["source_uri"]) for item in found]
-    seen = [item for item, place in zip(found, places, strict=True) if name in place or _of_folder(*place)]
+    seen = [item for item, place in zip(found, places, strict=True) if name in place or is_row_of_path(*place)]
     image_ids = list(dict.fromkeys([name, *(item.row["image_id"] for item in seen)]))
     return _pasts(lake, image_ids, seen) if image_ids == [name] else pasts(lake, image_ids)
 
@@ -147,25 +146,8 @@ def _objects(lake: TracedLake, item: Seen) -> Iterator[Node]:
             yield let_go(lake, listing.asset, listing.data_version)
             continue
         for row in rows_where(ds, is_in("image_id", [item.row["image_id"]]), ["image_id", *OBJECT_FACTS]):
-            name = _object_name(row.pop("image_id"), row["source_uri"])
+            name = object_name(row.pop("image_id"), row["source_uri"])
             yield Node("object", name, {"data_version": listing.data_version, **row})
-
-
-def _object_name(image_id: str, source_uri: str | None) -> str:
-    """The name of an object; of a line of a manifest its uri as it is there, for what it encodes is its own affair."""
-    if not source_uri:
-        return image_id
-    return unquote(source_uri, errors="backslashreplace") if _of_folder(image_id, source_uri) else source_uri
-
-
-def _of_folder(image_id: str, source_uri: str) -> bool:
-    """Whether a folder or a bucket names an object so: a lake does not tell its kind of source.
-
-    Those make id and uri from one name. A manifest's line has its uri for an id, or an id of its own; where that is the
-    uri decoded, the two cannot be told apart.
-    """
-    made = row_of(unquote_to_bytes(source_uri), (None, None))
-    return (made["image_id"], made["source_uri"]) == (image_id, source_uri)
 
 
 def earlier(lake: TracedLake, past: Past) -> tuple[Node, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mm_assets.catalog import SERVING_BUNDLE
-from mm_assets.engines.models.bundle_files import sha256_of, size_of
+from mm_assets.engines.models.files import bundle_sha256, bundle_size
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
@@ -30,7 +30,7 @@ def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None
         report.disagree("bundle", str(newest and newest.data_version), f"names the bundle {current}, which has no row")
     for row in rows:
         report.looked_at["bundles"] += 1
-        size = size_of(lake.tables, row["uri"])
+        size = bundle_size(lake.tables, row["uri"])
         if size is None and row["id"] != current:
             report.named["bundles of before whose file was deleted"] += 1
         elif size is None:
@@ -40,7 +40,7 @@ def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None
         elif deep:
             log(f"bundle {row['id']}, {size / 1e6:,.0f} MB")
             report.looked_at["bundles hashed"] += 1
-            if sha256_of(lake.tables, row["uri"]) != row["sha256"]:
+            if bundle_sha256(lake.tables, row["uri"]) != row["sha256"]:
                 report.disagree("bundle", row["uri"], "its bytes do not have its SHA-256")
     _check_models(lake, {row["model_digest"] for row in rows}, report)
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.engines.lake.cells import fragments_of
-from mm_assets.engines.lake.files import DATA, File
+from mm_assets.engines.lake.files import DATA
+from mm_assets.engines.store.place import File
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.ingest.tables import IMAGES

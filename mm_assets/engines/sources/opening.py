@@ -1,0 +1,27 @@
+"""Every kind of source, and which of them a setting names."""
+
+from mm_assets.engines.sources.bucket import S3Source
+from mm_assets.engines.sources.folder import FolderSource
+from mm_assets.engines.sources.manifest import ManifestSource
+from mm_assets.engines.sources.source import Source
+from mm_assets.settings import S3Settings
+
+# The first kind that takes a setting has it: a list may lie in a folder or in a bucket.
+KINDS: tuple[type[Source], ...] = (
+    ManifestSource,
+    S3Source,
+    FolderSource,
+)
+
+
+def open_source(setting: str, s3: S3Settings) -> Source:
+    """The source that a setting names.
+
+    Raises:
+        ValueError: no kind of source takes it.
+    """
+    for kind in KINDS:
+        source = kind.opened(setting, s3)
+        if source is not None:
+            return source
+    raise ValueError(f"{setting} is no source that is known here")

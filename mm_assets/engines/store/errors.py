@@ -1,0 +1,18 @@
+"""What a store answers instead of doing what it was asked."""
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+STORE_ERRORS = (BotoCoreError, ClientError)
+# Codes of the answer that there is no such object; a number where the answer had no body.
+MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+def code_of(error: ClientError | BotoCoreError) -> str:
+    """What a store or botocore calls an error."""
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+
+
+def described(error: ClientError | BotoCoreError) -> str:
+    """`<code>: <message>` of an error, on one line."""
+    text = error.response["Error"].get("Message", "") if isinstance(error, ClientError) else str(error)
+    return ": ".join(filter(None, [code_of(error), " ".join(text.split())]))
