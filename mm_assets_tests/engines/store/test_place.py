@@ -196,7 +196,7 @@ def test_only_old_uploads_of_the_place_are_aborted(bucket: Bucket) -> None:
     place, store = place_at(f"{bucket.uri}/a/lake", bucket.s3), client(bucket.s3)
     for key in ("a/lake/x", "a/lakeside/y"):
         store.create_multipart_upload(Bucket=bucket.name, Key=key)
-    assert place.abort_uploads(time.time() - HOUR) == 0
+    assert place.abort_uploads(0) == 0
     assert place.abort_uploads(time.time() + HOUR) == 1
     assert [item["Key"] for item in store.list_multipart_uploads(Bucket=bucket.name)["Uploads"]] == ["a/lakeside/y"]
 
