@@ -1,4 +1,4 @@
-"""What the UI shows of a materialization beside its numbers."""
+"""What the UI shows of a materialization beside its numbers: drawn once for each data version."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -6,26 +6,50 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mm_assets.lineage.records import Record
+from mm_assets.steps.events import newest_event
+from mm_assets.steps.pins import RECORD
 
 if TYPE_CHECKING:
     from mm_assets.history.begin import OpenStep
+    from mm_assets.history.history import History
     from mm_assets.history.materialized import Materialized
 
-# Draws a materialization: Markdown by name.
+# Draws a materialization: Markdown by name; every name begins with `PREFIX`.
 Previews = Callable[["Materialized"], dict[str, str]]
+
+PREFIX = "preview_"
+ERROR = "preview_error"
 
 
 def previews_of(
     context: dg.AssetExecutionContext, step: "OpenStep", record: Record, previews: Previews | None
 ) -> dict[str, Any]:
-    """The pictures of a materialization; one that cannot be drawn says so: what it shows is published already."""
-    from mm_assets.history.materialized import Materialized
-
+    """The previews of a materialization: those of the event before where it shows the same version, else new ones."""
     if previews is None:
         return {}
+    existing = _existing_previews(context.instance, step.history, record) if record.reused else {}
+    return existing or _draw(context, step, record, previews)
+
+
+def _existing_previews(instance: dg.DagsterInstance, history: "History", record: Record) -> dict[str, Any]:
+    """Those of the asset's newest event, where that is of the same version by the same code; none of a failed one."""
+    event = newest_event(instance, dg.AssetKey(record.asset.split("/")))
+    made = event.asset_materialization if event else None
+    if made is None or RECORD not in made.metadata or ERROR in made.metadata:
+        return {}
+    shown = history.records.get(str(made.metadata[RECORD].value))  # None: the event is of another lake
+    if shown is None or (shown.ref, shown.code_version) != (record.ref, record.code_version):
+        return {}
+    return {name: value for name, value in made.metadata.items() if name.startswith(PREFIX)}
+
+
+def _draw(context: dg.AssetExecutionContext, step: "OpenStep", record: Record, previews: Previews) -> dict[str, Any]:
+    """What cannot be drawn says so and fails nothing: what it shows is published already."""
+    from mm_assets.history.materialized import Materialized
+
     try:
         drawn = previews(Materialized(record, step.history))
         return {name: dg.MetadataValue.md(text) for name, text in drawn.items()}
     except Exception as error:
         context.log.warning(f"no preview of {record.asset}: {type(error).__name__}: {error}", exc_info=True)
-        return {"preview_error": f"{type(error).__name__}: {error}"}
+        return {ERROR: f"{type(error).__name__}: {error}"}

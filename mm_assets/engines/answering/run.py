@@ -19,7 +19,9 @@ ENGINES = {
 
 
 def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
-    """Answers of every piece (see `cut_pieces`), in order."""
+    """Answers of every piece (see `cut_pieces`), in order; where there is none, no engine is loaded."""
+    if not pieces:
+        return iter(())
     return import_module(ENGINES[job.settings.engine]).run(job, pieces)
 
 

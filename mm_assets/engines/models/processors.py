@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor
-
 from mm_assets.chat import Message
 
 
 def load_processor(model_dir: Path) -> Any:  # noqa: ANN401  (every family has a class of its own)
     """The processor (tokenizer and image processor) saved beside a model."""
+    # Who finds nothing to count, answer or train has not to wait for this import.
+    from transformers import AutoProcessor
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     return AutoProcessor.from_pretrained(model_dir, local_files_only=True)
 

@@ -1,9 +1,7 @@
 """What a training is told and what it gives, as data that travels between the driver and its workers."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from mm_assets.chat import Message
 from mm_assets.engines.lake.images import LanceImages
@@ -11,6 +9,9 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.store.s3 import Secrets
 from mm_assets.engines.workers.blocking import DriverMailbox
 from mm_assets.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def as_dataset(self) -> datasets.Dataset:
+    def as_dataset(self) -> "datasets.Dataset":
         """A dataset that reads and decodes its images when a batch is asked for."""
+        import datasets
+
         return datasets.Dataset.from_dict({"row": range(len(self))}).with_transform(self._read)
 
     def _read(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:

@@ -2,15 +2,10 @@
 
 from collections.abc import Callable
 
-from ray.train import CheckpointConfig, FailureConfig, RunConfig
-from ray.train.torch import TorchTrainer
-
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import training_storage
 from mm_assets.engines.store.s3 import Secrets
 from mm_assets.engines.training.examples import Examples, Trained, Training
-from mm_assets.engines.training.parallel import scaling
-from mm_assets.engines.training.worker import train_worker
 from mm_assets.engines.workers.blocking import DriverMailbox, interruptible
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.settings import TrainSettings
@@ -41,6 +36,13 @@ def fine_tune(
     Returns:
         Digest, bytes, and metrics: loss by step, validation loss, examples, seconds.
     """
+    # A step that finds its checkpoint made already imports none of this (see docs/decisions/0003-lazy-imports.md).
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig
+    from ray.train.torch import TorchTrainer
+
+    from mm_assets.engines.training.parallel import scaling
+    from mm_assets.engines.training.worker import train_worker
+
     cluster.require(settings.workers, settings.resources)
     training = Training(tables, base, train, validation, settings, DriverMailbox(), Secrets.of_environment())
     with training_storage(tables) as (path, filesystem):

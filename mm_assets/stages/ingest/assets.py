@@ -19,13 +19,15 @@ def raw_images(
     from mm_assets.stages.ingest.previews import previews
 
     source = image_source.open()
-    return materialize(
+    result = materialize(
         context,
         lake,
         lambda step: list_objects(step, lake.tables(), source, image_source.identity()),
-        # For the UI alone: a lake stores no place outside itself.
-        lambda made: {"source": f"`{source.place}`", **previews(made)},
+        previews,
     )
+    # For the UI alone: a lake stores no place outside itself.
+    place = dg.MetadataValue.md(f"`{source.place}`")
+    return result._replace(metadata={"source": place, **(result.metadata or {})})
 
 
 @dg.asset(
