@@ -22,8 +22,8 @@ class S3Source:
     s3: S3Settings
 
     @classmethod
-    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
-        """See `Source`."""
+    def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Kind`."""
         return cls(setting, s3) if object_of(setting) is not None else None
 
     def list(self, say: Callable[[str], None]) -> pa.Table:

@@ -29,8 +29,8 @@ class FolderSource:
     name: str | None = None
 
     @classmethod
-    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
-        """See `Source`; every path that is not of another kind."""
+    def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Kind`; every path that is not of another kind."""
         return cls(setting) if object_of(setting) is None else None
 
     @property

@@ -49,8 +49,8 @@ class ManifestSource:
     s3: S3Settings
 
     @classmethod
-    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
-        """See `Source`; told by the ending of the path or key, and no folder is a manifest."""
+    def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Kind`; told by the ending of the path or key, and no folder is a manifest."""
         location = object_of(setting)
         name = setting if location is None else location[1]
         return cls(setting, s3) if name.lower().endswith(MANIFESTS) and not Path(setting).is_dir() else None

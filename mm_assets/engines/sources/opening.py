@@ -1,13 +1,28 @@
 """Every kind of source, and which of them a setting names."""
 
+from typing import Protocol
+
 from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.sources.manifest import ManifestSource
 from mm_assets.engines.sources.source import Source
 from mm_assets.settings import S3Settings
 
+
+class Kind(Protocol):
+    """A kind of source; its class itself is one."""
+
+    def from_setting(self, setting: str, s3: S3Settings) -> Source | None:
+        """The source that a setting names; None where it names none of this kind.
+
+        Args:
+            setting: as the settings' parser leaves it: a path is absolute.
+            s3: the store of buckets.
+        """
+
+
 # The first kind that takes a setting has it: a list may lie in a folder or in a bucket.
-KINDS: tuple[type[Source], ...] = (
+KINDS: tuple[Kind, ...] = (
     ManifestSource,
     S3Source,
     FolderSource,
@@ -21,7 +36,7 @@ def open_source(setting: str, s3: S3Settings) -> Source:
         ValueError: no kind of source takes it.
     """
     for kind in KINDS:
-        source = kind.opened(setting, s3)
+        source = kind.from_setting(setting, s3)
         if source is not None:
             return source
     raise ValueError(f"{setting} is no source that is known here")

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pyarrow as pa
 
 from mm_assets.images import ImageError
 from mm_assets.pace import Pace
-from mm_assets.settings import S3Settings
 
 LISTING = pa.schema(
     [
@@ -35,15 +34,6 @@ Stat = tuple[str | None, int | None]
 
 class Source(Protocol):
     """A place of images; small, and travels to every worker."""
-
-    @classmethod
-    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
-        """The source that a setting names; None where it names none of this kind.
-
-        Args:
-            setting: as the settings' parser leaves it: a path is absolute.
-            s3: the store of buckets.
-        """
 
     @property
     def place(self) -> str:

@@ -3,10 +3,12 @@
 import pickle
 import re
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from mm_assets import pace as progress
+from mm_assets.engines.sources import opening
 from mm_assets.engines.sources import source as object_store
 from mm_assets.engines.sources.bucket import S3Source
 from mm_assets.engines.sources.folder import FolderSource
@@ -40,6 +42,22 @@ def test_a_setting_opens_its_kind_of_source_which_travels(source: str, kind: typ
 def test_a_folder_that_is_called_like_a_manifest_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "photos.csv").mkdir()
     assert type(open_source(str(tmp_path / "photos.csv"), S3)) is FolderSource
+
+
+def test_a_new_kind_is_opened_by_its_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shelf(FolderSource):
+        """Names what begins with `shelf:`."""
+
+        @classmethod
+        def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
+            return cls(setting) if setting.startswith("shelf:") else None
+
+    monkeypatch.setattr(opening, "KINDS", (Shelf, *opening.KINDS))
+    assert type(open_source("shelf:3", S3)) is Shelf
+    assert type(open_source("/photos", S3)) is FolderSource
+    monkeypatch.setattr(opening, "KINDS", (Shelf,))
+    with pytest.raises(ValueError, match="/photos is no source that is known here"):
+        open_source("/photos", S3)
 
 
 def test_rows_of_any_number_become_one_table_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
