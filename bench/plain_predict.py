@@ -61,7 +61,7 @@ def _vllm(loop: Loop) -> Ask:
     words = loop.question.prompt
     choices = [prompts.answer_text(words, text) for text in loop.question.answers.values()]
     params = SamplingParams(temperature=0, max_tokens=64, structured_outputs=StructuredOutputsParams(choice=choices))
-    ids = prompts.tokens(prompts.asked(words))
+    ids = prompts.tokens(prompts.prompt_text(words))
 
     def ask(images: list[Image.Image]) -> list[str]:
         asked = [{"prompt_token_ids": ids, "multi_modal_data": {"image": image}} for image in images]

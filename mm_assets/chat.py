@@ -26,8 +26,8 @@ def fill(template: str, labels: Sequence[str] = (), **values: str) -> str:
 
     All at once, so that braces in a value stay what they are; names that are not given are plain text too.
     """
-    known = {"labels": ", ".join(labels), **values}
-    return re.sub(r"{(\w+)}", lambda found: known.get(found[1], found[0]), template)
+    values_by_name = {"labels": ", ".join(labels), **values}
+    return re.sub(r"{(\w+)}", lambda match: values_by_name.get(match[1], match[0]), template)
 
 
 def user_message(text: str, images: int = 1) -> Message:

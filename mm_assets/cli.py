@@ -126,11 +126,11 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     console.print(table)
     evaluation = next((record for record in newest if record.asset == EVALUATION.key), None)
     if evaluation is not None:
-        said = evaluation.metadata
-        gate = "promoted" if said["promoted"] else "not promoted"
+        metadata = evaluation.metadata
+        gate = "promoted" if metadata["promoted"] else "not promoted"
         console.print(
-            f"{said['measure']} on {said['rows']} held-out images: {said['champion_accuracy']:.3f} before, "
-            f"{said['accuracy']:.3f} after fine-tuning; {gate}: {said['decision']}",
+            f"{metadata['measure']} on {metadata['rows']} held-out images: {metadata['champion_accuracy']:.3f} before, "
+            f"{metadata['accuracy']:.3f} after fine-tuning; {gate}: {metadata['decision']}",
             soft_wrap=True,
             highlight=False,
         )

@@ -21,14 +21,14 @@ def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
     _look_here_too()
     module, name = path.split(":")
     try:
-        found = import_module(module)
+        module_object = import_module(module)
     except ModuleNotFoundError as error:
         raise OwnCodeError(_sentence(path, str(error))) from error
     except Exception as error:  # whatever a module of the user's own raises is said with its name
         raise OwnCodeError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not hasattr(found, name):
-        raise OwnCodeError(f"{path}: {module} ({found.__file__}) has no {name}")
-    return getattr(found, name)
+    if not hasattr(module_object, name):
+        raise OwnCodeError(f"{path}: {module} ({module_object.__file__}) has no {name}")
+    return getattr(module_object, name)
 
 
 def check(path: str) -> None:
@@ -40,10 +40,10 @@ def check(path: str) -> None:
     _look_here_too()
     module = path.split(":")[0]
     try:
-        found = find_spec(module)
+        spec = find_spec(module)
     except ImportError as error:
         raise OwnCodeError(_sentence(path, str(error))) from error
-    if found is None:
+    if spec is None:
         raise OwnCodeError(_sentence(path, f"No module named {module!r}"))
 
 

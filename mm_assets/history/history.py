@@ -81,10 +81,10 @@ class History:
     @cached_property
     def versions(self) -> dict[Key, list[Record]]:
         """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
-        found: dict[Key, list[Record]] = {}
+        versions: dict[Key, list[Record]] = {}
         for record in self.records.values():
-            found.setdefault((record.asset, record.data_version), []).append(record)
-        return found
+            versions.setdefault((record.asset, record.data_version), []).append(record)
+        return versions
 
     @cached_property
     def first_of_version(self) -> dict[Key, Record]:
@@ -110,11 +110,11 @@ class History:
     @cached_property
     def readers(self) -> dict[str, list[Record]]:
         """What was made from a materialization, by its id, oldest first."""
-        found: dict[str, list[Record]] = {}
+        readers: dict[str, list[Record]] = {}
         for record in self.records.values():
             for source in filter(None, map(self.source, record.inputs)):
-                found.setdefault(source.id, []).append(record)
-        return found
+                readers.setdefault(source.id, []).append(record)
+        return readers
 
     def last_promotion(self) -> Record | None:
         """See `promotions.last_promotion`."""

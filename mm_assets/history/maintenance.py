@@ -64,10 +64,10 @@ def maintenance_of(row: Row) -> Maintenance:
     return Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row))
 
 
-def each_once(found: list[Maintenance]) -> list[Maintenance]:
+def each_once(items: list[Maintenance]) -> list[Maintenance]:
     """Without the beginnings of what has ended."""
-    ended = {item.begun for item in found if item.ended is not None}
-    return [item for item in found if item.ended is not None or item.begun not in ended]
+    ended = {item.begun for item in items if item.ended is not None}
+    return [item for item in items if item.ended is not None or item.begun not in ended]
 
 
 def _common(row: Row) -> dict[str, Any]:

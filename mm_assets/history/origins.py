@@ -52,9 +52,9 @@ def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Comm
     """The commits of versions, as far as they are still there."""
     table = name_of(ds)
     for number, transaction in transactions(ds, versions):
-        name, said = type(transaction.operation).__name__, properties_of(transaction)
-        is_no_op = UPKEEP in said and _is_no_op(ds, number, transaction.operation, said)
-        yield Commit(table, number, name, said, _removes(transaction), is_no_op)
+        name, properties = type(transaction.operation).__name__, properties_of(transaction)
+        is_no_op = UPKEEP in properties and _is_no_op(ds, number, transaction.operation, properties)
+        yield Commit(table, number, name, properties, _removes(transaction), is_no_op)
 
 
 def _removes(transaction: lance.Transaction) -> bool:
@@ -68,15 +68,15 @@ def _removes(transaction: lance.Transaction) -> bool:
 
 
 def _is_no_op(
-    ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation, said: Mapping[str, str]
+    ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation, properties: Mapping[str, str]
 ) -> bool:
     """Whether a version has the rows of the one before it: a fence, or columns of a later release that are null.
 
     A fence puts the table in its own place (earlier versions of the project restored it).
     """
     if isinstance(operation, lance.LanceOperation.Restore):
-        return FENCE in said and bool(operation.version == number - 1)
-    if not isinstance(operation, lance.LanceOperation.Merge) or not {FENCE, SCHEMA} & said.keys():
+        return FENCE in properties and bool(operation.version == number - 1)
+    if not isinstance(operation, lance.LanceOperation.Merge) or not {FENCE, SCHEMA} & properties.keys():
         return False
     try:
         before = ds.checkout_version(number - 1)
@@ -84,7 +84,7 @@ def _is_no_op(
         if "not found" not in str(error).lower():
             raise
         return True  # maintenance removes what its fence has replaced
-    if FENCE in said and operation.schema != before.lance_schema:
+    if FENCE in properties and operation.schema != before.lance_schema:
         return False
     return only_brings_up(before, operation)
 

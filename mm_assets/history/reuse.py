@@ -28,8 +28,10 @@ def outside_versions_since(ds: lance.LanceDataset, *records: Record | None) -> d
         records: of these passes (None: there was none); one that names no version that was compared has its commit's.
     """
     after = {r.asset: _compared_to(r) for r in records if r is not None}
-    found = outside_row_changes(ds, min(after.values())) if after else []
-    return {asset: [commit.version for commit in found if commit.version > seen] for asset, seen in after.items()}
+    changes = outside_row_changes(ds, min(after.values())) if after else []
+    return {
+        asset: [commit.version for commit in changes if commit.version > version] for asset, version in after.items()
+    }
 
 
 def _compared_to(record: Record) -> int:

@@ -55,8 +55,8 @@ def append_rows(tables: Lake, rows: list[Row]) -> None:
     commit(tables, TABLE, lambda head: bring_up(head, SCHEMA), properties)
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        there = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
-        new = [row for row in rows if row["id"] not in there]
+        existing = set(rows_by_key(head, "id", [row["id"] for row in rows])["id"].to_pylist())
+        new = [row for row in rows if row["id"] not in existing]
         if not new:
             return None
         added = pa.Table.from_pylist(new, schema=pa.schema(list(head.schema)))

@@ -11,14 +11,14 @@ def clashing(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> np.ndarray:
         Shape (rows,), bool.
     """
     key, value = _codes(keys), _codes(values)
-    known = (key >= 0) & (value >= 0)
+    has_both = (key >= 0) & (value >= 0)
     lowest = np.full(key.max(initial=-1) + 1, np.iinfo(np.int32).max)
     highest = np.full(len(lowest), -1)
-    np.minimum.at(lowest, key[known], value[known])
-    np.maximum.at(highest, key[known], value[known])
-    found = np.zeros(len(key), dtype=bool)
-    found[known] = (lowest < highest)[key[known]]
-    return found
+    np.minimum.at(lowest, key[has_both], value[has_both])
+    np.maximum.at(highest, key[has_both], value[has_both])
+    clashes = np.zeros(len(key), dtype=bool)
+    clashes[has_both] = (lowest < highest)[key[has_both]]
+    return clashes
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

@@ -49,13 +49,13 @@ class Shift:
         Wilson and Hilferty's approximation of the quantile of chi-square, 1931.
         """
         free = len(self.bins) - 1
-        if free < 1 or not self.known:
+        if free < 1 or not self.has_values:
             return 0.0
         quantile = free * (1 - 2 / (9 * free) + Z * np.sqrt(2 / (9 * free))) ** 3
         return float(quantile * (1 / self.then.sum() + 1 / self.now.sum()))
 
     @property
-    def known(self) -> bool:
+    def has_values(self) -> bool:
         """Whether there are rows on both sides, and any that has a value."""
         return bool(self.then.sum() and self.now.sum()) and list(self.bins) != [NO_VALUE]
 
@@ -69,8 +69,8 @@ class Shift:
 
 def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
     """Numbers in bins that hold a tenth of `then` each; a value that fills several has its own, as NaN (none) has."""
-    known = then[np.isfinite(then)]
-    edges = _edges(known if len(known) else now[np.isfinite(now)])
+    finite = then[np.isfinite(then)]
+    edges = _edges(finite if len(finite) else now[np.isfinite(now)])
     names = [f"from {edge:.4g}" for edge in edges]
     counts = [np.append(_binned(values, edges), (~np.isfinite(values)).sum()) for values in (then, now)]
     return _without_empty([*([f"below {edges[0]:.4g}"] if len(edges) else ["all"]), *names, NO_VALUE], *counts)
@@ -109,20 +109,20 @@ def verdict(shifts: Mapping[str, Shift], most: float, reference: str) -> Verdict
         most: greatest index.
         reference: what they are compared with, in words.
     """
-    known = {name: shift for name, shift in shifts.items() if shift.known}
-    if not known:
+    comparable = {name: shift for name, shift in shifts.items() if shift.has_values}
+    if not comparable:
         return not_known("drift", f"there are no values to compare with {reference}")
-    moved = [name for name, shift in known.items() if shift.index > max(most, shift.by_chance)]
-    indexes = ", ".join(f"{name} {shift.index:.3f}" for name, shift in known.items())
+    moved = [name for name, shift in comparable.items() if shift.index > max(most, shift.by_chance)]
+    indexes = ", ".join(f"{name} {shift.index:.3f}" for name, shift in comparable.items())
     do = f": look at what has come in since; {', '.join(moved)} moved, and a model may need training" if moved else ""
-    figures = {f"bins_{name}": shift.rows() for name, shift in known.items()}
+    figures = {f"bins_{name}": shift.rows() for name, shift in comparable.items()}
     return Verdict(
         "drift",
         not moved,
         f"population stability index against {reference}: {indexes}; {limit(SETTING, most)}{do}",
         {
-            "index": {name: round(shift.index, 4) for name, shift in known.items()},
-            "by_chance": {name: round(shift.by_chance, 4) for name, shift in known.items()},
+            "index": {name: round(shift.index, 4) for name, shift in comparable.items()},
+            "by_chance": {name: round(shift.by_chance, 4) for name, shift in comparable.items()},
             **figures,
         },
         "WARN",

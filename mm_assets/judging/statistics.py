@@ -17,9 +17,9 @@ class Interval:
     high: float
 
 
-def hits(truth: Sequence[str], said: Sequence[str | None]) -> list[float]:
+def hits(truth: Sequence[str], answers: Sequence[str | None]) -> list[float]:
     """1 for each answer that is right, else 0; a missing answer is wrong."""
-    return [float(a == b) for a, b in zip(truth, said, strict=True)]
+    return [float(a == b) for a, b in zip(truth, answers, strict=True)]
 
 
 def wilson_upper(share: float, count: int) -> float:
@@ -43,17 +43,17 @@ def mean(scores: Sequence[float]) -> float:
     return float(np.mean(scores))
 
 
-def per_class(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, float | int]]:
+def per_class(truth: Sequence[str], answers: Sequence[str | None]) -> dict[str, dict[str, float | int]]:
     """Of each true label: the number of examples, and the share that was recognised (recall)."""
-    counts, right = Counter(truth), Counter(a for a, b in zip(truth, said, strict=True) if a == b)
+    counts, right = Counter(truth), Counter(a for a, b in zip(truth, answers, strict=True) if a == b)
     return {label: {"examples": counts[label], "recall": right[label] / counts[label]} for label in sorted(counts)}
 
 
-def confusion(truth: Sequence[str], said: Sequence[str | None]) -> dict[str, dict[str, int]]:
+def confusion(truth: Sequence[str], answers: Sequence[str | None]) -> dict[str, dict[str, int]]:
     """Counts by true label, then by answered label ("error" for a missing answer); a square of all labels."""
-    labels = sorted({*truth, *(answer or "error" for answer in said)})
+    labels = sorted({*truth, *(answer or "error" for answer in answers)})
     matrix = {label: dict.fromkeys(labels, 0) for label in sorted(set(truth))}
-    for (label, answer), count in sorted(Counter(zip(truth, (s or "error" for s in said), strict=True)).items()):
+    for (label, answer), count in sorted(Counter(zip(truth, (s or "error" for s in answers), strict=True)).items()):
         matrix[label][answer] = count
     return matrix
 
@@ -95,5 +95,5 @@ def promotes(interval: Interval, challenger_accuracy: float, min_accuracy: float
 
 def count_values(column: pa.ChunkedArray) -> Counter[str]:
     """How often each value occurs."""
-    found = column.value_counts()
-    return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+    counts = column.value_counts()
+    return Counter(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))

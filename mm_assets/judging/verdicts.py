@@ -42,14 +42,14 @@ def share(part: int, whole: int) -> float | None:
 
 def at_most(part: int, whole: int, most: float) -> bool:
     """Whether a share is within its limit; nothing of nothing is."""
-    found = share(part, whole)
-    return found is None or found <= most
+    quotient = share(part, whole)
+    return quotient is None or quotient <= most
 
 
 def of(part: int, whole: int, what: str) -> str:
     """A share in words: `3 of 40 rows (7.5%)`; without a percentage where there is nothing: `0 of 0 rows`."""
-    found = share(part, whole)
-    return f"{part:,} of {whole:,} {what}" + ("" if found is None else f" ({found:.1%})")
+    quotient = share(part, whole)
+    return f"{part:,} of {whole:,} {what}" + ("" if quotient is None else f" ({quotient:.1%})")
 
 
 def failed_sentences(verdicts: Sequence[Verdict]) -> str:
@@ -68,13 +68,13 @@ def coverage(covered: int, usable: int, least: float, setting: str, what: str, d
         what: they have.
         do: what to do where they are too few.
     """
-    found = share(covered, usable)
-    passed = found is None or found >= least
+    quotient = share(covered, usable)
+    passed = quotient is None or quotient >= least
     return Verdict(
         "coverage",
         passed,
         f"{of(covered, usable, 'usable images')} have {what}; {limit(setting, least)}{'' if passed else f': {do}'}",
-        {"covered": covered, "usable": usable, "share": found},
+        {"covered": covered, "usable": usable, "share": quotient},
     )
 
 

@@ -9,7 +9,7 @@ from mm_assets.lineage.refs import InputRef
 
 def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
     """A record and everything it was made from, each once."""
-    return _walk(record, lambda item: _known(item, ancestors))
+    return _walk(record, lambda item: _ancestor(item, ancestors))
 
 
 def walk_known(record: Record, history: Mapping[str, Record]) -> Iterator[Record]:
@@ -18,17 +18,17 @@ def walk_known(record: Record, history: Mapping[str, Record]) -> Iterator[Record
 
 
 def _walk(record: Record, find: Callable[[InputRef], Record | None]) -> Iterator[Record]:
-    seen: set[str] = set()
+    visited: set[str] = set()
     waiting = [record]
     while waiting:
         current = waiting.pop()
-        if current.id not in seen:
-            seen.add(current.id)
+        if current.id not in visited:
+            visited.add(current.id)
             yield current
             waiting += filter(None, map(find, current.inputs))
 
 
-def _known(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
+def _ancestor(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
     if item.record_id not in ancestors:
         raise RefusalError(
             f"the lake's history (lineage.lance) has lost {item.asset} {item.data_version}: materialize {item.asset} "
@@ -52,12 +52,12 @@ def diamond_conflict(inputs: Mapping[str, Record], history: Mapping[str, Record]
     latest = {(record.asset, record.data_version): record for record in history.values()}
 
     def stands_for(item: InputRef) -> Record:
-        return latest.get((item.asset, item.data_version)) or _known(item, history)
+        return latest.get((item.asset, item.data_version)) or _ancestor(item, history)
 
-    seen = {name: {r.asset: r for r in _walk(record, stands_for)} for name, record in inputs.items()}
-    shared = sorted({asset for trail in seen.values() for asset in trail})
+    trail_of = {name: {r.asset: r for r in _walk(record, stands_for)} for name, record in inputs.items()}
+    shared = sorted({asset for trail in trail_of.values() for asset in trail})
     for asset in shared:
-        trails = {name: trail for name, trail in seen.items() if asset in trail}
+        trails = {name: trail for name, trail in trail_of.items() if asset in trail}
         newest = inputs.get(asset) or max((trail[asset] for trail in trails.values()), key=lambda record: record.at)
         behind = {name for name, trail in trails.items() if trail[asset].data_version != newest.data_version}
         if behind:

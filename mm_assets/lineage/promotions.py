@@ -29,7 +29,7 @@ def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Re
         at: a version of the table of evaluations.
         history: all records by id, oldest first; None is returned where it has lost that one.
     """
-    found = [
+    promotions = [
         record
         for record in history.values()
         if record.asset in PROMOTING
@@ -38,7 +38,7 @@ def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Re
         and record.ref.table_id == at.table_id
         and record.ref.version <= at.version
     ]
-    return next((record for record in found if record.ref == found[-1].ref), None)
+    return next((record for record in promotions if record.ref == promotions[-1].ref), None)
 
 
 def made_from(record: Record, asset: str, history: Mapping[str, Record]) -> Record | None:
@@ -47,4 +47,4 @@ def made_from(record: Record, asset: str, history: Mapping[str, Record]) -> Reco
     Raises:
         RefusalError: the lake's history has lost one in between.
     """
-    return next((found for found in walk(record, history) if found.asset == asset), None)
+    return next((ancestor for ancestor in walk(record, history) if ancestor.asset == asset), None)

@@ -16,5 +16,5 @@ UPKEEP = "mm.upkeep"
 
 def inputs_of(properties: Mapping[str, str]) -> dict[str, str]:
     """Data version by asset, of what the commit with these properties was made from."""
-    found: dict[str, str] = json.loads(properties.get(INPUTS, "{}"))
-    return found
+    inputs: dict[str, str] = json.loads(properties.get(INPUTS, "{}"))
+    return inputs

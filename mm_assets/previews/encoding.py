@@ -27,8 +27,8 @@ def photos(draw: Callable[[float], Image.Image], max_chars: int) -> str:
         draw: draws the sheet with its photos at a share of their full size (its text keeps its size).
         max_chars: most characters of the URI.
     """
-    drawn = cache(draw)
-    uris = (_webp(drawn(scale), quality=quality, method=5) for scale, quality in _PHOTO_STEPS)
+    draw_once = cache(draw)
+    uris = (_webp(draw_once(scale), quality=quality, method=5) for scale, quality in _PHOTO_STEPS)
     return _first_that_fits(uris, max_chars)
 
 

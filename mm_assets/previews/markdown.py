@@ -21,7 +21,7 @@ def one_line(text: object, length: int = MAX_CELL) -> str:
 
 def escaped(text: object, length: int = MAX_CELL) -> str:
     """Text as Markdown shows it literally, as one line."""
-    return _ACTIVE.sub(lambda found: f"\\{found[0]}", one_line(text, length))
+    return _ACTIVE.sub(lambda match: f"\\{match[0]}", one_line(text, length))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], more: int = 0, cell: int = MAX_CELL) -> str:

@@ -70,7 +70,7 @@ def stacked(
     axes.set_xlabel(unit, fontsize=FONT, color=_INK)
     if len(parts) > 1:
         figure.legend(loc="outside upper center", ncols=len(parts), fontsize=FONT, frameon=False, labelcolor=_INK)
-    return picture(alt, encoding.plot(_drawn(figure), max_chars))
+    return picture(alt, encoding.plot(_rendered(figure), max_chars))
 
 
 def histograms(
@@ -89,7 +89,7 @@ def histograms(
         axis.set_xlabel(_plain(name), fontsize=FONT, color=_INK)
         axis.set_ylabel("images", fontsize=FONT, color=_INK)
         _histogram(axis, np.clip(values.astype(np.float64), -_BEYOND, _BEYOND), span)
-    return picture(alt, encoding.plot(_drawn(figure), max_chars))
+    return picture(alt, encoding.plot(_rendered(figure), max_chars))
 
 
 def _histogram(axes: "Axes", values: np.ndarray, span: tuple[float, float] | None) -> None:
@@ -135,7 +135,7 @@ def curve(alt: str, points: Sequence[tuple[float, float]], level: tuple[str, flo
     axes.set_ylim(bottom=0)
     axes.grid(color=_LINE, linewidth=0.5)
     axes.legend(fontsize=FONT, frameon=False, labelcolor=_INK)
-    return picture(alt, encoding.plot(_drawn(figure), max_chars))
+    return picture(alt, encoding.plot(_rendered(figure), max_chars))
 
 
 def matrix(
@@ -168,9 +168,9 @@ def matrix(
     if len(columns) <= MAX_NUMBERS:
         for (row, column), count in np.ndenumerate(counts):
             ink = "white" if shares[row, column] > 0.6 else _INK
-            said = f"{count:,.0f}" if count else ""
-            axes.text(column, row, said, ha="center", va="center", fontsize=FONT - 1, color=ink)
-    return picture(alt, encoding.plot(_drawn(figure), max_chars))
+            text = f"{count:,.0f}" if count else ""
+            axes.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color=ink)
+    return picture(alt, encoding.plot(_rendered(figure), max_chars))
 
 
 def _figure(height: int = HEIGHT, panels: int = 1, width: int = WIDTH) -> tuple["Figure", list["Axes"]]:
@@ -187,7 +187,7 @@ def _figure(height: int = HEIGHT, panels: int = 1, width: int = WIDTH) -> tuple[
     return figure, axes
 
 
-def _drawn(figure: "Figure") -> Image.Image:
+def _rendered(figure: "Figure") -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

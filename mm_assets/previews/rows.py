@@ -24,8 +24,8 @@ def largest(column: pa.ChunkedArray, most: int) -> tuple[list[tuple[str, int]], 
 
     Where more than `most` differ, one fewer is named and the last entry is the sum of the others.
     """
-    found = pc.value_counts(pc.fill_null(column, NO_NAME))
-    counts = pa.table({"value": found.field("values"), "count": found.field("counts")})
+    occurrences = pc.value_counts(pc.fill_null(column, NO_NAME))
+    counts = pa.table({"value": occurrences.field("values"), "count": occurrences.field("counts")})
     counts = counts.sort_by([("count", "descending"), ("value", "ascending")])
     named = counts if counts.num_rows <= most else counts.slice(0, most - 1)
     top = [(row["value"], row["count"]) for row in named.to_pylist()]
@@ -36,8 +36,8 @@ def largest(column: pa.ChunkedArray, most: int) -> tuple[list[tuple[str, int]], 
 def counts_of(column: pa.ChunkedArray, names: Sequence[str]) -> list[int]:
     """How often each of some values occurs."""
     column = pc.fill_null(column, NO_NAME)
-    found = pc.value_counts(column.filter(pc.is_in(column, pa.array(names, pa.string()))))
-    counts = {row["values"]: row["counts"] for row in found.to_pylist()}
+    occurrences = pc.value_counts(column.filter(pc.is_in(column, pa.array(names, pa.string()))))
+    counts = {row["values"]: row["counts"] for row in occurrences.to_pylist()}
     return [counts.get(name, 0) for name in names]
 
 
@@ -83,10 +83,10 @@ def take(ds: "lance.LanceDataset", row_ids: Sequence[int], columns: Sequence[str
     """Some columns of some rows, in the order of the row ids."""
     if not row_ids:
         return []
-    wanted = ", ".join(map(str, row_ids))
-    table = ds.scanner(columns=list(columns), filter=f"_rowid in ({wanted})", with_row_id=True).to_table()
-    found = {row.pop("_rowid"): row for row in table.to_pylist()}
-    return [found[row_id] for row_id in row_ids]
+    ids = ", ".join(map(str, row_ids))
+    table = ds.scanner(columns=list(columns), filter=f"_rowid in ({ids})", with_row_id=True).to_table()
+    rows_by_id = {row.pop("_rowid"): row for row in table.to_pylist()}
+    return [rows_by_id[row_id] for row_id in row_ids]
 
 
 def pictures(ds: "lance.LanceDataset", row_ids: Sequence[int]) -> list[Image.Image | None]:
@@ -96,9 +96,9 @@ def pictures(ds: "lance.LanceDataset", row_ids: Sequence[int]) -> list[Image.Ima
 
 def pictures_of(ds: "lance.LanceDataset", image_ids: Sequence[str]) -> list[Image.Image | None]:
     """Small pictures by image id; None also where the table has no such image."""
-    known = ds.scanner(columns=["image_id"], with_row_id=True).to_table()
-    places = pc.index_in(pa.array(image_ids, pa.string()), known["image_id"])
-    row_ids = known["_rowid"].take(places).to_pylist()
+    images = ds.scanner(columns=["image_id"], with_row_id=True).to_table()
+    places = pc.index_in(pa.array(image_ids, pa.string()), images["image_id"])
+    row_ids = images["_rowid"].take(places).to_pylist()
     return [None if row_id is None else pictures(ds, [row_id])[0] for row_id in row_ids]
 
 

@@ -47,12 +47,12 @@ class Section:
 
 def sheet(alt: str, sections: Sequence[Section], columns: int, max_chars: int) -> str:
     """The Markdown of a sheet of at most so many characters; a sentence where there is no tile."""
-    shown = [section for section in sections if section.tiles]
-    if not shown:
+    filled = [section for section in sections if section.tiles]
+    if not filled:
         return "There is no picture to show."
-    if any(tile.image for section in shown for tile in section.tiles):
-        return picture(alt, encoding.photos(lambda scale: draw(shown, columns, scale), max_chars))
-    return picture(alt, encoding.plot(draw(shown, columns), max_chars))  # words only
+    if any(tile.image for section in filled for tile in section.tiles):
+        return picture(alt, encoding.photos(lambda scale: draw(filled, columns, scale), max_chars))
+    return picture(alt, encoding.plot(draw(filled, columns), max_chars))  # words only
 
 
 def draw(sections: Sequence[Section], columns: int, scale: float = 1.0) -> Image.Image:

@@ -15,15 +15,15 @@ from mm_assets.settings.root import PREFIX, Settings, SettingsError, profile_pat
 
 def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) -> dict[str, str]:
     """All environment variables that are settings, in upper case; with an example where one takes JSON, else ""."""
-    known: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for name, field in (model or Settings).model_fields.items():
         variable = f"{prefix}{name}".upper()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            known[variable] = '{"name": "value"}'
-            known |= known_variables(field.annotation, f"{variable}__")
+            variables[variable] = '{"name": "value"}'
+            variables |= known_variables(field.annotation, f"{variable}__")
         else:
-            known[variable] = _example(str(field.annotation))
-    return known
+            variables[variable] = _example(str(field.annotation))
+    return variables
 
 
 def _example(annotation: str) -> str:
@@ -53,22 +53,22 @@ def load_settings() -> Settings:
 
 
 def _check_variables() -> None:
-    known = known_variables()
-    given = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
-    unknown = sorted(name for name in given if name.upper() not in known)
+    variables = known_variables()
+    environment = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+    unknown = sorted(name for name in environment if name.upper() not in variables)
     if unknown:
-        raise SettingsError("\n".join(_unknown(name, list(known)) for name in unknown))
-    for name, value in given.items():
+        raise SettingsError("\n".join(_unknown(name, list(variables)) for name in unknown))
+    for name, value in environment.items():
         if not value.strip():
             raise SettingsError(f"{name} is empty: give it a value, or unset it")
-        if known[name.upper()] and not _is_json(value):
-            raise SettingsError(f"{name} takes JSON, such as {known[name.upper()]} (given: {value})")
+        if variables[name.upper()] and not _is_json(value):
+            raise SettingsError(f"{name} takes JSON, such as {variables[name.upper()]} (given: {value})")
 
 
-def _unknown(variable: str, known: Sequence[str]) -> str:
+def _unknown(variable: str, variables: Sequence[str]) -> str:
     # Without what all have in common, which makes any two alike.
     near = difflib.get_close_matches(
-        variable.upper().removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known]
+        variable.upper().removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in variables]
     )
     meant = f"did you mean {' or '.join(PREFIX + name for name in near)}? " if near else ""
     return f"unknown setting {variable}: {meant}docs/settings.md lists all"
@@ -87,8 +87,8 @@ def _sentence(item: Mapping[str, Any]) -> str:
     if not path:
         return str(item["msg"]).removeprefix("Value error, ")
     variable = PREFIX + "__".join(path).upper()
-    given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
-    return f"{'.'.join(path)} ({variable}): {str(item['msg']).removeprefix('Value error, ')}{given}"
+    value = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
+    return f"{'.'.join(path)} ({variable}): {str(item['msg']).removeprefix('Value error, ')}{value}"
 
 
 def digest(*sections: BaseModel | str) -> str:

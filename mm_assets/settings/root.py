@@ -136,6 +136,8 @@ def profile_path(profile: str) -> Path:
     named = PROFILES / f"{profile}.yaml"
     path = named if named.is_file() else Path(profile).expanduser()
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise SettingsError(f"profile (MM_PROFILE): no profile {profile!r}; known are {known}, or the path of a file")
+        profiles = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise SettingsError(
+            f"profile (MM_PROFILE): no profile {profile!r}; known are {profiles}, or the path of a file"
+        )
     return path

@@ -32,9 +32,9 @@ def judged(
     from mm_assets.history.history import History
     from mm_assets.history.materialized import Materialized
 
-    asked = context.selected_asset_check_keys
+    selected = context.selected_asset_check_keys
     # As in a step: Dagster's events are read first, and the lake's history then holds the record of each.
-    events = {key: newest_event(context.instance, key) for key in sorted({check.asset_key for check in asked})}
+    events = {key: newest_event(context.instance, key) for key in sorted({check.asset_key for check in selected})}
     history = History.read(lake.tables())
     refused = []
     for key, event in events.items():
@@ -42,7 +42,7 @@ def judged(
         try:
             record, _ = pin(asset, event, history)
             checked = Materialized(record, history)
-            for name in sorted(check.name for check in asked if check.asset_key == key):
+            for name in sorted(check.name for check in selected if check.asset_key == key):
                 verdict = judges[asset][name](checked)
                 _tell(context, record, verdict)
                 yield check_result(asset, verdict, record.data_version)

@@ -9,11 +9,11 @@ INPUT_VERSION, INPUT_POINTER = "dagster/input_data_version/", "dagster/input_eve
 
 def newest_event(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:
     """Dagster's newest materialization of an asset; None where it knows none."""
-    found = instance.fetch_materializations(key, limit=1).records
-    return found[0] if found else None
+    records = instance.fetch_materializations(key, limit=1).records
+    return records[0] if records else None
 
 
 def tags_of(event: dg.EventLogRecord) -> dict[str, str]:
     """The tags of a materialization."""
-    made = event.asset_materialization
-    return dict(made.tags or {}) if made else {}
+    materialization = event.asset_materialization
+    return dict(materialization.tags or {}) if materialization else {}

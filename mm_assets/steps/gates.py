@@ -21,26 +21,26 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
     """
     failed = failed_check(instance, record.asset, record.data_version)
     if failed is not None:
-        name, found = failed
+        name, description = failed
         raise RefusalError(
-            f"{record.asset} at {record.data_version} failed its check {name} ({found}): mend that, and materialize "
-            f"{record.asset} again; or run the check again where its limit was wrong"
+            f"{record.asset} at {record.data_version} failed its check {name} ({description}): mend that, and "
+            f"materialize {record.asset} again; or run the check again where its limit was wrong"
         )
 
 
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
     """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
     for name in BLOCKING_CHECKS:
-        found = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
-        if found is not None and _is_error(found) and _judged(found) == data_version:
-            return name, found.description or ""
+        evaluation = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        if evaluation is not None and _is_error(evaluation) and _judged(evaluation) == data_version:
+            return name, evaluation.description or ""
     return None
 
 
-def _is_error(found: dg.AssetCheckEvaluation) -> bool:
-    return bool(found.blocking) and not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+def _is_error(evaluation: dg.AssetCheckEvaluation) -> bool:
+    return bool(evaluation.blocking) and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
 
 
-def _judged(found: dg.AssetCheckEvaluation) -> str | None:
-    said = found.metadata.get(JUDGED)
-    return None if said is None else str(said.value)
+def _judged(evaluation: dg.AssetCheckEvaluation) -> str | None:
+    entry = evaluation.metadata.get(JUDGED)
+    return None if entry is None else str(entry.value)

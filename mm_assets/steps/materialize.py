@@ -67,8 +67,8 @@ def materialize_each(
         record = step.publish(asset, result)
         how = "as before" if record.reused else "new"
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
-        drawn = previews_of(context, step, record, previews)
-        yield result_of(step, record, pointers, seconds, drawn)
+        pictures = previews_of(context, step, record, previews)
+        yield result_of(step, record, pointers, seconds, pictures)
         yield from (check_result(asset, verdict, record.data_version) for verdict in result.verdicts)
     if over is not None:
         raise dg.Failure(str(over), allow_retries=False)

@@ -17,7 +17,7 @@ MAX_NAMES = 40
 JUDGED = "data_version"
 
 
-def shown(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+def as_metadata(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
     """A JSON value as Dagster metadata: mappings and lists of mappings become Markdown tables, the rest stays."""
     if isinstance(value, Mapping):
         nested = any(isinstance(item, Mapping) for item in value.values())
@@ -38,7 +38,7 @@ def check_result(asset: str, verdict: Verdict, data_version: str | None) -> dg.A
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity[verdict.severity],
         description=verdict.sentence,
-        metadata={name: shown(value) for name, value in figures.items() if value is not None},
+        metadata={name: as_metadata(value) for name, value in figures.items() if value is not None},
     )
 
 

@@ -48,8 +48,8 @@ def _draw(context: dg.AssetExecutionContext, step: "OpenStep", record: Record, p
     from mm_assets.history.materialized import Materialized
 
     try:
-        drawn = previews(Materialized(record, step.history))
-        return {name: dg.MetadataValue.md(text) for name, text in drawn.items()}
+        pictures = previews(Materialized(record, step.history))
+        return {name: dg.MetadataValue.md(text) for name, text in pictures.items()}
     except Exception as error:
         context.log.warning(f"no preview of {record.asset}: {type(error).__name__}: {error}", exc_info=True)
         return {ERROR: f"{type(error).__name__}: {error}"}

@@ -10,7 +10,7 @@ from mm_assets.lineage.columns import column_sources
 from mm_assets.lineage.descriptions import described
 from mm_assets.lineage.records import Record
 from mm_assets.steps.events import INPUT_POINTER, INPUT_VERSION
-from mm_assets.steps.metadata import shown
+from mm_assets.steps.metadata import as_metadata
 from mm_assets.steps.pins import RECORD
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def _figures(step: "OpenStep", record: Record, seconds: float) -> dict[str, Any]
     rows = record.metadata.get("rows_computed", record.metadata["rows"])
     before = step.context.own[record.asset].last_commit
     return {
-        **{name: shown(value) for name, value in record.metadata.items()},
+        **{name: as_metadata(value) for name, value in record.metadata.items()},
         RECORD: record.id,
         "lance_version": record.ref.version,
         "reused": record.reused,
         "bytes_written": bytes_written(lake, table, record.asset, step.context.run_id, before.version if before else 0),
-        "inputs": shown(record.read or None),
+        "inputs": as_metadata(record.read or None),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds and not record.reused else None,
         "dagster/uri": lake.uri(table),
@@ -82,7 +82,9 @@ def _columns(step: "OpenStep", record: Record) -> dict[str, Any]:
             }
         ),
         # The same for people: Dagster's open-source UI shows column lineage as JSON.
-        "column_sources": shown({column: ", ".join(map(".".join, deps)) for column, deps in sources.items()} or None),
+        "column_sources": as_metadata(
+            {column: ", ".join(map(".".join, deps)) for column, deps in sources.items()} or None
+        ),
     }
 
 

@@ -62,10 +62,10 @@ def test_null_is_a_bin() -> None:
 
 def test_columns_without_any_value_have_not_moved() -> None:
     nothing = np.full(20, np.nan)
-    assert not of_numbers(nothing, nothing).known
+    assert not of_numbers(nothing, nothing).has_values
     assert of_numbers(nothing, np.arange(20.0)).index > 1
-    assert not of_numbers(np.array([]), np.arange(20.0)).known
-    assert not of_numbers(np.arange(20.0), np.array([])).known
+    assert not of_numbers(np.array([]), np.arange(20.0)).has_values
+    assert not of_numbers(np.arange(20.0), np.array([])).has_values
 
 
 def test_labels_that_come_and_go() -> None:

@@ -38,8 +38,8 @@ class Spent:
         """Take note of how far a worker is, now."""
         self._until = time.monotonic()
         self._ready = min(self._ready, self._until - usage.run_s) if self._latest else self._until - usage.run_s
-        known = self._latest.get(usage.worker)
-        if known is None or usage.run_s > known.run_s:
+        earlier = self._latest.get(usage.worker)
+        if earlier is None or usage.run_s > earlier.run_s:
             self._latest[usage.worker] = usage
 
     def figures(self, images: int, gpus: float, price_per_hour: float | None) -> dict[str, float | int]:
@@ -62,7 +62,7 @@ class Spent:
         seconds = max(self._until - self._ready, 1e-9)
         prompt, output = _sum(w.prompt_tokens for w in workers), _sum(w.output_tokens for w in workers)
         busy = _sum(w.start_s + w.run_s for w in workers)
-        found: dict[str, float | int] = {
+        figures: dict[str, float | int] = {
             "images_per_s": images / seconds,
             "tokens_per_s": (prompt + output) / seconds,
             "startup_s": self._ready - self._since,
@@ -74,8 +74,8 @@ class Spent:
         }
         if price_per_hour is not None:
             cost = busy / 3600 * price_per_hour
-            found |= {"cost": cost, "cost_per_1000_images": cost / images * 1000}
-        return found
+            figures |= {"cost": cost, "cost_per_1000_images": cost / images * 1000}
+        return figures
 
 
 def _sum(values: Iterable[float]) -> float:

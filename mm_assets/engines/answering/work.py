@@ -43,17 +43,17 @@ def cut_pieces(rows: pa.Table, batch_size: int) -> Iterator[pa.Table]:
     return cut(rows, batch_size, pixels, PART_PIXELS)
 
 
-def refuse_if_all_failed(answers: Sequence[Answer], asked: Sequence[int]) -> None:
+def refuse_if_all_failed(answers: Sequence[Answer], question_numbers: Sequence[int]) -> None:
     """Refuse a piece of work in which everything failed, of one of its questions.
 
     Args:
         answers: to the rows.
-        asked: the number of each row's question.
+        question_numbers: the number of each row's question.
 
     Raises:
         RuntimeError: nothing of it was answered, and there is enough of it to tell.
     """
-    for number in set(asked):
-        of_one = [answer for answer, question in zip(answers, asked, strict=True) if question == number]
+    for number in set(question_numbers):
+        of_one = [answer for answer, question in zip(answers, question_numbers, strict=True) if question == number]
         if len(of_one) >= SUSPICIOUS and all(answer.error for answer in of_one):
             raise RuntimeError(f"none of {len(of_one)} images could be answered: {of_one[0].error}")

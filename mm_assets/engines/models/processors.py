@@ -56,6 +56,6 @@ class TokenCounter:
         """Tokens of an image of this size, upright and in pixels, without its placeholder."""
         size = (width, height)
         if size not in self._images:
-            known = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
-            (self._images[size],) = known.num_image_tokens
+            counts = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            (self._images[size],) = counts.num_image_tokens
         return self._images[size] - 1

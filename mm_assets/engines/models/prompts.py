@@ -16,11 +16,11 @@ class Prompts:
 
     processor: Any
 
-    def asked(self, prompt: str) -> str:
+    def prompt_text(self, prompt: str) -> str:
         """The prompt as the chat template renders it, ready to be answered."""
         return str(self.processor.apply_chat_template([user_message(prompt)], tokenize=False))
 
-    def told(self, prompt: str, answer: str) -> str:
+    def dialogue_text(self, prompt: str, answer: str) -> str:
         """The prompt with its answer and the end of the turn."""
         messages = [user_message(prompt), assistant_message(answer)]
         return str(self.processor.apply_chat_template(messages, tokenize=False))
@@ -38,10 +38,10 @@ class Prompts:
         Raises:
             ValueError: the chat template or the tokenizer changes the prompt when an answer follows.
         """
-        asked, whole = self.tokens(self.asked(prompt)), self.tokens(self.told(prompt, answer))
-        if whole[: len(asked)] != asked or len(whole) == len(asked):
+        prompt_tokens, whole = self.tokens(self.prompt_text(prompt)), self.tokens(self.dialogue_text(prompt, answer))
+        if whole[: len(prompt_tokens)] != prompt_tokens or len(whole) == len(prompt_tokens):
             raise ValueError(f"the prompt's tokens change when the answer {answer!r} follows: it cannot be scored")
-        return whole[len(asked) :]
+        return whole[len(prompt_tokens) :]
 
     def answer_text(self, prompt: str, answer: str) -> str:
         """An answer as it follows the prompt, to the letter (with its leading space), without the end of the turn.
@@ -49,12 +49,12 @@ class Prompts:
         Raises:
             ValueError: the chat template changes the prompt when an answer follows.
         """
-        asked, whole = self.asked(prompt), self.told(prompt, answer)
-        if not whole.startswith(asked):
+        rendered, whole = self.prompt_text(prompt), self.dialogue_text(prompt, answer)
+        if not whole.startswith(rendered):
             raise ValueError(f"the prompt changes when the answer {answer!r} follows: a model cannot be held to it")
-        said = whole.removeprefix(asked)
-        ends = (said.find(token) for token in self.processor.tokenizer.all_special_tokens)
-        return said[: min((end for end in ends if end >= 0), default=len(said))]
+        text = whole.removeprefix(rendered)
+        ends = (text.find(token) for token in self.processor.tokenizer.all_special_tokens)
+        return text[: min((end for end in ends if end >= 0), default=len(text))]
 
     def ends(self, generation_config: Any) -> list[int]:  # noqa: ANN401  (a GenerationConfig)
         """The tokens that end an answer.

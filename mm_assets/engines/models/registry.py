@@ -53,12 +53,12 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def find(tables: Lake, ds: lance.LanceDataset, **wanted: str) -> Model | None:
-    """The newest model whose columns equal `wanted` and whose files are there."""
-    condition = " and ".join(f"{name} = '{value}'" for name, value in wanted.items())
+def find(tables: Lake, ds: lance.LanceDataset, **columns: str) -> Model | None:
+    """The newest model whose columns equal `columns` and whose files are there."""
+    condition = " and ".join(f"{name} = '{value}'" for name, value in columns.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
-    there = (row for row in reversed(rows) if has_model(tables, row["digest"], row["num_bytes"]))
-    newest = next(there, None)
+    present = (row for row in reversed(rows) if has_model(tables, row["digest"], row["num_bytes"]))
+    newest = next(present, None)
     return _model(newest) if newest else None
 
 

@@ -42,11 +42,11 @@ def gather(results: Iterable[Done], pieces: Sequence[int], seconds: float) -> It
     """
     coming = iter(results)
     for number, count in enumerate(pieces, start=1):
-        found: list[Done] = []
+        batch: list[Done] = []
         since = time.monotonic()
         for position in range(1, count + 1):
-            found.append(next(coming))
+            batch.append(next(coming))
             ends = position == count
             if ends or time.monotonic() - since >= seconds:
-                yield found, ends and number == len(pieces)
-                found, since = [], time.monotonic()
+                yield batch, ends and number == len(pieces)
+                batch, since = [], time.monotonic()

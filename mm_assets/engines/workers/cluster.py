@@ -134,13 +134,13 @@ class Cluster:
             RefusalError: fewer than `workers`; Ray would wait for more without a word.
         """
         self.connect()
-        wanted = amounts(needs)
-        capacity = sum(_places(node, wanted) for node in _nodes())
+        demand = amounts(needs)
+        capacity = sum(_places(node, demand) for node in _nodes())
         if capacity < workers:
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
-            has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in _nodes())
+            needed = ", ".join(f"{amount:g} {name}" for name, amount in demand.items())
+            has = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in demand) for node in _nodes())
             raise RefusalError(
-                f"{workers} workers of {asked} each do not fit into the Ray cluster (its nodes have: {has}): ask for "
+                f"{workers} workers of {needed} each do not fit into the Ray cluster (its nodes have: {has}): ask for "
                 "less (train.workers; resources of train, predict or the scorer), or join a larger one (MM_RAY_ADDRESS)"
             )
         return capacity
@@ -193,20 +193,20 @@ class Cluster:
 
         The order of commits, and with it that of row ids, does not depend on which worker was faster.
         """
-        found: dict[int, Any] = {}
-        wanted = 0
+        waiting: dict[int, Any] = {}
+        next_position = 0
         for position, result in self.map(worker, arguments, items, actors=actors, needs=needs):
-            found[position] = result
-            while wanted in found:
-                yield found.pop(wanted)
-                wanted += 1
+            waiting[position] = result
+            while next_position in waiting:
+                yield waiting.pop(next_position)
+                next_position += 1
 
 
 def _has_token() -> bool:
     """Whether Ray will find a token (it then uses it by itself), or was told to do without."""
     disabled = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
-    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return disabled or given or Path.home().joinpath(".ray", "auth_token").is_file()
+    has_variable = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return disabled or has_variable or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
 def options(needs: Resources) -> dict[str, Any]:
@@ -231,9 +231,9 @@ def beside_driver(kind: type) -> ActorHandle:
     return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _places(node: dict[str, float], wanted: dict[str, float]) -> int:
+def _places(node: dict[str, float], demand: dict[str, float]) -> int:
     """How many workers a node can hold; Ray counts in ten-thousandths, floats do not (1 // 0.2 is 4)."""
-    return min(round(node.get(name, 0) * 10_000) // round(amount * 10_000) for name, amount in wanted.items())
+    return min(round(node.get(name, 0) * 10_000) // round(amount * 10_000) for name, amount in demand.items())
 
 
 @contextmanager
@@ -243,15 +243,15 @@ def _without_api_server() -> Iterator[None]:
     Else Ray Train's `PlacementGroupCleaner` looks for one for 40 s, and a training that ends meanwhile waits 12 s for
     it (Ray 2.60, `ray_address_to_api_server_url`).
     """
-    known = os.environ.get(API_SERVER)
+    previous = os.environ.get(API_SERVER)
     os.environ[API_SERVER] = "http://127.0.0.1:1"
     try:
         yield
     finally:
-        if known is None:
+        if previous is None:
             del os.environ[API_SERVER]
         else:
-            os.environ[API_SERVER] = known
+            os.environ[API_SERVER] = previous
 
 
 def _nodes() -> list[dict[str, float]]:

@@ -8,7 +8,7 @@ import dagster as dg
 from mm_assets.catalog import writer_of
 from mm_assets.resources import LakeResource
 from mm_assets.settings import Settings
-from mm_assets.steps.metadata import shown
+from mm_assets.steps.metadata import as_metadata
 
 if TYPE_CHECKING:
     from mm_assets.operations.upkeep.job import TableReport, Upkeep
@@ -69,7 +69,7 @@ def _described(done: "Upkeep") -> dict[str, Any]:
     }
     return {
         "nothing_to_do": not done.changed,
-        **{name: shown(rows) for name, rows in found.items() if rows},
+        **{name: as_metadata(rows) for name, rows in found.items() if rows},
         **({"uploads_aborted": done.uploads_aborted} if done.uploads_aborted else {}),
         "bytes_on_disk_before": sum(report.before.bytes_on_disk for report in done.tables),
         "bytes_on_disk": sum(report.after.bytes_on_disk for report in done.tables),

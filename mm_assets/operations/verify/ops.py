@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mm_assets.catalog import LINEAGE_VERIFIED
 from mm_assets.resources import LakeResource
-from mm_assets.steps.metadata import JUDGED, shown
+from mm_assets.steps.metadata import JUDGED, as_metadata
 
 if TYPE_CHECKING:
     from mm_assets.operations.verify.report import Report
@@ -48,7 +48,7 @@ def _sentence(report: "Report") -> str:
 
 def _described(report: "Report") -> dict[str, Any]:
     said = report.as_json()
-    return {name: shown(value) for name, value in said.items() if value}
+    return {name: as_metadata(value) for name, value in said.items() if value}
 
 
 @dg.job(

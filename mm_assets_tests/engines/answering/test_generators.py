@@ -55,7 +55,7 @@ def pictures() -> list[Picture]:
 
 def foretold(loaded: LoadedModel, image: Image.Image, answer: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities before each token of the answer, and the tokens, by one pass over the conversation."""
-    texts = [loaded.prompts.asked(ASKED.prompt), loaded.prompts.told(ASKED.prompt, answer)]
+    texts = [loaded.prompts.prompt_text(ASKED.prompt), loaded.prompts.dialogue_text(ASKED.prompt, answer)]
     inputs = [loaded.processor(text=t, images=image, return_tensors="pt", add_special_tokens=False) for t in texts]
     asked = inputs[0]["input_ids"].shape[1]
     with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_an_answer_is_tokenized_with_its_prompt(loaded: LoadedModel) -> None:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     answer = other.prompts.answer_tokens("what is it?", "a pool.")
-    asked, told = other.prompts.asked("what is it?"), other.prompts.told("what is it?", "a pool.")
+    asked, told = other.prompts.prompt_text("what is it?"), other.prompts.dialogue_text("what is it?", "a pool.")
     assert ids(asked) + answer == ids(told)
     assert answer != ids(told.removeprefix(asked))
 
@@ -107,7 +107,7 @@ def test_an_answer_is_tokenized_with_its_prompt(loaded: LoadedModel) -> None:
 def greedy(loaded: LoadedModel, image: Image.Image, most: int) -> tuple[list[int], list[float]]:
     """Tokens and log-probabilities, one whole forward pass after the other."""
     ids = loaded.processor(
-        text=loaded.prompts.asked(DESCRIBE.prompt), images=image, return_tensors="pt", add_special_tokens=False
+        text=loaded.prompts.prompt_text(DESCRIBE.prompt), images=image, return_tensors="pt", add_special_tokens=False
     )
     tokens: list[int] = []
     values: list[float] = []
@@ -165,7 +165,7 @@ def test_a_held_answer_is_the_likeliest_path_among_those_allowed(loaded: LoadedM
 def next_logits(loaded: LoadedModel, image: Image.Image, said: list[int]) -> torch.Tensor:
     """Of the token after the prompt and these."""
     ids = loaded.processor(
-        text=loaded.prompts.asked(ASKED.prompt), images=image, return_tensors="pt", add_special_tokens=False
+        text=loaded.prompts.prompt_text(ASKED.prompt), images=image, return_tensors="pt", add_special_tokens=False
     )
     whole = {**ids, "input_ids": torch.cat([ids["input_ids"], torch.tensor([said], dtype=torch.long)], dim=1)}
     whole["attention_mask"] = torch.ones_like(whole["input_ids"])

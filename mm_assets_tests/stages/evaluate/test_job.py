@@ -133,7 +133,9 @@ def by_heart(*arguments: Any) -> Trained:
     tables, base, train = arguments[1:4]
     torch.manual_seed(0)
     loaded = LoadedModel.load(local_folder(tables, base), PredictSettings())
-    texts = [loaded.prompts.told(CAPTION.prompt, messages[-1]["content"][0]["text"]) for messages in train.messages]
+    texts = [
+        loaded.prompts.dialogue_text(CAPTION.prompt, messages[-1]["content"][0]["text"]) for messages in train.messages
+    ]
     inputs = loaded.inputs(texts, train.images.read([image_id for (image_id,) in train.image_ids]))
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=3e-3)
     for _ in range(40):

@@ -53,17 +53,17 @@ class Answerer:
             RuntimeError: no row of a whole piece could be answered, so it is not the images' fault.
         """
         # A lake that does not answer ends the job; it must not become the images' errors.
-        found = decode_pictures(rows, self._images.stored(rows))
-        answers = {place: item for place, item in enumerate(found) if isinstance(item, Answer)}
-        asked = rows["question"].to_pylist()
+        decoded = decode_pictures(rows, self._images.stored(rows))
+        answers = {place: item for place, item in enumerate(decoded) if isinstance(item, Answer)}
+        numbers = rows["question"].to_pylist()
         for number, generator in enumerate(self._generators):
-            places = [place for place, item in enumerate(found) if asked[place] == number and place not in answers]
+            places = [place for place, item in enumerate(decoded) if numbers[place] == number and place not in answers]
             for start in range(0, len(places), self._batch_size):
                 chosen = places[start : start + self._batch_size]
-                pictures_of = [item for place in chosen if isinstance(item := found[place], Picture)]
+                pictures_of = [item for place in chosen if isinstance(item := decoded[place], Picture)]
                 answers |= zip(chosen, self._halving(generator, pictures_of), strict=True)
-        ordered = [answers[place] for place in range(len(found))]
-        refuse_if_all_failed(ordered, asked)
+        ordered = [answers[place] for place in range(len(decoded))]
+        refuse_if_all_failed(ordered, numbers)
         return Part(ordered, [self._usage()])
 
     def _halving(self, generator: Generator, pictures: Sequence[Picture]) -> list[Answer]:

@@ -42,13 +42,13 @@ class LabelScorer:
     def __init__(self, loaded: LoadedModel, question: Question, answers_at_once: int) -> None:
         self._loaded, self._question, self._answers_at_once = loaded, question, answers_at_once
         self._labels = list(question.answers)
-        self._prompt = loaded.prompts.asked(question.prompt)
+        self._prompt = loaded.prompts.prompt_text(question.prompt)
         rows = [loaded.prompts.answer_tokens(question.prompt, text) for text in question.answers.values()]
         length = max(map(len, rows))
         padded = [row + [0] * (length - len(row)) for row in rows]
-        known = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
+        mask = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
         # Of shape (labels, length): the answers' tokens, and which are no padding.
-        self._tokens, self._known = (torch.tensor(values, device=loaded.device) for values in (padded, known))
+        self._tokens, self._known = (torch.tensor(values, device=loaded.device) for values in (padded, mask))
 
     @torch.inference_mode()
     def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
@@ -67,31 +67,31 @@ class LabelScorer:
         inputs = self._loaded.inputs([self._prompt] * len(images), images)
         prompt = self._loaded.model(**inputs, use_cache=True, logits_to_keep=1)
         chunks = range(0, len(self._labels), self._answers_at_once)
-        found = [
+        scores = [
             self._score(prompt, inputs["attention_mask"], slice(start, start + self._answers_at_once))
             for start in chunks
         ]
-        return torch.cat(found, dim=1)
+        return torch.cat(scores, dim=1)
 
-    def _score(self, prompt: Any, seen: torch.Tensor, chosen: slice) -> torch.Tensor:  # noqa: ANN401  (a model output)
+    def _score(self, prompt: Any, prompt_mask: torch.Tensor, chosen: slice) -> torch.Tensor:  # noqa: ANN401  (a model output)
         """Log-likelihoods of some answers after a prompt that is computed; every answer gets a copy of its cache."""
-        count, labels = len(seen), len(self._tokens[chosen])
+        count, labels = len(prompt_mask), len(self._tokens[chosen])
         cache = copy.deepcopy(prompt.past_key_values)
         cache.batch_repeat_interleave(labels)
-        tokens, known = self._tokens[chosen].repeat(count, 1), self._known[chosen].repeat(count, 1)
-        seen = seen.repeat_interleave(labels, dim=0)
+        tokens, mask = self._tokens[chosen].repeat(count, 1), self._known[chosen].repeat(count, 1)
+        prompt_mask = prompt_mask.repeat_interleave(labels, dim=0)
         logits = self._loaded.model(
             input_ids=tokens,
-            attention_mask=torch.cat([seen, known], dim=1),
-            position_ids=seen.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
+            attention_mask=torch.cat([prompt_mask, mask], dim=1),
+            position_ids=prompt_mask.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
             past_key_values=cache,
             use_cache=True,
         ).logits
-        self._loaded.counted.output_tokens += int(known.sum())
+        self._loaded.counted.output_tokens += int(mask.sum())
         first = prompt.logits[:, -1:].repeat_interleave(labels, dim=0)
         logits = torch.cat([first, logits[:, :-1]], dim=1).float()
         picked = logits.log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-        return (picked * known).sum(dim=1).view(count, labels)
+        return (picked * mask).sum(dim=1).view(count, labels)
 
 
 class Writer:
@@ -106,7 +106,7 @@ class Writer:
     def __init__(self, loaded: LoadedModel, question: Question, max_new_tokens: int) -> None:
         self._loaded, self._question = loaded, question
         prompts = loaded.prompts
-        self._prompt = prompts.asked(question.prompt)
+        self._prompt = prompts.prompt_text(question.prompt)
         self._ends = prompts.ends(loaded.model.generation_config)
         self._paths = {label: prompts.answer_tokens(question.prompt, text) for label, text in question.answers.items()}
         self._max_new_tokens = max(map(len, self._paths.values()), default=max_new_tokens)
@@ -118,10 +118,10 @@ class Writer:
         Of free text it is their geometric mean. Of an answer of the given ones it is their product, each the
         probability among the tokens with which one of the answers goes on: that of the path that was chosen.
         """
-        tokens, known, picked = self._written(pictures)
-        sums = (picked * known).sum(dim=1)
-        confidences = (sums if self._paths else sums / known.sum(dim=1)).exp().tolist()
-        rows = [row[mask].tolist() for row, mask in zip(tokens, known.bool(), strict=True)]
+        tokens, in_answer, picked = self._written(pictures)
+        sums = (picked * in_answer).sum(dim=1)
+        confidences = (sums if self._paths else sums / in_answer.sum(dim=1)).exp().tolist()
+        rows = [row[mask].tolist() for row, mask in zip(tokens, in_answer.bool(), strict=True)]
         say = self._chosen if self._paths else self._text
         return [
             say(picture.image_id, row, confidence)
@@ -132,7 +132,7 @@ class Writer:
         """Of shape (images, tokens): the tokens, whether they belong to the answer, their log-probabilities."""
         inputs = self._loaded.inputs([self._prompt] * len(pictures), [picture.image for picture in pictures])
         start = inputs["input_ids"].shape[1]
-        made = self._loaded.model.generate(
+        generated = self._loaded.model.generate(
             **inputs,
             do_sample=False,
             num_beams=1,
@@ -143,17 +143,21 @@ class Writer:
             return_dict_in_generate=True,
             output_scores=True,
         )
-        tokens = made.sequences[:, start:]
+        tokens = generated.sequences[:, start:]
         ends = torch.isin(tokens, torch.tensor(self._ends, device=tokens.device)).int()
-        known = ends.cumsum(dim=1) - ends == 0  # up to the first end; what follows it is padding
-        self._loaded.counted.output_tokens += int(known.sum())
-        steps = [scores.float().log_softmax(dim=-1) for scores in made.scores]
+        mask = ends.cumsum(dim=1) - ends == 0  # up to the first end; what follows it is padding
+        self._loaded.counted.output_tokens += int(mask.sum())
+        steps = [scores.float().log_softmax(dim=-1) for scores in generated.scores]
         picked = torch.stack([step.gather(-1, tokens[:, [i]])[:, 0] for i, step in enumerate(steps)], dim=1)
-        return tokens, known, picked.masked_fill(~known, 0.0)
+        return tokens, mask, picked.masked_fill(~mask, 0.0)
 
-    def _allowed(self, said: list[int]) -> list[int]:
+    def _allowed(self, written: list[int]) -> list[int]:
         """The tokens with which an answer goes on; the end, where a shorter answer than others is over."""
-        after = {path[len(said)] for path in self._paths.values() if path[: len(said)] == said and path[len(said) :]}
+        after = {
+            path[len(written)]
+            for path in self._paths.values()
+            if path[: len(written)] == written and path[len(written) :]
+        }
         return sorted(after) or self._ends
 
     def _chosen(self, image_id: str, tokens: list[int], confidence: float) -> Answer:
@@ -183,8 +187,8 @@ class CaptionScorer:
         prompt = self._question.prompt
         references = [self._question.references[picture.image_id] for picture in pictures]
         lengths = [len(self._loaded.prompts.answer_tokens(prompt, text)) for text in references]
-        told = [self._loaded.prompts.told(prompt, text) for text in references]
-        inputs = self._loaded.inputs(told, [picture.image for picture in pictures])
+        dialogues = [self._loaded.prompts.dialogue_text(prompt, text) for text in references]
+        inputs = self._loaded.inputs(dialogues, [picture.image for picture in pictures])
         longest = max(lengths)
         logits = self._loaded.model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
         right = (logits.argmax(dim=-1) == inputs["input_ids"][:, -longest:]).float()

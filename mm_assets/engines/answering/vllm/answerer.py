@@ -118,10 +118,10 @@ class Wanted:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        wanted = {"max_tokens": self._max_tokens, "logprobs": 0, "output_kind": RequestOutputKind.FINAL_ONLY}
+        options = {"max_tokens": self._max_tokens, "logprobs": 0, "output_kind": RequestOutputKind.FINAL_ONLY}
         if self._choices:
             held = StructuredOutputsParams(choice=list(self._choices))
-            return SamplingParams(temperature=0, structured_outputs=held, **wanted)
+            return SamplingParams(temperature=0, structured_outputs=held, **options)
         how = self._sampling
         return SamplingParams(
             temperature=how.temperature,
@@ -129,7 +129,7 @@ class Wanted:
             top_k=how.top_k,
             repetition_penalty=how.repetition_penalty,
             seed=_seed(how, item.sha256) if how.temperature else None,
-            **wanted,
+            **options,
         )
 
     def answer(self, image_id: str, output: Any) -> Answer:  # noqa: ANN401  (a CompletionOutput)

@@ -30,8 +30,8 @@ PROCESSOR_CACHE_GB = 0.25
 
 def environment(settings: PredictSettings) -> dict[str, str]:
     """Of a process with an engine; what the user's own environment says of vLLM counts more."""
-    wanted = ENVIRONMENT | ({} if settings.resources.gpus else ON_CPU)
-    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+    variables = ENVIRONMENT | ({} if settings.resources.gpus else ON_CPU)
+    return {name: os.environ.get(name, value) for name, value in variables.items()}
 
 
 def require_vllm() -> None:
@@ -55,20 +55,20 @@ def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[s
         settings: of the predictions.
         questions: about each image; of several, those after the first find the image's part of the prompt computed.
     """
-    told = settings.vllm
+    vllm = settings.vllm
     gpus = max(1, int(settings.resources.gpus))
     on_gpu = {
         "tensor_parallel_size": gpus,
         "distributed_executor_backend": "mp" if gpus > 1 else None,
-        "gpu_memory_utilization": told.gpu_memory_utilization,
+        "gpu_memory_utilization": vllm.gpu_memory_utilization,
     }
     return {
         "model": str(folder),
         "dtype": "bfloat16" if settings.precision == "bf16" else "float32",
-        "max_model_len": told.max_model_len,
-        "max_num_seqs": told.max_num_seqs,
-        "max_num_batched_tokens": told.max_num_batched_tokens,
-        "enforce_eager": told.enforce_eager or not settings.resources.gpus,
+        "max_model_len": vllm.max_model_len,
+        "max_num_seqs": vllm.max_num_seqs,
+        "max_num_batched_tokens": vllm.max_num_batched_tokens,
+        "enforce_eager": vllm.enforce_eager or not settings.resources.gpus,
         "limit_mm_per_prompt": {"image": 1},
         "enable_prefix_caching": questions > 1,
         "mm_processor_cache_gb": 0,

@@ -82,17 +82,17 @@ def in_order(results: Iterator[EngineResult], sizes: Sequence[int]) -> Iterator[
         results: answers with their piece and the place in it, as they come, and what their worker has done.
         sizes: rows of each piece.
     """
-    found: dict[int, dict[int, Answer]] = {}
+    incomplete: dict[int, dict[int, Answer]] = {}
     usages: dict[str, Usage] = {}
-    wanted = 0
+    next_piece = 0
     for answers, usage in results:
         usages[usage.worker] = usage
         for piece, place, answer in answers:
-            found.setdefault(piece, {})[place] = answer
-        while wanted < len(sizes) and len(found.get(wanted, ())) == sizes[wanted]:
-            ordered = found.pop(wanted)
+            incomplete.setdefault(piece, {})[place] = answer
+        while next_piece < len(sizes) and len(incomplete.get(next_piece, ())) == sizes[next_piece]:
+            ordered = incomplete.pop(next_piece)
             yield Part([ordered[place] for place in range(len(ordered))], list(usages.values()))
-            wanted += 1
+            next_piece += 1
 
 
 def _reserved(engines: int, settings: PredictSettings) -> PlacementGroup:
@@ -111,8 +111,8 @@ def _explained(error: RayActorError) -> Exception:
         )
     lines = str(error).strip().splitlines()
     raised = max((place for place, line in enumerate(lines) if RAISED.match(line)), default=len(lines) - 1)
-    kind, _, said = " ".join(" ".join(lines[raised:]).split()).partition(": ")
-    return RefusalError(said) if kind.endswith(RefusalError.__name__) else RuntimeError(f"{kind}: {said}")
+    kind, _, message = " ".join(" ".join(lines[raised:]).split()).partition(": ")
+    return RefusalError(message) if kind.endswith(RefusalError.__name__) else RuntimeError(f"{kind}: {message}")
 
 
 def _pipeline(

@@ -63,21 +63,21 @@ class Renderer:
             yield self._prepared(rows.filter(pc.equal(rows["piece"], piece)))
 
     def _prepared(self, rows: pa.Table) -> pa.Table:
-        made: dict[int, list[Rendered]] = {}
-        for row, found in zip(rows.to_pylist(), decode_pictures(rows, self._images.stored(rows)), strict=True):
-            made.setdefault(row["_rowid"], []).append(self._rendered(row, found))
+        pieces: dict[int, list[Rendered]] = {}
+        for row, picture in zip(rows.to_pylist(), decode_pictures(rows, self._images.stored(rows)), strict=True):
+            pieces.setdefault(row["_rowid"], []).append(self._rendered(row, picture))
         # One pickle for all questions of an image: its pixels are in it once.
-        pickled = [pickle.dumps(group, protocol=5) for group in made.values()]
+        pickled = [pickle.dumps(group, protocol=5) for group in pieces.values()]
         return pa.table({"rendered": pa.array(pickled, pa.large_binary())})
 
-    def _rendered(self, row: dict[str, Any], found: Picture | Answer) -> Rendered:
-        known = {name: row[name] for name in ("piece", "place", "image_id", "sha256", "question")}
-        if isinstance(found, Answer):
-            return Rendered(**known, error=found.error)
+    def _rendered(self, row: dict[str, Any], picture: Picture | Answer) -> Rendered:
+        identity = {name: row[name] for name in ("piece", "place", "image_id", "sha256", "question")}
+        if isinstance(picture, Answer):
+            return Rendered(**identity, error=picture.error)
         try:
-            return Rendered(**known, inputs=self._inputs.of(found.image, row["sha256"], row["question"]))
+            return Rendered(**identity, inputs=self._inputs.of(picture.image, row["sha256"], row["question"]))
         except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
-            return Rendered(**known, error=f"{type(error).__name__}: {error}")
+            return Rendered(**identity, error=f"{type(error).__name__}: {error}")
 
 
 class InputMaker:
@@ -97,13 +97,13 @@ class InputMaker:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.renderers.registry import renderer_from_config
 
-        told = arguments(folder, settings, len(questions))
-        told["mm_processor_cache_gb"] = PROCESSOR_CACHE_GB if len(questions) > 1 else 0
+        engine_arguments = arguments(folder, settings, len(questions))
+        engine_arguments["mm_processor_cache_gb"] = PROCESSOR_CACHE_GB if len(questions) > 1 else 0
         # As vLLM's own `launch render` does it: the model's configuration alone needs no GPU.
-        self._config = EngineArgs(**told).create_model_config()
+        self._config = EngineArgs(**engine_arguments).create_model_config()
         self._renderer = renderer_from_config(VllmConfig(model_config=self._config))
         prompts = Prompts(load_processor(folder))
-        self._prompts = [prompts.tokens(prompts.asked(question.prompt)) for question in questions]
+        self._prompts = [prompts.tokens(prompts.prompt_text(question.prompt)) for question in questions]
 
     def of(self, image: Image.Image, sha256: str, question: int) -> Any:  # noqa: ANN401  (vLLM's EngineInput)
         """The inputs of one question about one image.
@@ -118,5 +118,5 @@ class InputMaker:
             "multi_modal_data": {"image": image},
             "multi_modal_uuids": {"image": [sha256]},
         }
-        (made,) = self._renderer.render_cmpl([parse_model_prompt(self._config, prompt)], skip_mm_cache=True)
-        return made
+        (rendered,) = self._renderer.render_cmpl([parse_model_prompt(self._config, prompt)], skip_mm_cache=True)
+        return rendered
