@@ -78,6 +78,16 @@ def test_a_circle_is_seen() -> None:
     assert circles(siblings_of(files, "p")) == [["p.x", "p.y"]]
 
 
+def test_no_files_import_each_other_in_a_circle(imports: grimp.ImportGraph) -> None:
+    assert circles(files_of(imports)) == []
+
+
+def test_no_folders_import_each_other_in_a_circle(imports: grimp.ImportGraph) -> None:
+    files = files_of(imports)
+    folders = [name for name in files if imports.find_children(name)]
+    assert {folder: found for folder in folders if (found := circles(siblings_of(files, folder)))} == {}
+
+
 # A line for a file, and the contract that it breaks.
 BREACHES = {
     "Imports go down only": ("engines/lake/commits.py", "import mm_assets.history.rows"),
