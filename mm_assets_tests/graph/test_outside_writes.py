@@ -19,8 +19,9 @@ from mm_assets.stages.curate.tables import SFT_SCHEMA
 from mm_assets.stages.score.builtin.entropy import entropy
 from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.builtin.sharpness import sharpness
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.jobs import group, predicted, score, trained
-from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
+from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest, run_step
 
 Write = Callable[[lance.LanceDataset], object]

@@ -21,9 +21,10 @@ from mm_assets.lineage.records import Record
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskSettings, VllmSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict import job
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.project import WITHOUT_TRAINING, Project, failure_of
 from mm_assets_tests.kit.ray_nodes import below
-from mm_assets_tests.kit.small_lake import InProcess, checkpoint, dataset, store
+from mm_assets_tests.kit.small_lake import checkpoint, dataset, store
 from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.kit.vllm_lab import HOW_TO_INSTALL
 

@@ -11,7 +11,8 @@ from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
 from mm_assets.stages.score.job import compute_scores
-from mm_assets_tests.kit.small_lake import InProcess, checkpoint, dataset, photos, store
+from mm_assets_tests.kit.in_process import InProcess
+from mm_assets_tests.kit.small_lake import checkpoint, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
 
 

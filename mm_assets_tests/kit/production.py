@@ -11,7 +11,8 @@ from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Contest
 from mm_assets.stages.serve.job import ASSET, bundle_production
-from mm_assets_tests.kit.small_lake import LABEL, InProcess, checkpoint, dataset, photos, store
+from mm_assets_tests.kit.in_process import InProcess
+from mm_assets_tests.kit.small_lake import LABEL, checkpoint, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.kit.two_rounds import training_of
 

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +19,6 @@ from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.training.examples import Trained
-from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.scoring import Scorer
@@ -29,7 +28,6 @@ from mm_assets.settings import (
     CurateSettings,
     EvaluateSettings,
     PredictSettings,
-    Resources,
     ScoreSettings,
     TaskSettings,
     TrainSettings,
@@ -43,6 +41,7 @@ from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
 from mm_assets.stages.score.registry import all_scorers
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.steps import run_step
 
 LABEL = TaskSettings(task="label", prompt="what is it?", answer="a {label}.")
@@ -50,26 +49,6 @@ CAPTION = TaskSettings(task="caption", prompt="describe it", answer="{caption}")
 TRAINING = TrainSettings(epochs=1, batch_size=4, learning_rate=1e-3)
 SCORERS = all_scorers(ScoreSettings())
 BUILT_IN = [SCORERS[name] for name in ("sharpness", "exposure", "entropy")]
-
-
-class InProcess(Cluster):
-    """The cluster's interface to jobs, here."""
-
-    def map_ordered(
-        self,
-        worker: type[Any],
-        arguments: tuple[Any, ...],
-        items: Sequence[Any],
-        *,
-        actors: int | None = None,
-        needs: Resources = Resources(),  # noqa: B008  (frozen)
-    ) -> Iterator[Any]:
-        call = worker(*arguments) if items else None
-        for item in items:
-            yield call(item) if call else None
-
-    def cpus(self) -> int:
-        return 1
 
 
 def names(split: str, count: int) -> list[str]:

@@ -20,7 +20,8 @@ from mm_assets.stages.predict.job import predict
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
 from mm_assets.stages.score.job import compute_scores
 from mm_assets.stages.score.registry import all_scorers
-from mm_assets_tests.kit.small_lake import LABEL, InProcess, checkpoint, dataset
+from mm_assets_tests.kit.in_process import InProcess
+from mm_assets_tests.kit.small_lake import LABEL, checkpoint, dataset
 from mm_assets_tests.kit.steps import ingest, run_step
 
 # The twin is byte for byte the other one; the changed and the removed one are so in the second round.

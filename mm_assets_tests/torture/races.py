@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import UpkeepSettings
-from mm_assets_tests.kit.small_lake import InProcess
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.torture.processes import DEADLINE_S, Child, start
 from mm_assets_tests.torture.stages import STAGES, Work, run
 

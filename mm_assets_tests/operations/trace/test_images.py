@@ -14,8 +14,9 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 from mm_assets.settings import CurateSettings
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
-from mm_assets_tests.kit.small_lake import LABEL, InProcess, dataset, photos, store
+from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest
 from mm_assets_tests.kit.tracing import asked, of_kind, one
 from mm_assets_tests.kit.two_rounds import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN, Rounds

@@ -24,8 +24,9 @@ from mm_assets.pace import Pace
 from mm_assets.settings import CurateSettings, EvaluateSettings, PredictSettings, TaskName, TaskSettings
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.evaluate.verdict import Contest, judge
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.project import Project
-from mm_assets_tests.kit.small_lake import CAPTION, LABEL, InProcess, checkpoint, dataset, photos, store, untrained
+from mm_assets_tests.kit.small_lake import CAPTION, LABEL, checkpoint, dataset, photos, store, untrained
 from mm_assets_tests.kit.steps import run_step
 
 

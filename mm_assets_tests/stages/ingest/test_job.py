@@ -24,7 +24,7 @@ from mm_assets.lineage.properties import BATCH
 from mm_assets.lineage.records import Record
 from mm_assets.settings import S3Settings
 from mm_assets.stages.ingest.job import list_objects
-from mm_assets_tests.kit.small_lake import InProcess
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.steps import ingest, nothing_new, run_step
 from mm_assets_tests.kit.stores import Bucket, Fault, Proxy
 

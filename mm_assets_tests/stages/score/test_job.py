@@ -18,8 +18,8 @@ from mm_assets.lineage.properties import BATCH
 from mm_assets.scoring import FunctionScorer, Scorer, Values
 from mm_assets.stages.score.builtin.entropy import entropy
 from mm_assets.stages.score.builtin.sharpness import sharpness
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.jobs import cells, score
-from mm_assets_tests.kit.small_lake import InProcess
 from mm_assets_tests.kit.steps import ingest, nothing_new
 
 pytestmark = pytest.mark.ray

@@ -21,9 +21,9 @@ from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets.stages.score.checks import ordered_columns
 from mm_assets.stages.score.plan import needs
 from mm_assets.stages.score.previews import previews
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.jobs import cells, score
 from mm_assets_tests.kit.lake_rows import materialized
-from mm_assets_tests.kit.small_lake import InProcess
 from mm_assets_tests.kit.steps import ingest, nothing_new
 from mm_assets_tests.stages.score.models import SIZE, Embedding, said
 

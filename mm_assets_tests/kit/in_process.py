@@ -1,0 +1,36 @@
+"""Workers in this process: for tests of what is done with rows, not of who does it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets.resources import RayCluster
+from mm_assets.settings import Resources
+
+
+class InProcess(Cluster):
+    """The cluster's interface to jobs, here."""
+
+    def map_ordered(
+        self,
+        worker: type[Any],
+        arguments: tuple[Any, ...],
+        items: Sequence[Any],
+        *,
+        actors: int | None = None,
+        needs: Resources = Resources(),  # noqa: B008  (frozen)
+    ) -> Iterator[Any]:
+        call = worker(*arguments) if items else None
+        for item in items:
+            yield call(item) if call else None
+
+    def cpus(self) -> int:
+        return 1
+
+
+@pytest.fixture
+def workers_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Dagster's steps map over their rows runs here; trainings and vLLM start Ray as ever."""
+    monkeypatch.setattr(RayCluster, "cluster", lambda self: InProcess())
