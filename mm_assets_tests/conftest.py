@@ -13,6 +13,7 @@ from mm_assets.demo.pictures import draw_folder
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.previews import sheets
+from mm_assets_tests.kit.in_process import workers_in_process  # noqa: F401  (a fixture)
 from mm_assets_tests.kit.lake_rows import calls_of
 from mm_assets_tests.kit.pictures import draw_few, some_of
 from mm_assets_tests.kit.project import QUICK, Project
@@ -23,6 +24,29 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 
 Made = TypeVar("Made")
+
+# Whoever asks for one of these fixtures, or for one that is made with it, starts what the marker says.
+STARTED_BY = {"cluster": "ray", "nodes": "ray", "s3_server": "s3", "browser": "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what their fixtures start; what a test starts by itself, its file must say."""
+    for item in items:
+        for name in set(getattr(item, "fixturenames", ())) & STARTED_BY.keys():
+            item.add_marker(STARTED_BY[name])
+
+
+@pytest.fixture(autouse=True)
+def _without_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without the marker `ray` can start none, neither here nor in a process of its own."""
+    if request.node.get_closest_marker("ray") is None:
+        monkeypatch.setattr(Cluster, "connect", _refuse_ray)
+        monkeypatch.setenv("RAY_TMPDIR", os.devnull)  # where a session would have its folder
+
+
+def _refuse_ray(_: Cluster) -> None:
+    raise AssertionError("this test uses a Ray cluster: give it the marker `ray`")
 
 
 @pytest.fixture(autouse=True)

@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from mm_assets_tests.kit.in_process import use_workers_in_process
 from mm_assets_tests.kit.pictures import draw_few
 from mm_assets_tests.kit.project import QUICK, UP_TO_DATASET, Project, copy_of
 
 
 @pytest.fixture(scope="session")
-def _few(tmp_path_factory: pytest.TempPathFactory, cluster: object) -> Project:
+def _few(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("few")
     shutil.copytree(draw_few(folder / "kept"), folder / "photos")
     project = Project(folder / "lake", folder / "photos", folder / "home")
-    project.materialize(*UP_TO_DATASET)
+    with pytest.MonkeyPatch.context() as patch:
+        use_workers_in_process(patch)
+        project.materialize(*UP_TO_DATASET)
     return project
 
 

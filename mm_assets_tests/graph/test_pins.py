@@ -13,7 +13,8 @@ from mm_assets.engines.lake.changes import Synced, sync_rows
 from mm_assets.steps import materialize as pins
 from mm_assets_tests.kit.project import UP_TO_DATASET, Project, failure_of
 
-pytestmark = pytest.mark.ray
+# What a step reads and records does not depend on where its workers are.
+pytestmark = pytest.mark.usefixtures("workers_in_process")
 
 
 def add_picture(project: Project, name: str) -> None:
@@ -109,7 +110,7 @@ def test_another_source_is_refused_and_names_the_lake(project: Project, tmp_path
     assert "set MM_LAKE to a new folder" in sentence
 
 
-def test_one_class_only_is_refused_by_name(tmp_path: Path, few_pictures: Path, cluster: object) -> None:
+def test_one_class_only_is_refused_by_name(tmp_path: Path, few_pictures: Path) -> None:
     shutil.rmtree(few_pictures / "gym")
     shutil.rmtree(few_pictures / "beach")
     project = Project(tmp_path / "lake", few_pictures, tmp_path / "home")

@@ -28,7 +28,8 @@ from mm_assets.steps import materialize as pins
 from mm_assets_tests.kit.project import UP_TO_DATASET as ALL
 from mm_assets_tests.kit.project import Project
 
-pytestmark = pytest.mark.ray
+# What a step reads and records does not depend on where its workers are.
+pytestmark = pytest.mark.usefixtures("workers_in_process")
 
 SCORES = ("scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash")
 UPSTREAM = ("raw_images", "image_table", *SCORES)

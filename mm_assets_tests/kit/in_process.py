@@ -30,7 +30,12 @@ class InProcess(Cluster):
         return 1
 
 
+def use_workers_in_process(patch: pytest.MonkeyPatch) -> None:
+    """What Dagster's steps map over their rows runs here; trainings and vLLM start Ray as ever."""
+    patch.setattr(RayCluster, "cluster", lambda self: InProcess())
+
+
 @pytest.fixture
 def workers_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Dagster's steps map over their rows runs here; trainings and vLLM start Ray as ever."""
-    monkeypatch.setattr(RayCluster, "cluster", lambda self: InProcess())
+    """See `use_workers_in_process`."""
+    use_workers_in_process(monkeypatch)

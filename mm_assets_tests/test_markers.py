@@ -1,0 +1,40 @@
+"""`make quick` starts no Ray: a test that forgets its marker fails, whatever process it would start Ray in."""
+
+import subprocess
+import sys
+from typing import cast
+
+import pytest
+
+from mm_assets.engines.workers.cluster import Cluster
+from mm_assets_tests.conftest import pytest_collection_modifyitems
+
+START_RAY = "import ray; ray.init(address='local', include_dashboard=False)"
+
+
+def test_without_its_marker_a_test_cannot_use_a_cluster() -> None:
+    with pytest.raises(AssertionError, match="give it the marker `ray`"):
+        Cluster().cpus()
+
+
+def test_without_its_marker_a_test_cannot_start_ray_in_another_process() -> None:
+    found = subprocess.run([sys.executable, "-c", START_RAY], capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert "/dev/null" in found.stderr
+
+
+class Collected:
+    """A test as pytest collects it."""
+
+    def __init__(self, *fixturenames: str) -> None:
+        self.fixturenames = fixturenames
+        self.markers: list[str] = []
+
+    def add_marker(self, name: str) -> None:
+        self.markers.append(name)
+
+
+def test_fixtures_mark_the_tests_that_ask_for_them() -> None:
+    items = [Collected("tables", "cluster"), Collected("bucket", "s3_server"), Collected("tables")]
+    pytest_collection_modifyitems(cast(list[pytest.Item], items))
+    assert [item.markers for item in items] == [["ray"], ["s3"], []]
