@@ -1,5 +1,6 @@
 """What a step reads and what is recorded agree, also when others write meanwhile; and the refusals."""
 
+import importlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from mm_assets.engines.lake.changes import Synced, sync_rows
-from mm_assets.steps import materialize as pins
 from mm_assets_tests.kit.project import UP_TO_DATASET, Project, failure_of
 
 # What a step reads and records does not depend on where its workers are.
@@ -27,8 +27,9 @@ def input_version(project: Project, asset: str, of: str) -> str:
 
 @contextmanager
 def race(monkeypatch: pytest.MonkeyPatch, where: str, project: Project) -> Iterator[None]:
-    """Make the first call of `pins.<where>` in a step of near_duplicates follow a whole run of its upstream."""
-    original = getattr(pins, where)
+    """Let a whole run of its upstream come before the first call of a function in a step of near_duplicates."""
+    module, _, name = where.rpartition(".")
+    original = getattr(importlib.import_module(module), name)
     state = {"raced": False}
 
     def racing(*args: Any) -> Any:
@@ -38,7 +39,7 @@ def race(monkeypatch: pytest.MonkeyPatch, where: str, project: Project) -> Itera
             project.materialize("raw_images", "image_table", "scores/phash")
         return original(*args)
 
-    monkeypatch.setattr(pins, where, racing)
+    monkeypatch.setattr(where, racing)
     yield
     assert state["raced"]
 
@@ -52,7 +53,7 @@ def test_an_upstream_that_moves_before_the_pin_is_read_and_recorded_new(
 ) -> None:
     """Dagster took its own snapshot when the step began; what is recorded must be what was read."""
     before = project.data_versions()["scores/phash"]
-    with race(monkeypatch, "_begin", project):
+    with race(monkeypatch, "mm_assets.steps.materialize._begin", project):
         project.materialize("scores/near_duplicates")
     after = project.newest()["scores/phash"].data_version
     assert after != before
@@ -64,7 +65,7 @@ def test_an_upstream_that_moves_after_the_pin_is_neither_read_nor_recorded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = project.data_versions()["scores/phash"]
-    with race(monkeypatch, "StepContext", project):
+    with race(monkeypatch, "mm_assets.history.begin.StepContext", project):
         project.materialize("scores/near_duplicates")
     assert project.newest()["scores/phash"].data_version != before
     assert input_version(project, "scores/near_duplicates", "scores/phash") == before
@@ -136,7 +137,7 @@ def test_a_crash_before_the_lineage_row_is_healed_by_the_next_run(
         raise SystemError("the process dies between commit and lineage row")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mm_assets.history.publish.publish", crash)
+        patch.setattr("mm_assets.history.begin.publish", crash)
         project.materialize("raw_images", fails=True)
     version = project.tables.open("objects").version
     assert project.newest()["raw_images"].ref.version < version
