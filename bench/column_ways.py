@@ -23,9 +23,9 @@ from scores import FIELDS, Scorer
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
-from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.rows import is_in, replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import webdataset  # type: ignore[import-untyped]
 from column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
 
-from mm_assets.engines.lake.compaction import compact
+from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets.stages.ingest.tables import IMAGES
 
 TAKEN = (16, 100)

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import lance
 
-from mm_assets.engines.lake.cleanup import Orphans, commits_of, remove_orphans, remove_versions, versions_of
 from mm_assets.engines.lake.commits import is_conflict
-from mm_assets.engines.lake.compaction import Compacted, compact
 from mm_assets.engines.lake.files import remove_empty_folders
-from mm_assets.engines.lake.indexes import keep_indexes
 from mm_assets.engines.lake.tables import Lake, table_id
+from mm_assets.engines.lake.upkeep.cleanup import Orphans, commits_of, remove_orphans, remove_versions, versions_of
+from mm_assets.engines.lake.upkeep.compaction import Compacted, compact
+from mm_assets.engines.lake.upkeep.indexes import keep_indexes
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History

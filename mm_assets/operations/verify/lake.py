@@ -6,9 +6,9 @@ from functools import cached_property
 
 import lance
 
-from mm_assets.engines.lake.cleanup import versions_of
 from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.tables import Lake, table_id
+from mm_assets.engines.lake.upkeep.cleanup import versions_of
 from mm_assets.engines.store.opening import place_at
 from mm_assets.engines.store.place import File
 from mm_assets.history.history import History

@@ -17,12 +17,12 @@ import pytest
 from lance.dataset import Tags
 from lance.optimize import Compaction
 
-from mm_assets.engines.lake import cleanup as lance_cleanup
 from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import FencedError, commit, fence
 from mm_assets.engines.lake.files import files_of, stem_of
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.engines.lake.upkeep import cleanup as lance_cleanup
 from mm_assets.history.origins import commits_in
 from mm_assets.lineage.properties import UPKEEP
 from mm_assets.lineage.step import StepResult

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from lance.optimize import Compaction
 
-from mm_assets.engines.lake import compaction as lance_compaction
-from mm_assets.engines.lake.compaction import compact
 from mm_assets.engines.lake.files import Weights, files_of
 from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.lake.upkeep import compaction as lance_compaction
+from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets_tests.kit.past import TABLE, content, put, score, with_a_past
 
 TARGET = 400_000

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from mm_assets.engines.lake import indexes as lance_indexes
 from mm_assets.engines.lake.commits import fence
-from mm_assets.engines.lake.compaction import compact
-from mm_assets.engines.lake.indexes import keep_indexes
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.lake.upkeep import indexes as lance_indexes
+from mm_assets.engines.lake.upkeep.compaction import compact
+from mm_assets.engines.lake.upkeep.indexes import keep_indexes
 from mm_assets_tests.kit.past import TABLE, put, score, with_a_past
 
 QUERY = "image_id in ('003.png', 'none.png')"

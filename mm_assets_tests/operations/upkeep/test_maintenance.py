@@ -12,9 +12,9 @@ from lance.dataset import Tags
 
 from mm_assets.demo.tiny_llava import build
 from mm_assets.engines.lake.changes import changes_since
-from mm_assets.engines.lake.cleanup import Orphans
 from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.tables import Lake, write_fragments
+from mm_assets.engines.lake.upkeep.cleanup import Orphans
 from mm_assets.engines.models.files import keep_model, model_staging
 from mm_assets.engines.store.s3 import client, is_s3, split
 from mm_assets.engines.training.examples import Trained

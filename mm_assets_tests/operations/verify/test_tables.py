@@ -7,8 +7,8 @@ import lance
 import pyarrow as pa
 import pytest
 
-from mm_assets.engines.lake.cleanup import Version, versions_of
 from mm_assets.engines.lake.tables import Lake
+from mm_assets.engines.lake.upkeep.cleanup import Version, versions_of
 from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.settings import CurateSettings
