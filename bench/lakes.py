@@ -25,7 +25,7 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.scoring import Scorer
-from mm_assets.settings import Resources, ScoreSettings, Settings, load_settings
+from mm_assets.settings import Limit, Resources, ScoreSettings, Settings, load_settings
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES
 from mm_assets.stages.score.registry import all_scorers
 
@@ -198,7 +198,8 @@ class MadeLake:
     def settings(self) -> Settings:
         """The local profile; also a blurred picture may be an example, as those of 32 x 32 pixels are."""
         settings = load_settings()
-        return settings.model_copy(update={"curate": settings.curate.model_copy(update={"min_sharpness": 0.0})})
+        limits = settings.curate.limits | {"sharpness": Limit(min=0.0)}
+        return settings.model_copy(update={"curate": settings.curate.model_copy(update={"limits": limits})})
 
     def fill(self) -> None:
         """All stages with made-up work; the model is made, not trained."""

@@ -1,6 +1,7 @@
 """The map: assets in the order in which data flows, and what they are given. Start reading here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel
@@ -27,10 +28,10 @@ from mm_assets.stages.score.registry import all_scorers, limited
 from mm_assets.stages.serve.assets import serving_bundle
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
-READS: dict[str, Callable[[Settings], list[BaseModel | str]]] = {
+READS: dict[str, Callable[[Settings], list[BaseModel | Mapping[str, Any] | str]]] = {
     "image_table": lambda s: [s.ingest.limits(), s.ingest.on_removed],
     "scores/near_duplicates": lambda s: [s.duplicates],
-    "sft_dataset": lambda s: [s.curate],
+    "sft_dataset": lambda s: [s.curate.decides()],
     "base_model": lambda s: [s.base],
     "llava_checkpoint": lambda s: [s.train.recipe()],
     "evaluation": lambda s: [s.evaluate, s.predict.decoding()],

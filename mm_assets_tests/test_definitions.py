@@ -86,7 +86,7 @@ def test_no_check_makes_anything_stale(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_setting_changes_the_code_version_of_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: spec.code_version for name, spec in specs().items()}
-    monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "3")
+    monkeypatch.setenv("MM_CURATE__LIMITS", '{"entropy": {"min": 3}}')
     after = {name: spec.code_version for name, spec in specs().items()}
     assert {name for name in before if before[name] != after[name]} == {"sft_dataset"}
     monkeypatch.setenv("MM_PREDICT__MODEL", "production")

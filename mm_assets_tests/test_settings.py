@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from mm_assets.settings import PROFILES, SettingsError, digest, load_settings, profile_path
+from mm_assets.settings import (
+    PROFILES,
+    CurateSettings,
+    SettingsError,
+    TaskSettings,
+    digest,
+    load_settings,
+    profile_path,
+)
 
 
 def tasks(**values: Any) -> str:
@@ -37,7 +45,7 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
     ("variable", "value", "named", "says"),
     [
         ("MM_PROFILE", "lokal", "MM_PROFILE", "known are gpu, local"),
-        ("MM_CURATE__MIN_SHARPNESS", "-1", "MM_CURATE__MIN_SHARPNESS", "greater than or equal to 0"),
+        ("MM_CURATE__MAX_TOKENS", "-1", "MM_CURATE__MAX_TOKENS", "greater than 0"),
         ("MM_SOURCE", "no/such/folder", "MM_SOURCE", "there is no folder no/such/folder"),
         ("MM_SOURCE", "gs://bucket/photos", "MM_SOURCE", "give a folder"),
         ("MM_CURATE__LABELS", '["pool"]', "MM_CURATE__LABELS", "at least 2 items"),
@@ -73,8 +81,16 @@ def test_the_gpu_profile_names_a_pinned_model(monkeypatch: pytest.MonkeyPatch) -
         ("MM_TRAIN", "x", "MM_TRAIN", "takes JSON"),
         ("MM_SOURCE", "", "MM_SOURCE", "is empty"),
         ("MM_LAKE", " ", "MM_LAKE", "is empty"),
-        ("MM_CURATE__MAX_LUMINANCE", "inf", "MM_CURATE__MAX_LUMINANCE", "finite"),
+        ("MM_CURATE__LIMITS", '{"luminance": {"max": Infinity}}', "MM_CURATE__LIMITS__LUMINANCE__MAX", "finite"),
         ("MM_CURATE__LABELS", '["pool", ""]', "MM_CURATE__LABELS", "at least 1 character"),
+        (
+            "MM_CURATE__MIN_SHARPNESS",
+            "20",
+            "MM_CURATE__MIN_SHARPNESS",
+            """write MM_CURATE__LIMITS='{"sharpness": {"min""",
+        ),
+        ("MM_CURATE__MAX_CLIPPED", "0.1", "MM_CURATE__MAX_CLIPPED", """write MM_CURATE__LIMITS='{"clipped": {"max"""),
+        ("MM_CURATE", '{"min_entropy": 2}', "MM_CURATE", "write curate.limits: {entropy: {min: 2}}"),
         ("MM_LAEK", "x", "MM_LAEK", "unknown setting MM_LAEK: did you mean MM_LAKE"),
         ("MM_TRAIN__EPOCH", "3", "MM_TRAIN__EPOCH", "did you mean MM_TRAIN__EPOCHS"),
         ("MM_COLOUR_OF_THE_SKY", "x", "MM_COLOUR_OF_THE_SKY", "unknown setting MM_COLOUR_OF_THE_SKY: docs/settings.md"),
@@ -91,7 +107,7 @@ def test_a_wrong_setting_is_refused_by_name(
 
 
 def test_each_wrong_field_has_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MM_CURATE__MIN_SHARPNESS", "-1")
+    monkeypatch.setenv("MM_CURATE__MAX_TOKENS", "-1")
     monkeypatch.setenv("MM_TRAIN__EPOCHS", "0")
     with pytest.raises(SettingsError) as refusal:
         load_settings()
@@ -129,6 +145,10 @@ def test_tasks_and_limits_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     curate = load_settings().curate
     assert [(task.task, task.weight) for task in curate.tasks] == [("label", 1), ("caption", 0.5)]
     assert {name: (limit.min, limit.max) for name, limit in curate.limits.items()} == {
+        "sharpness": (60, None),  # the profile's
+        "luminance": (20, 230),
+        "clipped": (None, 0.5),
+        "entropy": (1, None),
         "watermark": (None, 0.5),
         "faces": (1, 1),
     }
@@ -136,13 +156,43 @@ def test_tasks_and_limits_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_digest_changes_with_any_value(monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_settings()
-    monkeypatch.setenv("MM_CURATE__MIN_ENTROPY", "2.5")
+    monkeypatch.setenv("MM_CURATE__LIMITS", '{"entropy": {"min": 2.5}}')
     after = load_settings()
     assert digest(before.curate) != digest(after.curate)
     assert digest(before.train) == digest(after.train)
     # How much is done between two commits decides nothing.
     monkeypatch.setenv("MM_INGEST__BATCH_ROWS", "7")
     assert digest(load_settings().ingest.limits()) == digest(before.ingest.limits())
+
+
+# Of the profiles, as they were digested when these bounds had names of their own.
+FORMER_DIGESTS = {"local": "117d960f1711", "gpu": "74e036e34f2f"}
+
+
+@pytest.mark.parametrize("profile", FORMER_DIGESTS)
+def test_a_dataset_of_before_is_not_built_again_for_other_words(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_PROFILE", profile)
+    assert digest(load_settings().curate.decides()) == FORMER_DIGESTS[profile]
+    for limits in ('{"sharpness": {"min": 61}}', '{"sharpness": {"max": 500}}', '{"faces": {"min": 1}}'):
+        monkeypatch.setenv("MM_CURATE__LIMITS", limits)
+        assert digest(load_settings().curate.decides()) != FORMER_DIGESTS[profile]
+
+
+def test_a_score_without_a_limit_is_not_as_it_was_with_a_bound_that_bounded_nothing() -> None:
+    task = TaskSettings(task="label", prompt="what?", answer="{label}")
+    limits = {"luminance": {"min": 0}, "clipped": {"max": 1}, "entropy": {"min": 0}}
+    bounded = CurateSettings(tasks=[task], limits=limits | {"sharpness": {"min": 0}})
+    assert digest(bounded.decides()) != digest(CurateSettings(tasks=[task], limits=limits).decides())
+    other_end = CurateSettings(tasks=[task], limits=limits | {"sharpness": {"max": 500}}).decides()
+    assert (other_end["min_sharpness"], other_end["limits"]) == (0.0, {"sharpness": {"min": None, "max": 500.0}})
+
+
+def test_a_profile_that_names_a_bound_as_before_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text((PROFILES / "local.yaml").read_text().replace("  limits:", "  min_sharpness: 60.0\n  limits:"))
+    monkeypatch.setenv("MM_PROFILE", str(own))
+    with pytest.raises(SettingsError, match=r"min_sharpness .* write curate\.limits: \{sharpness: \{min: 60\.0\}\}"):
+        load_settings()
 
 
 def test_the_documented_settings_are_those_of_the_code() -> None:

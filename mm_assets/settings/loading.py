@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mm_assets.settings.former import FORMER_BOUNDS
 from mm_assets.settings.root import PREFIX, Settings, SettingsError, profile_path
 
 
@@ -66,6 +67,11 @@ def _check_variables() -> None:
 
 
 def _unknown(variable: str, variables: Sequence[str]) -> str:
+    former = variable.upper().removeprefix(f"{PREFIX}CURATE__").lower()
+    if former in FORMER_BOUNDS:
+        column, end, _ = FORMER_BOUNDS[former]
+        value = json.dumps({column: {end: 0.5}})
+        return f"{variable} is a limit like any other now: write MM_CURATE__LIMITS='{value}', with your value"
     # Without what all have in common, which makes any two alike.
     near = difflib.get_close_matches(
         variable.upper().removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in variables]
@@ -91,8 +97,8 @@ def _sentence(item: Mapping[str, Any]) -> str:
     return f"{'.'.join(path)} ({variable}): {str(item['msg']).removeprefix('Value error, ')}{value}"
 
 
-def digest(*sections: BaseModel | str) -> str:
+def digest(*sections: BaseModel | Mapping[str, Any] | str) -> str:
     """Twelve hex digits that change when any of the sections' values changes."""
-    values = [section if isinstance(section, str) else section.model_dump(mode="json") for section in sections]
+    values = [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in sections]
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,10 +1,12 @@
 """The sections of the stages: what each can be told."""
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from mm_assets.settings.former import in_former_words, refuse_former_bounds
 from mm_assets.settings.section import ImportPath, MiB, Resources, Section, Share
 
 # Pillow itself refuses images of more than twice its MAX_IMAGE_PIXELS, whatever we would allow.
@@ -139,15 +141,18 @@ class CurateSettings(Section):
     labels: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None, min_length=2, description="The classes to train on; all where unset."
     )
-    min_sharpness: float = Field(0.0, ge=0, description="Least variance of the Laplacian (0-255 greyscale).")
-    min_luminance: float = Field(0.0, ge=0, le=255, description="Least mean luminance, 0-255.")
-    max_luminance: float = Field(255.0, ge=0, le=255, description="Greatest mean luminance, 0-255.")
-    max_clipped: Share = Field(1.0, description="Greatest share of pixels at 0 or 255.")
-    min_entropy: float = Field(0.0, ge=0, le=8, description="Least entropy of the grey histogram, in bits.")
     limits: dict[str, Limit] = Field(
-        default_factory=dict, description="Least (`min`) and greatest (`max`) values of other scores, by column."
+        default_factory=dict,
+        description="Least (`min`) and greatest (`max`) values of scores, by column: `{sharpness: {min: 60}}`.",
     )
     max_tokens: int = Field(4096, gt=0, description="Longest example in tokens, image tokens included.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former_bounds(cls, values: Any) -> Any:  # noqa: ANN401  (whatever the profile says)
+        if isinstance(values, Mapping):
+            refuse_former_bounds(values)
+        return values
 
     @field_validator("tasks")
     @classmethod
@@ -162,11 +167,13 @@ class CurateSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.min_luminance > self.max_luminance:
-            raise ValueError(f"min_luminance {self.min_luminance} is above max_luminance {self.max_luminance}")
         if self.labels is not None and len(set(self.labels)) < 2:
             raise ValueError("labels: one class only; a classifier needs at least two different labels")
         return self
+
+    def decides(self) -> dict[str, Any]:
+        """What the rows of the dataset depend on, for a digest."""
+        return in_former_words(self.model_dump(mode="json"))
 
 
 class BaseModelSettings(Section):

@@ -201,7 +201,7 @@ def test_another_lakes_history_is_not_pinned(copy: Project, tmp_path: Path) -> N
 
 def test_a_changed_threshold_changes_what_follows_and_nothing_before(modest: Project) -> None:
     before = modest.data_versions()
-    modest.env["MM_CURATE__MIN_SHARPNESS"] = "1300"
+    modest.env["MM_CURATE__LIMITS"] = '{"sharpness": {"min": 1300}}'
     modest.materialize()
     after = modest.data_versions()
     changed = {asset for asset in before if before[asset] != after[asset]}
@@ -267,5 +267,5 @@ def test_dagster_shows_what_a_changed_setting_made_stale(copy: Project) -> None:
     assert stale(copy) == set()
     copy.materialize("image_table")  # the same version again: what follows stays fresh
     assert stale(copy) == set()
-    copy.env = {"MM_CURATE__MIN_SHARPNESS": "1300"}
+    copy.env = {"MM_CURATE__LIMITS": '{"sharpness": {"min": 1300}}'}
     assert stale(copy) == {"sft_dataset"}

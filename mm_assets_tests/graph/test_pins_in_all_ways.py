@@ -172,7 +172,7 @@ def test_an_upstream_moves_in_the_middle_of_a_step(
         return joined(*arguments)
 
     monkeypatch.setattr(curate, "joined", racing)
-    project.env = {"MM_CURATE__MIN_ENTROPY": "0.5"}  # so that the dataset is made anew
+    project.env = {"MM_CURATE__LIMITS": '{"entropy": {"min": 0.5}}'}  # so that the dataset is made anew
     project.materialize(GROUPS, DATASET)
     assert moved[0] in recorded(project, DATASET)
     assert project.newest()["image_table"].data_version != moved[0]
@@ -260,7 +260,7 @@ def test_a_table_that_somebody_wrote_outside(project: Project, reads: Reads) -> 
     """What reads it does not see it; the table's own next run puts it right."""
     project.tables.open("images").delete("label = 'gym'")
     outside = project.tables.open("images").version
-    project.env = {"MM_CURATE__MIN_ENTROPY": "0.5"}
+    project.env = {"MM_CURATE__LIMITS": '{"entropy": {"min": 0.5}}'}
     project.materialize(GROUPS, DATASET)
     assert images_of(project, DATASET) == 25
     record = project.newest()[DATASET]

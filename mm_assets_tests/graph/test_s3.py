@@ -117,7 +117,7 @@ def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path
     env = {
         **bucket.environment(),
         "MM_TRAIN__EPOCHS": "1",
-        "MM_CURATE__MIN_SHARPNESS": "0",
+        "MM_CURATE__LIMITS": '{"sharpness": {"min": 0}}',
         "MM_CURATE__MAX_TOKENS": "1000",
         "MM_CURATE__TASKS": json.dumps(
             [

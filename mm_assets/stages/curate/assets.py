@@ -13,13 +13,10 @@ from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize_each
 
-# What the named limits of the settings (curate.min_sharpness, ...) read.
-ALWAYS = ("sharpness", "exposure", "entropy")
-
 
 def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
-    """The dataset, made from the built-in scores and from those of one's own scorers that the profile limits."""
-    keys = [["scores", name] for name in dict.fromkeys([*ALWAYS, *(scorer.name for scorer in limited)])]
+    """The dataset, made from the scores that the profile limits, built-in ones and one's own."""
+    keys = [["scores", scorer.name] for scorer in limited]
 
     @dg.asset(
         group_name="curate",

@@ -1,4 +1,4 @@
-"""What the settings ask of scores: the named limits (`min_sharpness`, ...) and those by column (`limits`)."""
+"""What the settings ask of scores: the least and greatest values of their columns (`curate.limits`)."""
 
 import math
 import operator
@@ -9,14 +9,6 @@ from typing import Any
 from mm_assets.scoring import Scorer
 from mm_assets.settings import CurateSettings
 
-# (reason that a row is given, score column, which end is bounded, setting)
-_NAMED = (
-    ("blurred", "sharpness", "min", "min_sharpness"),
-    ("dark", "luminance", "min", "min_luminance"),
-    ("bright", "luminance", "max", "max_luminance"),
-    ("clipped", "clipped", "max", "max_clipped"),
-    ("little to see", "entropy", "min", "min_entropy"),
-)
 _BEYOND: dict[str, Callable[[float, float], bool]] = {"min": operator.lt, "max": operator.gt}
 
 
@@ -46,16 +38,12 @@ class Bound:
 
 
 def bounds_of(settings: CurateSettings, scorers: Sequence[Scorer]) -> list[Bound]:
-    """The bounds that the settings give, named ones first."""
-    owners = {column: scorer for scorer in scorers for column in scorer.columns}
-    named = [(reason, column, end, setting, getattr(settings, setting)) for reason, column, end, setting in _NAMED]
-    own = [
-        ("limit", column, end, f"limits.{column}.{end}", getattr(limit, end))
-        for column, limit in settings.limits.items()
-        for end in _BEYOND
-    ]
+    """The bounds that the settings give, in the order of the scorers and their columns: a row gets the first reason."""
     return [
-        Bound(owners[column], column, reason, setting, value, _BEYOND[end])
-        for reason, column, end, setting, value in [*named, *own]
-        if value is not None
+        Bound(scorer, name, reason, f"limits.{name}.{end}", value, _BEYOND[end])
+        for scorer in scorers
+        for name, column in scorer.value_columns.items()
+        if name in settings.limits
+        for end, reason in (("min", column.low), ("max", column.high))
+        if (value := getattr(settings.limits[name], end)) is not None
     ]

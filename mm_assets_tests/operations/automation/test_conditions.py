@@ -83,7 +83,7 @@ def test_the_dataset_waits_for_groups_of_which_only_the_hashes_are_late(settled:
 @pytest.mark.parametrize(
     ("setting", "value", "asset"),
     [
-        ("MM_CURATE__MIN_ENTROPY", "3", DATASET),
+        ("MM_CURATE__LIMITS", '{"entropy": {"min": 3}}', DATASET),
         ("MM_DUPLICATES__MAX_DISTANCE", "3", NEAR),
         ("MM_EVALUATE__MIN_ACCURACY", "0.9", "evaluation"),
         ("MM_INGEST__MAX_BYTES", "1000", "image_table"),

@@ -27,7 +27,7 @@ from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepResult
 from mm_assets.operations.upkeep.job import Upkeep, maintain
-from mm_assets.settings import CurateSettings, UpkeepSettings
+from mm_assets.settings import CurateSettings, Limit, UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
 from mm_assets_tests.kit.lake_rows import withdrawals, write
@@ -106,7 +106,7 @@ def test_what_live_checkpoints_were_made_from_stays(tables: Lake) -> None:
     write(tables, EVALUATIONS, EVALUATIONS_SCHEMA, production)
     for number in range(3):
         store(tables, [{**photos()[0], "image_id": f"more-{number}.png"}])
-        last = dataset(tables, CurateSettings(tasks=[LABEL], min_entropy=number / 10))
+        last = dataset(tables, CurateSettings(tasks=[LABEL], limits={"entropy": Limit(min=number / 10)}))
         assert checkpoint(tables, training=another(number)).metadata["digest"] != promoted.metadata["digest"]
     history = History.read(tables).records
     upkeep(tables, keep_last=1)

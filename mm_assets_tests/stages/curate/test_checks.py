@@ -26,7 +26,7 @@ NAMING = CurateSettings(tasks=[LABEL])
 BOTH = CurateSettings(tasks=[LABEL, CAPTION])
 TOO_LONG = "pre-flight: 300 tokens, max_tokens is 200"
 LONGER = "pre-flight: 310 tokens, max_tokens is 200"
-BLURRED = "blurred: sharpness 12.31, min_sharpness is 60"
+BLURRED = "blurred: sharpness 12.31, limits.sharpness.min is 60"
 
 
 def placed(*rows: tuple[str, str, str]) -> pa.Table:
@@ -284,7 +284,8 @@ def project(tables: Lake, tmp_path: Path) -> Project:
     store(tables, [{**row, "sharpness": 100.0} for row in photos()])
     dataset(tables, NAMING)
     (tmp_path / "source").mkdir()
-    return Project(tables.root, tmp_path / "source", tmp_path / "home", {"MM_CURATE__MIN_SHARPNESS": "60"})
+    env = {"MM_CURATE__LIMITS": '{"sharpness": {"min": 60}}'}
+    return Project(tables.root, tmp_path / "source", tmp_path / "home", env)
 
 
 def test_dagster_records_a_failed_check_and_no_materialization(project: Project) -> None:
@@ -321,7 +322,7 @@ def test_the_command_ends_with_1_and_the_sentence(project: Project) -> None:
 
 
 def test_a_warning_leaves_the_command_at_0(project: Project) -> None:
-    project.env |= {"MM_CHECKS__MIN_CLASS_SHARE": "1", "MM_CURATE__MIN_ENTROPY": "4"}
+    project.env |= {"MM_CHECKS__MIN_CLASS_SHARE": "1", "MM_CURATE__LIMITS": '{"entropy": {"min": 4}}'}
     store(project.tables, [{"image_id": names(TRAIN, 7)[-1], "label": "pool", "sharpness": 100.0}])
     found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
     assert found.returncode == 0, found.stderr

@@ -23,7 +23,7 @@ from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.settings import ChecksSettings, CurateSettings
+from mm_assets.settings import ChecksSettings, CurateSettings, Limit
 from mm_assets.splits import TEST, TRAIN, VALIDATION
 from mm_assets.stages.curate import job
 from mm_assets.stages.curate.bounds import bounds_of
@@ -36,7 +36,8 @@ from mm_assets_tests.kit.small_lake import BUILT_IN, CAPTION, LABEL, dataset, na
 from mm_assets_tests.kit.steps import run_step
 
 NAMING = LABEL.model_copy(update={"prompt": "which of {labels}?"})
-SETTINGS = CurateSettings(tasks=[LABEL, CAPTION], min_sharpness=20, max_luminance=200, max_tokens=200)
+LIMITS = {"sharpness": Limit(min=20), "luminance": Limit(max=200), "entropy": Limit(min=0)}
+SETTINGS = CurateSettings(tasks=[LABEL, CAPTION], limits=LIMITS, max_tokens=200)
 SCORED = [*BUILT_IN]
 SCORES = pa.schema([*(field for scorer in SCORED for field in scorer.fields()), *GROUP_FIELDS])
 # A score now and then is beyond its bound, or no number.

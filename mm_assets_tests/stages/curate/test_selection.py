@@ -18,12 +18,14 @@ LABEL = TaskSettings(task="label", prompt="what?", answer="{label}")
 CAPTION = TaskSettings(task="caption", prompt="describe", answer="{caption}")
 SETTINGS = CurateSettings(
     tasks=[LABEL],
-    min_sharpness=10,
-    min_luminance=20,
-    max_luminance=200,
-    max_clipped=0.5,
-    min_entropy=1,
-    limits={"watermark": Limit(max=0.5), "faces": Limit(min=1, max=3)},
+    limits={
+        "sharpness": Limit(min=10),
+        "luminance": Limit(min=20, max=200),
+        "clipped": Limit(max=0.5),
+        "entropy": Limit(min=1),
+        "watermark": Limit(max=0.5),
+        "faces": Limit(min=1, max=3),
+    },
 )
 OWN = FunctionScorer("marks", "1", {"watermark": pa.float32(), "faces": pa.int32()}, lambda _: {}, "")
 ALL = [*all_scorers(ScoreSettings()).values(), OWN]
@@ -52,11 +54,11 @@ def reasons(found: list[Choice]) -> list[str | None]:
     ("values", "reason"),
     [
         ({"error": "corrupt: PNG"}, "no image: corrupt: PNG"),
-        ({"sharpness": 9.0}, "blurred: sharpness 9, min_sharpness is 10"),
-        ({"luminance": 10.0}, "dark: luminance 10, min_luminance is 20"),
-        ({"luminance": 201.0}, "bright: luminance 201, max_luminance is 200"),
-        ({"clipped": 0.75}, "clipped: clipped 0.75, max_clipped is 0.5"),
-        ({"entropy": 0.5}, "little to see: entropy 0.5, min_entropy is 1"),
+        ({"sharpness": 9.0}, "blurred: sharpness 9, limits.sharpness.min is 10"),
+        ({"luminance": 10.0}, "dark: luminance 10, limits.luminance.min is 20"),
+        ({"luminance": 201.0}, "bright: luminance 201, limits.luminance.max is 200"),
+        ({"clipped": 0.75}, "clipped: clipped 0.75, limits.clipped.max is 0.5"),
+        ({"entropy": 0.5}, "little to see: entropy 0.5, limits.entropy.min is 1"),
         ({"watermark": 0.83}, "limit: watermark 0.83, limits.watermark.max is 0.5"),
         ({"faces": 0}, "limit: faces 0, limits.faces.min is 1"),
         ({"faces": 4}, "limit: faces 4, limits.faces.max is 3"),
@@ -112,10 +114,10 @@ def test_the_oldest_usable_image_of_a_group_is_taken() -> None:
     together = {"group_id": "a", "first_group_id": "a"}
     rows = [row("a", **together, sharpness=1.0), row("b", **together, caption=None), row("c", **together)]
     assert [choice.left_out for choice in choices(rows, SETTINGS, LABEL, CAPTION)] == [
-        "blurred: sharpness 1, min_sharpness is 10",
+        "blurred: sharpness 1, limits.sharpness.min is 10",
         None,
         "near-duplicate: of b",
-        "blurred: sharpness 1, min_sharpness is 10",
+        "blurred: sharpness 1, limits.sharpness.min is 10",
         "no caption: no manifest gives one",
         None,
     ]

@@ -76,6 +76,71 @@ def test_an_import_path_that_leads_nowhere_is_refused(examples: Path, path: str,
         all_scorers(ScoreSettings(own=[path]))
 
 
+FAULTS = """
+import pyarrow as pa
+from mm_assets import Scorer
+
+class Fine(Scorer):
+    revision, columns = "1", {"fine": pa.float32()}
+    def __call__(self, images):
+        return [{"fine": 1.0} for _ in images]
+
+class Unrevised(Scorer):
+    columns = {"x": pa.float32()}
+class Uncalled(Scorer):
+    revision, columns = "1", {"x": pa.float32()}
+class Quoted(Fine):
+    revision = "it's"
+class Empty(Fine):
+    columns = {}
+class Untyped(Fine):
+    columns = {"x": float}
+class Spaced(Fine):
+    columns = {"a b": pa.float32()}
+class Small(Fine):
+    batch_size = 0
+class Greedy(Fine):
+    resources = {"gpus": 1}
+class Curious(Fine):
+    reads = ("label", "sharpness")
+class Broken(Fine):
+    def __init__(self):
+        raise OSError("no disk")
+class HTTPLooks(Fine):
+    columns = {"http": pa.float32()}
+
+made = Fine()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Unrevised", "the class says no revision"),
+        ("Uncalled", "the class says no __call__"),
+        ("Quoted", 'revision "it\'s": give text without blanks and quotes'),
+        ("Empty", "columns: name at least one"),
+        ("Untyped", r"column x: give an Arrow type, such as pa.float32\(\)"),
+        ("Spaced", "'a b' cannot be the name of a column"),
+        ("Small", "batch_size 0: give a whole number above 0"),
+        ("Greedy", r"resources: give mm_assets.Resources\("),
+        ("Curious", "reads: sharpness is none of image_id, source_uri"),
+        ("Broken", r"Broken\(\) failed: OSError: no disk"),
+    ],
+)
+def test_what_a_class_says_wrongly_is_refused(examples: Path, name: str, says: str) -> None:
+    (examples / "faulty.py").write_text(FAULTS)
+    with pytest.raises(SettingsError, match=rf"score\.own \(MM_SCORE__OWN\): faulty:{name}.*{says}"):
+        all_scorers(ScoreSettings(own=[f"faulty:{name}"]))
+
+
+def test_a_class_or_an_instance_is_named(examples: Path) -> None:
+    (examples / "faulty.py").write_text(FAULTS)
+    for path in ("faulty:Fine", "faulty:made"):
+        assert list(all_scorers(ScoreSettings(own=[path]))) == ["sharpness", "exposure", "entropy", "phash", "fine"]
+    assert "http_looks" in all_scorers(ScoreSettings(own=["faulty:HTTPLooks"]))
+
+
 def test_a_column_that_is_there_already_is_refused(examples: Path) -> None:
     (examples / "clash.py").write_text(
         "import pyarrow as pa\nfrom mm_assets import scorer\n"
