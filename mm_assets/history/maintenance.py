@@ -50,6 +50,15 @@ def maintaining(tables: Lake, table: str, run_id: str, step: str) -> Iterator[Ca
         _note(tables, replace(begun[0], ended=tables.open(table).version, at=datetime.now(UTC)))
 
 
+def maintained(tables: Lake, commit: LanceRef, run_id: str, step: str) -> None:
+    """Tell the history of one commit that changed no row and says itself what it is; written after it, in one row.
+
+    A process that dies in between leaves no row: the commit tells.
+    """
+    before = replace(commit, version=commit.version - 1)
+    _note(tables, Maintenance(before, run_id, step, commit.version, datetime.now(UTC)))
+
+
 def _note(tables: Lake, item: Maintenance) -> None:
     append_rows(tables, [_row(MAINTENANCE, item, None, {"ended": item.ended})])
 

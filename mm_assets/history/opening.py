@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.schemas import bring_up, missing
-from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.maintenance import maintaining
+from mm_assets.engines.lake.tables import Lake, table_id
+from mm_assets.history.maintenance import maintained
 from mm_assets.lineage.properties import RUN, SCHEMA, STEP, UPKEEP
+from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext
 
 
@@ -41,16 +42,9 @@ def open_table(
 def _brought_up(tables: Lake, step: StepContext, table: str, schema: pa.Schema) -> lance.LanceDataset:
     # No asset's: no row differs, and every asset of the table is at the data version that it was at.
     properties = {RUN: step.run_id, STEP: step.key, UPKEEP: step.run_id, SCHEMA: table}
-    with maintaining(tables, table, step.run_id, step.key) as begin:
-
-        def add(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-            operation = bring_up(head, schema)
-            if operation is not None:
-                begin()
-            return operation
-
-        brought = commit(tables, table, add, properties)
+    brought = commit(tables, table, lambda head: bring_up(head, schema), properties)
     if brought is None:  # another step did it meanwhile
         return tables.open(table)
+    maintained(tables, LanceRef(table, table_id(brought), brought.version), step.run_id, step.key)
     step.log(f"{table}.lance, of an earlier release, was given the columns that it lacked: no row differs")
     return brought

@@ -66,6 +66,7 @@ def test_of_steps_that_come_at_once_exactly_one_adds_the_column(old: Lake) -> No
 
     with ThreadPoolExecutor(racers) as threads:
         assert set(threads.map(race, range(racers))) == {before + 1}
+    assert len(maintenance(old)) == 1
     ds = old.open(SFT)
     assert [version for version, _ in commits_after(ds, before)] == [before + 1]
     found = outside_writes(commits_in(ds, range(before + 1, before + 2)), table_id(ds), maintenance(old))

@@ -1,6 +1,7 @@
 """What a table of another release lacks: added where it can be null, else refused by name."""
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import lance
@@ -37,11 +38,15 @@ def old(tables: Lake) -> Lake:
     return tables
 
 
-def stamped(old: Lake, version: int, release: str) -> lance.LanceDataset:
+def stamped(old: Lake, number: int, release: str) -> lance.LanceDataset:
     """The table as a later release left it."""
-    metadata = {**old.open("t").schema.metadata, SCHEMA_VERSION: str(version).encode(), MADE_BY: release.encode()}
+    metadata = {**old.open("t").schema.metadata, SCHEMA_VERSION: str(number).encode(), MADE_BY: release.encode()}
     old.open("t").replace_schema_metadata({key.decode(): value.decode() for key, value in metadata.items()})
     return old.open("t")
+
+
+def test_tables_name_the_release_that_is_installed() -> None:
+    assert version("mm-assets") == RELEASE
 
 
 def test_the_version_of_a_schema_is_that_of_its_newest_column() -> None:
