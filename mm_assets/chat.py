@@ -63,7 +63,7 @@ def fault(messages: Sequence[Message], num_images: int, special_tokens: Collecti
 def without_gaps(messages: Sequence[Message]) -> list[Message]:
     """Messages as they come back from an Arrow column, without the null fields that a struct column adds."""
 
-    def known(part: dict[str, Any]) -> dict[str, Any]:
+    def known_part(part: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in part.items() if value is not None}
 
-    return [{**message, "content": [known(part) for part in message["content"]]} for message in messages]
+    return [{**message, "content": [known_part(part) for part in message["content"]]} for message in messages]

@@ -109,5 +109,7 @@ def column_sources(asset: str, columns: Sequence[str]) -> Sources:
         return {column: SOURCES[asset][column] for column in columns if column in SOURCES[asset]}
     if not asset.startswith("scores/"):
         return {}
-    others = [sources for known, sources in SOURCES.items() if known == IMAGES or known.startswith("scores/")]
+    others = [
+        sources for asset_key, sources in SOURCES.items() if asset_key == IMAGES or asset_key.startswith("scores/")
+    ]
     return {column: _PIXELS for column in columns if not any(column in sources for sources in others)}

@@ -100,9 +100,9 @@ _OWN: dict[str, dict[str, str]] = {
 
 def described(asset: str, column: str) -> str | None:
     """What a column of an asset's table holds; None for one of a user's own scorer."""
-    said = _OWN.get(asset, {}).get(column) or _SHARED.get(column)
-    if said is not None:
-        return said
+    description = _OWN.get(asset, {}).get(column) or _SHARED.get(column)
+    if description is not None:
+        return description
     if column.endswith("_rev"):
         return f"The revision of {column.removesuffix('_rev')} that computed the cell; null: not computed."
     if column.endswith("_error"):

@@ -34,13 +34,15 @@ def previews_of(
 def _existing_previews(instance: dg.DagsterInstance, history: "History", record: Record) -> dict[str, Any]:
     """Those of the asset's newest event, where that is of the same version by the same code; none of a failed one."""
     event = newest_event(instance, dg.AssetKey(record.asset.split("/")))
-    made = event.asset_materialization if event else None
-    if made is None or RECORD not in made.metadata or ERROR in made.metadata:
+    materialization = event.asset_materialization if event else None
+    if materialization is None or RECORD not in materialization.metadata or ERROR in materialization.metadata:
         return {}
-    shown = history.records.get(str(made.metadata[RECORD].value))  # None: the event is of another lake
-    if shown is None or (shown.ref, shown.code_version) != (record.ref, record.code_version):
+    drawn_record = history.records.get(
+        str(materialization.metadata[RECORD].value)
+    )  # None: the event is of another lake
+    if drawn_record is None or (drawn_record.ref, drawn_record.code_version) != (record.ref, record.code_version):
         return {}
-    return {name: value for name, value in made.metadata.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in materialization.metadata.items() if name.startswith(PREFIX)}
 
 
 def _draw(context: dg.AssetExecutionContext, step: "OpenStep", record: Record, previews: Previews) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Lab:
         """Answers about photos, which the renderers prepare in turns."""
         makers = [InputMaker(self._folder, [question], self._how) for _ in range(renderers)]
         inputs = [makers[place % renderers].of(image, sha, 0) for place, (sha, image) in enumerate(photos)]
-        return self._said(question, [sha for sha, _ in photos], inputs, how or self._how)
+        return self._message_text(question, [sha for sha, _ in photos], inputs, how or self._how)
 
     def ask_twice(self, questions: Sequence[Question], photo: Photo) -> list[Said]:
         """Answers to two questions about a photo, one after the other, with what was done for each."""
@@ -72,7 +72,7 @@ class Lab:
         said = []
         for number, question in enumerate(questions):
             before = len(prepared), len(encoded)
-            (found,) = self._said(question, [sha], [maker.of(image, sha, number)], self._how)
+            (found,) = self._message_text(question, [sha], [maker.of(image, sha, number)], self._how)
             said.append(replace(found, prepared=len(prepared) - before[0], encoded=len(encoded) - before[1]))
         return said
 
@@ -80,9 +80,11 @@ class Lab:
         """Answers about a photo before and after something that is no request."""
         sha, image = photo
         made = InputMaker(self._folder, [question], self._how).of(image, sha, 0)
-        return self._said(question, [sha] * 3, [made, None, made], self._how)
+        return self._message_text(question, [sha] * 3, [made, None, made], self._how)
 
-    def _said(self, question: Question, ids: Sequence[str], inputs: Sequence[Any], how: PredictSettings) -> list[Said]:
+    def _message_text(
+        self, question: Question, ids: Sequence[str], inputs: Sequence[Any], how: PredictSettings
+    ) -> list[Said]:
         wanted = Wanted(question, self._prompts, how)
         outputs = self._engine.answer(
             [

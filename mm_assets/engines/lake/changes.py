@@ -23,7 +23,7 @@ class Changes:
     """
 
     rows: pa.Table
-    gone: pa.Table
+    removed: pa.Table
 
 
 def changes_since(
@@ -31,7 +31,7 @@ def changes_since(
     ref: LanceRef,
     since: int | None,
     columns: Iterable[str],
-    gone: Iterable[str] = (),
+    removed: Iterable[str] = (),
     *,
     created: bool = False,
 ) -> Changes | None:
@@ -42,7 +42,7 @@ def changes_since(
         ref: the pinned version.
         since: an older version of the same table, or None.
         columns: to read of the rows that are new or changed.
-        gone: columns to read of the rows that are gone.
+        removed: columns to read of the rows that are gone.
         created: leave out rows of which only cells changed.
 
     Returns:
@@ -56,7 +56,7 @@ def changes_since(
     rows = now.scanner(columns=list(columns), filter=condition, with_row_id=True).to_table()
     deleted = now.delta(begin_version=before.version, end_version=now.version).get_deleted_row_ids().read_all()
     ids = deleted.column(0).combine_chunks()
-    names = list(gone)
+    names = list(removed)
     return Changes(rows, _rows_of(before, ids, names))
 
 
@@ -84,14 +84,14 @@ def difference(current: pa.Table, desired: pa.Table, key: str) -> tuple[list[str
     A key that `current` has twice (somebody outside appended it) counts as changed: one row of it is to stay.
     """
     positions = pc.index_in(desired[key], current[key])
-    known = desired.filter(positions.is_valid())
+    existing = desired.filter(positions.is_valid())
     before = current.take(positions.drop_null())
-    changed = pc.is_in(known[key], _repeated(current[key])).to_numpy()
+    changed = pc.is_in(existing[key], _repeated(current[key])).to_numpy()
     for name in desired.schema.names:
-        changed |= _differs(known[name], before[name])
+        changed |= _differs(existing[name], before[name])
     new = desired.filter(positions.is_null())[key].to_pylist()
-    gone = current.filter(pc.invert(pc.is_in(current[key], desired[key])))[key].to_pylist()
-    return new + known.filter(pa.array(changed))[key].to_pylist(), gone
+    removed = current.filter(pc.invert(pc.is_in(current[key], desired[key])))[key].to_pylist()
+    return new + existing.filter(pa.array(changed))[key].to_pylist(), removed
 
 
 def _repeated(keys: pa.ChunkedArray) -> pa.Array:
@@ -116,11 +116,11 @@ def _unlike(left: pa.Array, right: pa.Array) -> np.ndarray:
 
 def _unlike_lists(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
     lengths = [pc.fill_null(pc.list_value_length(array), -1).to_numpy() for array in (left, right)]
-    found = lengths[0] != lengths[1]
-    same = np.flatnonzero(~found)
+    differs = lengths[0] != lengths[1]
+    same = np.flatnonzero(~differs)
     items = _unlike(left.take(pa.array(same)).flatten(), right.take(pa.array(same)).flatten())
-    found[np.repeat(same, lengths[0][same].clip(0))[items]] = True
-    return found
+    differs[np.repeat(same, lengths[0][same].clip(0))[items]] = True
+    return differs
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Synced:
     """How many rows a table was given (new and changed ones), how many were taken out, and at which version."""
 
     written: int = 0
-    gone: int = 0
+    removed: int = 0
     looked_at: int = field(default=0, compare=False)
 
 
@@ -148,15 +148,15 @@ def sync_rows(
 
     def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         current = ds.to_table(columns=desired.schema.names)
-        written, gone = difference(current, desired, key)
-        done.written, done.gone, done.looked_at = len(written), len(gone), ds.version
-        if not written and not gone:
+        written, removed = difference(current, desired, key)
+        done.written, done.removed, done.looked_at = len(written), len(removed), ds.version
+        if not written and not removed:
             return None
         keys = pa.array(written, pa.string())
         rows = desired.filter(pc.is_in(desired[key], keys))
         fragments = write_fragments(tables, table, as_stored(rows, ds)) if written else []
         changed = current[key].filter(pc.is_in(current[key], keys)).to_pylist()
-        return replace_rows(ds, key, gone + changed, fragments)
+        return replace_rows(ds, key, removed + changed, fragments)
 
     commit(tables, table, put, lambda: properties(done))
     return done

@@ -77,19 +77,19 @@ def commit(
         OSError: others kept committing first, `TRIES` times; or the store failed.
     """
     mark = uuid.uuid4().hex
-    seen = written_at
+    checked_to = written_at
     for attempt in range(TRIES):
         ds = tables.open(table)
-        if seen is not None:
-            landed = _look_back(ds, seen, mark, fenced=written_at is not None)
+        if checked_to is not None:
+            landed = _look_back(ds, checked_to, mark, fenced=written_at is not None)
             if landed is not None:  # the store's answer to an earlier try was lost
                 return tables.open(table, landed)
-        seen = ds.version
+        checked_to = ds.version
         operation = prepare(ds)
         if operation is None:
             return None
-        said = properties() if callable(properties) else properties
-        transaction = lance.Transaction(ds.version, operation, transaction_properties={**said, MARK: mark})
+        values = properties() if callable(properties) else properties
+        transaction = lance.Transaction(ds.version, operation, transaction_properties={**values, MARK: mark})
         try:
             return lance.LanceDataset.commit(ds, transaction)
         except OSError as error:
@@ -105,14 +105,14 @@ def is_conflict(error: OSError) -> bool:
     return isinstance(error, CommitConflictError) or "conflict" in words or "too many concurrent writers" in words
 
 
-def _look_back(ds: lance.LanceDataset, seen: int, mark: str, *, fenced: bool) -> int | None:
+def _look_back(ds: lance.LanceDataset, checked_to: int, mark: str, *, fenced: bool) -> int | None:
     """The version at which our own earlier try landed after all."""
-    found = dict(commits_after(ds, seen))
-    landed = [version for version, properties in found.items() if properties.get(MARK) == mark]
+    commits = dict(commits_after(ds, checked_to))
+    landed = [version for version, properties in commits.items() if properties.get(MARK) == mark]
     if landed:
         return landed[0]
-    gap = len(found) < ds.version - seen
-    if fenced and (gap or any(FENCE in properties for properties in found.values())):
+    gap = len(commits) < ds.version - checked_to
+    if fenced and (gap or any(FENCE in properties for properties in commits.values())):
         raise FencedError(
             f"{ds.uri.rsplit('/', 1)[-1]} was cleaned up (maintenance) while this step wrote to it, and files that it "
             "had not yet committed may be gone: run the step again, it goes on after its last commit"

@@ -43,12 +43,12 @@ def replace_rows(
 
 
 def _keys_by_fragment(ds: lance.LanceDataset, key: str, keys: list[str]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
+    keys_by_fragment: dict[int, list[str]] = {}
     if keys:
         rows = rows_by_key(ds, key, keys)
         for address, value in zip(rows["_rowaddr"].to_pylist(), rows[key].to_pylist(), strict=True):
-            found.setdefault(address >> 32, []).append(value)
-    return found
+            keys_by_fragment.setdefault(address >> 32, []).append(value)
+    return keys_by_fragment
 
 
 def rows_by_key(ds: lance.LanceDataset, key: str, keys: list[str], columns: Iterable[str] = ()) -> pa.Table:

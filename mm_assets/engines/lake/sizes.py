@@ -19,8 +19,8 @@ def bytes_written(tables: Lake, table: str, asset: str, run_id: str, after: int)
     ds = tables.open(table)
     mine = [
         version
-        for version, found in commits_after(ds, after)
-        if found.get(RUN) == run_id and commit_writes_asset(found, asset)
+        for version, properties in commits_after(ds, after)
+        if properties.get(RUN) == run_id and commit_writes_asset(properties, asset)
     ]
     return sum(
         _size(tables, table, file) for version in mine for file in _new_files(ds.read_transaction(version).operation)

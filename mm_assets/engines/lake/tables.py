@@ -112,15 +112,15 @@ class Lake:
         Raises:
             RefusalError: the table cannot be brought up to the schema.
         """
-        known = self._find(table, None)
-        if known is not None:
-            if not table_id(known):
+        existing = self._find(table, None)
+        if existing is not None:
+            if not table_id(existing):
                 raise RefusalError(
                     f"{table}.lance of the lake {self.root} was written over outside (it has no id any more): restore "
                     f'an earlier version (`lance.dataset("{self.uri(table)}", version=...).restore()`), or move it away'
                 )
-            missing(known, schema)  # refuses what no step could bring up
-            return known
+            missing(existing, schema)  # refuses what no step could bring up
+            return existing
         self.place.create()
         try:
             return self._create(table, schema, properties, extra or {})

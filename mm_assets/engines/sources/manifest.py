@@ -82,12 +82,12 @@ class ManifestSource:
 
     def _entry(self, line: Row, ids: "_Ids") -> Row:
         number, uri, error = line["line"], line["uri"], line["error"]
-        wanted = f"line {number}" if error else line["image_id"] or uri
-        image_id = ids.claim(wanted, number)
-        if not error and image_id != wanted:
-            error = f"{REPEATED}: {wanted} is also line {ids.lines[wanted]}"
-        said = {"label": line["label"], "caption": line["caption"], "error": error or self._unsupported(uri)}
-        return {"image_id": image_id, "source_uri": uri, **said}
+        requested_id = f"line {number}" if error else line["image_id"] or uri
+        image_id = ids.claim(requested_id, number)
+        if not error and image_id != requested_id:
+            error = f"{REPEATED}: {requested_id} is also line {ids.lines[requested_id]}"
+        fields = {"label": line["label"], "caption": line["caption"], "error": error or self._unsupported(uri)}
+        return {"image_id": image_id, "source_uri": uri, **fields}
 
     def _unsupported(self, uri: str) -> str | None:
         try:
@@ -109,9 +109,9 @@ class ManifestSource:
     def _with_stats(self, batch: pa.RecordBatch, pool: Executor) -> pa.RecordBatch:
         pairs = zip(batch["source_uri"].to_pylist(), batch["error"].to_pylist(), strict=True)
         stats = list(pool.map(self._stat, [uri if error is None else None for uri, error in pairs]))
-        found = {"etag": pa.array([etag for etag, _ in stats], pa.string())}
-        found["size"] = pa.array([size for _, size in stats], pa.int64())
-        return pa.RecordBatch.from_arrays([found.get(name, batch[name]) for name in LISTING.names], schema=LISTING)
+        columns = {"etag": pa.array([etag for etag, _ in stats], pa.string())}
+        columns["size"] = pa.array([size for _, size in stats], pa.int64())
+        return pa.RecordBatch.from_arrays([columns.get(name, batch[name]) for name in LISTING.names], schema=LISTING)
 
     def _stat(self, uri: str | None) -> Stat:
         if uri is None:
@@ -183,20 +183,20 @@ class _Ids:
 
     @classmethod
     def of(cls, lines: pa.Table) -> "_Ids":
-        found: dict[str, int] = {}
+        names: dict[str, int] = {}
         for line in _each(lines.filter(pc.is_null(lines["error"]))):
-            found.setdefault(line["image_id"] or line["uri"], line["line"])
-        return cls(found)
+            names.setdefault(line["image_id"] or line["uri"], line["line"])
+        return cls(names)
 
-    def claim(self, wanted: str, line: int) -> str:
-        """The id that a line gets: `wanted`, or where another line has it, the next free of wanted~2, wanted~3, ..."""
-        if self.lines.setdefault(wanted, line) == line:
-            return wanted
-        numbers = count(self.suffixes.get(wanted, 2))
-        number = next(number for number in numbers if f"{wanted}~{number}" not in self.lines)
-        self.suffixes[wanted] = number + 1
-        self.lines[f"{wanted}~{number}"] = line
-        return f"{wanted}~{number}"
+    def claim(self, requested_id: str, line: int) -> str:
+        """The id that a line gets: `requested_id`, or where another line has it, the next free of wanted~2, wanted~3, ..."""
+        if self.lines.setdefault(requested_id, line) == line:
+            return requested_id
+        numbers = count(self.suffixes.get(requested_id, 2))
+        number = next(number for number in numbers if f"{requested_id}~{number}" not in self.lines)
+        self.suffixes[requested_id] = number + 1
+        self.lines[f"{requested_id}~{number}"] = line
+        return f"{requested_id}~{number}"
 
 
 def _each(table: pa.Table) -> Iterator[Row]:

@@ -76,7 +76,7 @@ def _records(reader: Any) -> Iterator[tuple[int, list[str] | csv.Error]]:  # noq
 
 
 def _json_lines(stream: BinaryIO) -> Iterator[Row]:
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     # Only \n ends a line here: JSON text may hold other characters that Python would split at.
     for number, line in enumerate(io.TextIOWrapper(stream, "utf-8-sig", newline="\n"), start=1):
         if not line.strip():
@@ -86,10 +86,10 @@ def _json_lines(stream: BinaryIO) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             yield _bad(number, _one_line(error))
             continue
-        found |= dict.fromkeys(values)
+        names |= dict.fromkeys(values)
         yield _row(number, values)
-    if "uri" not in found:
-        _check(list(found))
+    if "uri" not in names:
+        _check(list(names))
 
 
 def _parsed(line: str) -> Mapping[str, Any]:

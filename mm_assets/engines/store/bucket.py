@@ -90,8 +90,8 @@ class Bucket:
 
     def put(self, file: Path, path: str, sha256: str, checksum: Checksum, log: Callable[[str], None]) -> None:
         """See `Place`."""
-        wanted = Upload(f"{self.uri}/{path}", file.stat().st_size, sha256, SETTING, checksum)
-        upload(self.s3, wanted, file, log)
+        request = Upload(f"{self.uri}/{path}", file.stat().st_size, sha256, SETTING, checksum)
+        upload(self.s3, request, file, log)
 
     def put_folder(self, folder: Path, path: str) -> None:
         """See `Place`; objects come one by one, and none of them is removed: another process may put the same."""

@@ -69,57 +69,57 @@ class Upload:
     part_bytes: int = PART_BYTES
 
 
-def upload(s3: S3Settings, asked: Upload, path: Path, log: Callable[[str], None]) -> None:
+def upload(s3: S3Settings, request: Upload, path: Path, log: Callable[[str], None]) -> None:
     """Bring a file into a bucket, unless the same content is there; parts that a killed upload has sent are kept.
 
     Raises:
         RefusalError: the store refuses it or does not answer, or what it holds afterwards is not what was sent.
     """
-    if is_uploaded(s3, asked):
-        log(f"{asked.uri} is there already")
+    if is_uploaded(s3, request):
+        log(f"{request.uri} is there already")
         return
-    with _refusing(s3, asked):
-        _Sending(s3, asked, path, log).run()
+    with _refusing(s3, request):
+        _Sending(s3, request, path, log).run()
 
 
-def is_uploaded(s3: S3Settings, asked: Upload) -> bool:
+def is_uploaded(s3: S3Settings, request: Upload) -> bool:
     """Whether an object of this size is there, that was uploaded here as the file with this SHA-256.
 
     Raises:
         RefusalError: the store does not tell.
     """
-    with _refusing(s3, asked):
-        return _is_there(_head(s3, asked.uri), asked)
+    with _refusing(s3, request):
+        return _is_there(_head(s3, request.uri), request)
 
 
-def _is_there(found: Mapping[str, Any] | None, asked: Upload) -> bool:
-    if found is None or found["ContentLength"] != asked.num_bytes:
+def _is_there(head: Mapping[str, Any] | None, request: Upload) -> bool:
+    if head is None or head["ContentLength"] != request.num_bytes:
         return False
-    return bool(found["Metadata"].get(WHOLE) == asked.sha256)
+    return bool(head["Metadata"].get(WHOLE) == request.sha256)
 
 
 def _head(s3: S3Settings, uri: str) -> Mapping[str, Any] | None:
     bucket, key = split(uri)
     try:
-        found: Mapping[str, Any] = client(s3).head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        head: Mapping[str, Any] = client(s3).head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
         if code_of(error) in MISSING:
             return None
         raise
-    return found
+    return head
 
 
 class _Sending:
     """One upload."""
 
-    def __init__(self, s3: S3Settings, asked: Upload, path: Path, log: Callable[[str], None]) -> None:
-        self._s3, self._store, self._asked, self._path, self._log = s3, client(s3), asked, path, log
-        self._bucket, self._key = split(asked.uri)
-        self._parts, whole = parts_of(path, max(asked.part_bytes, -(-asked.num_bytes // MOST_PARTS)))
-        if whole != asked.sha256:
+    def __init__(self, s3: S3Settings, request: Upload, path: Path, log: Callable[[str], None]) -> None:
+        self._s3, self._store, self._asked, self._path, self._log = s3, client(s3), request, path, log
+        self._bucket, self._key = split(request.uri)
+        self._parts, whole = parts_of(path, max(request.part_bytes, -(-request.num_bytes // MOST_PARTS)))
+        if whole != request.sha256:
             raise RefusalError(
-                f"{asked.setting}: {path} was changed since it was packed (its SHA-256 is {whole}): delete it and run "
-                "this again"
+                f"{request.setting}: {path} was changed since it was packed (its SHA-256 is {whole}): delete it and "
+                "run this again"
             )
 
     def run(self) -> None:
@@ -218,10 +218,10 @@ class _Sending:
 
     def _verify(self) -> None:
         """Compare what the store says of the object with the file: size, and the digest of the parts' digests."""
-        found = _head(self._s3, self._asked.uri)
-        said = "" if found is None else found.get("ChecksumSHA256", "").partition("-")[0]
-        wanted = _base64(hashlib.sha256(b"".join(part.sha256 for part in self._parts)).digest())
-        if not _is_there(found, self._asked) or (said and said != wanted):
+        head = _head(self._s3, self._asked.uri)
+        stored = "" if head is None else head.get("ChecksumSHA256", "").partition("-")[0]
+        expected = _base64(hashlib.sha256(b"".join(part.sha256 for part in self._parts)).digest())
+        if not _is_there(head, self._asked) or (stored and stored != expected):
             raise RefusalError(
                 f"{self._asked.setting}: what {self._asked.uri} holds after the upload is not what was sent: delete it "
                 "and run this again"
@@ -241,12 +241,14 @@ def parts_of(path: Path, part_bytes: int) -> tuple[list[Part], str]:
     return parts, whole.hexdigest()
 
 
-def _is_same(there: Mapping[str, Any], part: Part) -> bool:
+def _is_same(stored_part: Mapping[str, Any], part: Part) -> bool:
     """Whether a part in the store is one of the file: by its SHA-256, where the store tells, else by its ETag (MD5)."""
-    if there["Size"] != part.size:
+    if stored_part["Size"] != part.size:
         return False
-    said = there.get("ChecksumSHA256")
-    return bool(said == _base64(part.sha256)) if said else there["ETag"].strip('"').lower() == part.md5.hex()
+    checksum = stored_part.get("ChecksumSHA256")
+    return (
+        bool(checksum == _base64(part.sha256)) if checksum else stored_part["ETag"].strip('"').lower() == part.md5.hex()
+    )
 
 
 def _base64(digest: bytes) -> str:
@@ -254,7 +256,7 @@ def _base64(digest: bytes) -> str:
 
 
 @contextmanager
-def _refusing(s3: S3Settings, asked: Upload) -> Iterator[None]:
+def _refusing(s3: S3Settings, request: Upload) -> Iterator[None]:
     """What the store answers instead of doing it, as a sentence that says what to do."""
     try:
         yield
@@ -264,11 +266,12 @@ def _refusing(s3: S3Settings, asked: Upload) -> Iterator[None]:
             "and parts that are there are not sent again"
         )
         sending = getattr(error, "operation_name", None) in SENDING
-        if asked.checksum == "sha256" and sending and code_of(error) in UNKNOWN_CHECKSUM:
+        if request.checksum == "sha256" and sending and code_of(error) in UNKNOWN_CHECKSUM:
             advice = (
                 "where the store knows no SHA-256 checksums, set serve.upload_checksum (MM_SERVE__UPLOAD_CHECKSUM) to "
                 "md5"
             )
         raise RefusalError(
-            f"{asked.setting}: {asked.uri} cannot be written to {s3.endpoint or 'AWS'} ({described(error)}): {advice}"
+            f"{request.setting}: {request.uri} cannot be written to {s3.endpoint or 'AWS'} "
+            f"({described(error)}): {advice}"
         ) from error

@@ -55,7 +55,7 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         if held_by:
             return dg.SkipReason(held_by)
         verdict = worth_training(history, settings, graph.get(TRAINED).code_version or "")
-        return _asked(context, freshness.state(TRAINED), verdict)
+        return _posed(context, freshness.state(TRAINED), verdict)
 
     return training
 
@@ -73,7 +73,7 @@ def _held_by(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Fre
     return f"a blocking check of what it is trained on failed: {', '.join(failed)}" if failed else ""
 
 
-def _asked(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
+def _posed(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
     """A request where a training is worth its while, and was not asked for at this state before.
 
     The state alone counts: a run that trained nothing (it found the checkpoint that it was to make) leaves it as it is.

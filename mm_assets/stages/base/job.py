@@ -45,8 +45,8 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
         from huggingface_hub import snapshot_download
 
         # The card tells the license, which goes on to what is made from the model.
-        wanted = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "README.md"]
-        snapshot_download(settings.model_id, revision=settings.revision, local_dir=folder, allow_patterns=wanted)
+        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "README.md"]
+        snapshot_download(settings.model_id, revision=settings.revision, local_dir=folder, allow_patterns=patterns)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes, with times in them
     if settings.chat_template == "mistral":
         _put_template(folder)

@@ -71,13 +71,13 @@ def at(
         sha256: by row: rows of other bytes count as missing.
         all_rows: that `ids` are (nearly) all rows, so that none need to be looked up.
     """
-    asked = list(dict.fromkeys([*columns, *(["sha256"] if sha256 is not None else [])]))
-    found = _rows(ds, None if all_rows else ids, asked)
-    places = pc.index_in(ids, found["_rowid"])
+    names = list(dict.fromkeys([*columns, *(["sha256"] if sha256 is not None else [])]))
+    rows = _rows(ds, None if all_rows else ids, names)
+    places = pc.index_in(ids, rows["_rowid"])
     if sha256 is not None:
-        same = pc.equal(found["sha256"].take(places), sha256)
+        same = pc.equal(rows["sha256"].take(places), sha256)
         places = pc.if_else(pc.fill_null(same, False), places, pa.scalar(None, pa.int32()))
-    return found.select(columns).take(places)
+    return rows.select(columns).take(places)
 
 
 def _rows(ds: "lance.LanceDataset", ids: pa.ChunkedArray | None, columns: list[str]) -> pa.Table:

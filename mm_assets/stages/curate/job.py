@@ -29,7 +29,7 @@ from mm_assets.stages.curate.inputs import Reads, in_groups, joined, reads_of
 from mm_assets.stages.curate.plan import Delta, delta
 from mm_assets.stages.curate.selection import choose
 from mm_assets.stages.curate.summary import summary
-from mm_assets.stages.curate.table_diff import Rewrite
+from mm_assets.stages.curate.table_diff import TableDiff
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.stages.ingest.tables import IMAGES
@@ -65,38 +65,38 @@ def build_dataset(
         open_table(tables, step, SFT, SFT_SCHEMA)
     base = get(tables, step.inputs[BASE_MODEL.key].metadata["digest"])
     bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
-    making = _Making(step, tables, settings, bounds, base, checks)
-    made = making.refresh()
+    builder = DatasetBuilder(step, tables, settings, bounds, base, checks)
+    diff = builder.refresh()
 
     def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-        nonlocal made
-        if others_wrote(ds, ASSET, made.rewrite.version, step.run_id):
-            made = making.whole()
-        return made.rewrite.operation(ds)
+        nonlocal diff
+        if others_wrote(ds, ASSET, diff.table_diff.version, step.run_id):
+            diff = builder.whole()
+        return diff.table_diff.operation(ds)
 
     def properties() -> dict[str, str]:
-        return step.properties([ASSET], 1, {ASSET: made.final})
+        return step.properties([ASSET], 1, {ASSET: diff.final})
 
-    commit(tables, SFT, put, properties, written_at=made.rewrite.version)
-    return made.final
+    commit(tables, SFT, put, properties, written_at=diff.table_diff.version)
+    return diff.final
 
 
 @dataclass(frozen=True)
-class _Made:
+class DatasetDiff:
     """What differs, and what the dataset then says of itself."""
 
-    rewrite: Rewrite
+    table_diff: TableDiff
     final: StepResult
 
     @property
     def labels(self) -> list[str]:
         """The labels that were chosen."""
-        found: list[str] = self.final.metadata["labels"]
-        return found
+        labels: list[str] = self.final.metadata["labels"]
+        return labels
 
 
 @dataclass(frozen=True)
-class _Making:
+class DatasetBuilder:
     """Makes the rows of the dataset from what a step has pinned."""
 
     step: StepContext
@@ -114,7 +114,7 @@ class _Making:
     def _counter(self) -> TokenCounter:
         return TokenCounter(local_folder(self.tables, self.base.digest))
 
-    def refresh(self) -> _Made:
+    def refresh(self) -> DatasetDiff:
         """What differs since the last time, or from what the table holds.
 
         Raises:
@@ -125,8 +125,8 @@ class _Making:
         if before is None or changed is None:
             return self.whole()
         labels: list[str] = before.metadata["labels"]
-        made = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
-        return self._checked(made) if self._fits(made, labels) else self.whole(made.labels)
+        diff = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
+        return self._checked(diff) if self._fits(diff, labels) else self.whole(diff.labels)
 
     def _before(self) -> Record | None:
         """The last materialization, if what it did not choose from anew would come out the same."""
@@ -136,7 +136,7 @@ class _Making:
         record = reusable_record(self.tables.open(SFT), record, self.step.code_versions[ASSET])
         return record if record and record.metadata.get("base_model") == self.base.digest else None
 
-    def whole(self, labels: list[str] | None = None) -> _Made:
+    def whole(self, labels: list[str] | None = None) -> DatasetDiff:
         """All rows, compared with what the table holds now.
 
         Args:
@@ -147,52 +147,53 @@ class _Making:
         """
         rows = joined(self.tables, self._reads)
         labels = self._labels_at_hand(rows) if labels is None else labels
-        made = self._make(rows, labels)
-        return self._checked(made if self._fits(made, labels) else self._make(rows, made.labels))
+        diff = self._make(rows, labels)
+        return self._checked(diff if self._fits(diff, labels) else self._make(rows, diff.labels))
 
-    def _checked(self, made: _Made) -> _Made:
+    def _checked(self, diff: DatasetDiff) -> DatasetDiff:
         """Write to the end what passes the checks.
 
         Raises:
             BlockedError: it does not.
         """
-        rewrite = made.rewrite
-        found = (
-            leak_free_split(rewrite.examples),
-            pre_flight(rewrite.counted, self.settings, self.checks.max_pre_flight_share),
+        table_diff = diff.table_diff
+        verdicts = (
+            leak_free_split(table_diff.examples),
+            pre_flight(table_diff.counted, self.settings, self.checks.max_pre_flight_share),
         )
-        if not all(verdict.passed for verdict in found):
-            raise BlockedError(ASSET, found)
-        rewrite.finish()
-        return replace(made, final=replace(made.final, verdicts=found))
+        if not all(verdict.passed for verdict in verdicts):
+            raise BlockedError(ASSET, verdicts)
+        table_diff.finish()
+        return replace(diff, final=replace(diff.final, verdicts=verdicts))
 
     def _labels_at_hand(self, rows: pa.Table) -> list[str]:
         """The labels of any image: nearly always those that are chosen in the end."""
-        found = pc.unique(rows["label"].filter(pc.is_null(rows["error"]))).drop_null().to_pylist()
-        wanted = self.settings.labels
-        return sorted(label for label in found if label.strip() and (wanted is None or label in wanted))
+        labels = pc.unique(rows["label"].filter(pc.is_null(rows["error"]))).drop_null().to_pylist()
+        allowed = self.settings.labels
+        return sorted(label for label in labels if label.strip() and (allowed is None or label in allowed))
 
-    def _fits(self, made: _Made, labels: list[str]) -> bool:
+    def _fits(self, diff: DatasetDiff, labels: list[str]) -> bool:
         """Whether the words name the labels that were chosen."""
-        return made.labels == labels or not reads_labels(self.settings)
+        return diff.labels == labels or not reads_labels(self.settings)
 
-    def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> _Made:
-        rewrite = Rewrite(self.step, self.tables, whole=changed is None)
-        for keys in self._keys(changed.gone) if changed else ():
-            rewrite.remove(rewrite.places(keys))
+    def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> DatasetDiff:
+        table_diff = TableDiff(self.step, self.tables, whole=changed is None)
+        for keys in self._keys(changed.removed) if changed else ():
+            table_diff.remove(table_diff.places(keys))
         wording = Wording(self.settings, labels, self._counter)
         rows, pieces = in_groups(rows, CHUNK_ROWS)
-        places = [rewrite.places(keys) for keys in self._keys(rows["image_id"])]
+        places = [table_diff.places(keys) for keys in self._keys(rows["image_id"])]
         for start, count in pieces:
             choices = choose(rows.slice(start, count).to_pylist(), self.settings, self.bounds)
             examples = pa.Table.from_pylist([wording.example(choice) for choice in choices], schema=SFT_SCHEMA)
             stand = [chunk for column in places for chunk in column.slice(start, count).chunks]
-            rewrite.add(examples, pa.chunked_array(stand, pa.int32()))
-        counted = rewrite.counted
-        said = summary(counted, self.settings)
-        metadata = {**said, "rows_considered": said["rows"], **rewrite.counts, "base_model": self.base.digest}
-        return _Made(
-            rewrite, StepResult(metadata, Progress({IMAGES: self._reads.refs[IMAGE_TABLE].version}, rewrite.version))
+            table_diff.add(examples, pa.chunked_array(stand, pa.int32()))
+        counted = table_diff.counted
+        figures = summary(counted, self.settings)
+        metadata = {**figures, "rows_considered": figures["rows"], **table_diff.counts, "base_model": self.base.digest}
+        return DatasetDiff(
+            table_diff,
+            StepResult(metadata, Progress({IMAGES: self._reads.refs[IMAGE_TABLE].version}, table_diff.version)),
         )
 
     def _keys(self, image_ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:

@@ -20,7 +20,7 @@ class Delta:
     """Row ids of images to choose from anew, rising, and ids of images whose row is there no more."""
 
     rows: pa.ChunkedArray
-    gone: pa.ChunkedArray
+    removed: pa.ChunkedArray
 
 
 def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
@@ -36,36 +36,40 @@ def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
     if past is None:
         return None
     now = {asset: tables.open_at(ref) for asset, ref in reads.refs.items()}
-    ids, known = _ids(now[ASSET]), _ids(past[ASSET])
+    ids, past_ids = _ids(now[ASSET]), _ids(past[ASSET])
     since = min(ds.version for ds in past.values())
     newest = max(now.values(), key=lambda ds: ds.version)
-    new, gone = np.setdiff1d(ids, known), np.setdiff1d(known, ids)
+    new, removed = np.setdiff1d(ids, past_ids), np.setdiff1d(past_ids, ids)
     settled = _ids(newest, f"_row_last_updated_at_version <= {since}")
     maybe = np.setdiff1d(np.setdiff1d(ids, settled), new)
     changed = np.concatenate([new, _changed(past, now, reads, maybe)])
     groups = pa.chunked_array(
         [
             *_groups(now[GROUPS], changed).chunks,
-            *_groups(past[GROUPS], np.concatenate([changed, gone])).chunks,
+            *_groups(past[GROUPS], np.concatenate([changed, removed])).chunks,
         ],
         pa.string(),
     ).drop_null()
     members = np.intersect1d(_members(now[GROUPS], groups), ids)
-    lost = at(past[ASSET], _column(gone), ["image_id"])["image_id"]
+    lost = at(past[ASSET], _column(removed), ["image_id"])["image_id"]
     return Delta(_column(np.union1d(changed, members)), lost)
 
 
 def _past(tables: Lake, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
     """The versions that a materialization has read, by asset."""
     read = before.read
-    found = {}
+    versions = {}
     for asset, ref in reads.refs.items():
-        said = read.get(asset, "")
-        ds = older(tables, ref, version_of(said)) if said.rpartition("@")[0] == str(ref).rpartition("@")[0] else None
+        data_version = read.get(asset, "")
+        ds = (
+            older(tables, ref, version_of(data_version))
+            if data_version.rpartition("@")[0] == str(ref).rpartition("@")[0]
+            else None
+        )
         if ds is None:
             return None
-        found[asset] = ds
-    return found
+        versions[asset] = ds
+    return versions
 
 
 def _ids(ds: lance.LanceDataset, condition: str | None = None) -> np.ndarray:
@@ -80,12 +84,12 @@ def _changed(
     past: dict[str, lance.LanceDataset], now: dict[str, lance.LanceDataset], reads: Reads, ids: np.ndarray
 ) -> np.ndarray:
     """The rows that have other values than before; one column after the other, to hold little at once."""
-    found = [np.array([], dtype=np.uint64)]
+    changed = [np.array([], dtype=np.uint64)]
     for asset, names in reads.columns.items():
         if len(ids) and past[asset].version != now[asset].version:
             maybe = np.setdiff1d(ids, untouched(past[asset], now[asset], names))
-            found += [maybe[_unlike(past[asset], now[asset], name, maybe)] for name in names if len(maybe)]
-    return np.unique(np.concatenate(found))
+            changed += [maybe[_unlike(past[asset], now[asset], name, maybe)] for name in names if len(maybe)]
+    return np.unique(np.concatenate(changed))
 
 
 def _unlike(past: lance.LanceDataset, now: lance.LanceDataset, column: str, ids: np.ndarray) -> np.ndarray:

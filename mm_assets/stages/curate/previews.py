@@ -22,18 +22,18 @@ SPLITS = [name for name, _ in SHARES]
 LABEL = "label"
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `sft_dataset`."""
-    ds = made.ds
+    ds = materialized.ds
     dataset = ds.scanner(columns=[LABEL, "split", "left_out", "task"], with_row_id=True).to_table()
     examples = dataset.filter(pc.is_null(dataset["left_out"]))
     left_out = dataset.filter(pc.is_valid(dataset["left_out"]))
-    drawn = {"preview_balance": _balance(examples)}
+    pictures = {"preview_balance": _balance(examples)}
     if left_out.num_rows:
-        drawn["preview_left_out"] = _left_out(left_out)
+        pictures["preview_left_out"] = _left_out(left_out)
     if examples.num_rows:
-        drawn["preview_example"] = "\n\n".join(_example(ds, examples, task) for task in _tasks(examples))
-    return drawn
+        pictures["preview_example"] = "\n\n".join(_example(ds, examples, task) for task in _tasks(examples))
+    return pictures
 
 
 def _tasks(chosen: pa.Table) -> list[str]:
@@ -77,9 +77,9 @@ def _example(ds: "lance.LanceDataset", examples: pa.Table, task: str) -> str:
     trained = _of(of_task, "split", TRAIN)
     first = pc.min((trained if trained.num_rows else of_task)["_rowid"]).as_py()
     (example,) = rows.take(ds, [first], ["example_id", "messages"])
-    lines = [[message["role"], _said(message)] for message in example["messages"] or []]
+    lines = [[message["role"], _message_text(message)] for message in example["messages"] or []]
     return f"{escaped(example['example_id'])}\n\n{table(['role', 'text'], lines, cell=MAX_TEXT)}"
 
 
-def _said(message: dict[str, Any]) -> str:
+def _message_text(message: dict[str, Any]) -> str:
     return " ".join("[image]" if part["type"] == "image" else part["text"] or "" for part in message["content"] or [])

@@ -72,19 +72,19 @@ def _fault(row: Row, task: TaskSettings, settings: CurateSettings, bounds: Seque
 
 def _one_per_group(choices: list[Choice], task: TaskSettings) -> list[Choice]:
     """Give the oldest usable image of each near-duplicate group its split, and the others their reasons."""
-    found = list(choices)
+    ordered = list(choices)
     groups: dict[str, list[int]] = defaultdict(list)
     for position, choice in enumerate(choices):
         if choice.row["group_id"] is not None:
             groups[choice.row["group_id"]].append(position)
     for members in groups.values():
-        labels = {found[i].row["label"] for i in members} - {None} if task.task == "label" else set()
-        splits = {split_of(found[i].row["first_group_id"]) for i in members}
+        labels = {ordered[i].row["label"] for i in members} - {None} if task.task == "label" else set()
+        splits = {split_of(ordered[i].row["first_group_id"]) for i in members}
         taken: str | None = None
         for i in members:
-            if found[i].left_out is None:
-                found[i], taken = _judge(found[i], labels, splits, taken)
-    return found
+            if ordered[i].left_out is None:
+                ordered[i], taken = _judge(ordered[i], labels, splits, taken)
+    return ordered
 
 
 def _judge(choice: Choice, labels: set[str], splits: set[str], taken: str | None) -> tuple[Choice, str | None]:

@@ -20,8 +20,8 @@ def labels_of(rows: pa.Table) -> list[str]:
     """The labels of all images that were chosen to be named, also of those that pre-flight has left out since."""
     named = of_task(rows, "label")
     chosen = pc.or_(pc.is_null(named["left_out"]), left_out_by_pre_flight(named))
-    found: list[str] = sorted(pc.unique(named["label"].filter(chosen)).to_pylist())
-    return found
+    chosen_labels: list[str] = sorted(pc.unique(named["label"].filter(chosen)).to_pylist())
+    return chosen_labels
 
 
 def labels_at_hand(rows: pa.Table) -> list[str]:
@@ -29,8 +29,8 @@ def labels_at_hand(rows: pa.Table) -> list[str]:
     named = of_task(rows, "label")
     named = named.filter(pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(named["label"], "")), ""))
     out = pc.fill_null(pc.is_in(reasons(named["left_out"]), pa.array([NO_IMAGE, NOT_CHOSEN])), False)
-    found: list[str] = sorted(pc.unique(named["label"].filter(pc.invert(out))).to_pylist())
-    return found
+    learned_labels: list[str] = sorted(pc.unique(named["label"].filter(pc.invert(out))).to_pylist())
+    return learned_labels
 
 
 def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
@@ -65,25 +65,25 @@ def too_few_to_learn(rows: pa.Table) -> str | None:
     if of_task(rows, "label").num_rows:
         examples = rows.filter(pc.is_null(rows["left_out"]))
         labels = pc.unique(of_task(examples, "label")["label"]).to_pylist()
-        found = f"one class only ({labels[0]})" if labels else "no usable example"
+        instead = f"one class only ({labels[0]})" if labels else "no usable example"
         need = "a classifier needs usable images of at least two labels (a sub-folder each, or a manifest)"
-        return _too_few(rows, "label", found, need)
+        return _too_few(rows, "label", instead, need)
     need = "give a manifest that has captions, or the task label in curate.tasks (MM_CURATE__TASKS)"
     return _too_few(rows, "caption", "no caption to train on", need)
 
 
-def _too_few(rows: pa.Table, task: TaskName, found: str, need: str) -> str:
+def _too_few(rows: pa.Table, task: TaskName, instead: str, need: str) -> str:
     tried = of_task(rows, task)
     often = most_often(tried["left_out"])
     why = f" (most often left out for: {often})" if often else ""
-    return f"source (MM_SOURCE): {found} is left of {tried.num_rows} images{why}: {need}"
+    return f"source (MM_SOURCE): {instead} is left of {tried.num_rows} images{why}: {need}"
 
 
 def most_often(left_out: pa.ChunkedArray) -> str:
     """The commonest kind of reason, as one of them reads, and how many there are; "" where there is none."""
     texts = left_out.drop_null()
-    found = by_kind(texts).most_common(1)
-    return "".join(f"{text}, {times:,} times" for text, times in found)
+    most_common = by_kind(texts).most_common(1)
+    return "".join(f"{text}, {times:,} times" for text, times in most_common)
 
 
 def by_kind(left_out: pa.ChunkedArray) -> Counter[str]:
@@ -91,12 +91,12 @@ def by_kind(left_out: pa.ChunkedArray) -> Counter[str]:
     table = pa.table({"text": left_out, "kind": reasons(left_out)})
     # All of pre-flight is one reason; what was wrong stands behind it.
     kind = pc.if_else(_is_pre_flight(left_out), pc.replace_substring_regex(left_out, "[0-9]+", "0"), table["kind"])
-    found = (
+    counts = (
         table.set_column(1, "kind", kind)
         .group_by("kind", use_threads=False)
         .aggregate([("text", "first"), ("text", "count")])
     )
-    return Counter(dict(zip(found["text_first"].to_pylist(), found["text_count"].to_pylist(), strict=True)))
+    return Counter(dict(zip(counts["text_first"].to_pylist(), counts["text_count"].to_pylist(), strict=True)))
 
 
 def of_task(rows: pa.Table, task: TaskName) -> pa.Table:

@@ -29,13 +29,13 @@ def placed(rows: pa.Table) -> pa.Table:
     """Of the examples among the rows: `split`, `group_id`, and of the image (each has one) `image_id` and `sha256`."""
     examples = rows.filter(pc.is_valid(rows["split"]))
     images = pc.list_element(examples["images"], 0)
-    found = examples.select(["split", "group_id"])
+    placed_rows = examples.select(["split", "group_id"])
     for name in ("image_id", "sha256"):
-        found = found.append_column(name, pc.struct_field(images, name))
-    return found
+        placed_rows = placed_rows.append_column(name, pc.struct_field(images, name))
+    return placed_rows
 
 
-class Rewrite:
+class TableDiff:
     """The difference between the table at one version and the rows that it should have.
 
     Args:
@@ -69,10 +69,10 @@ class Rewrite:
 
     def add(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
         """Rows that the table should have, and where they stand in it now."""
-        there = places.drop_null()
-        changed, _ = difference(self._rows(there), rows, KEY)
+        existing = places.drop_null()
+        changed, _ = difference(self._rows(existing), rows, KEY)
         written = pc.is_in(rows[KEY], pa.array(changed, pa.string()))
-        self._stays[there.to_numpy()] = True
+        self._stays[existing.to_numpy()] = True
         self._stays[places.filter(written).drop_null().to_numpy()] = False
         new = rows.filter(written)
         self._written.append(new.select([KEY, *COUNTED]))
@@ -122,18 +122,18 @@ class Rewrite:
     def counts(self) -> dict[str, int]:
         """Rows that are computed, reused and removed."""
         keys = pa.chunked_array([chunk for table in self._written for chunk in table[KEY].chunks], pa.string())
-        gone = self._gone
-        replaced = pc.sum(pc.is_in(gone, keys)).as_py() or 0
+        removed = self._removed_keys
+        replaced = pc.sum(pc.is_in(removed, keys)).as_py() or 0
         return {
             "rows_computed": len(keys),
             "rows_reused": int(self._stays.sum()),
-            "rows_removed": len(gone) - replaced,
+            "rows_removed": len(removed) - replaced,
         }
 
     @property
-    def _gone(self) -> pa.ChunkedArray:
+    def _removed_keys(self) -> pa.ChunkedArray:
         return self._before[KEY].filter(pa.array(~self._stays))
 
     def operation(self, ds: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
         """Take out the rows that go or are replaced, and put in the others; None where nothing differs."""
-        return replace_rows(ds, KEY, self._gone.to_pylist(), self._fragments)
+        return replace_rows(ds, KEY, self._removed_keys.to_pylist(), self._fragments)

@@ -31,29 +31,31 @@ def leak_free_split(examples: pa.Table) -> Verdict:
         examples: `split`, `group_id`, `image_id`, `sha256`.
     """
     leaks = {name: examples.filter(pa.array(clashing(examples[name], examples["split"]))) for name in _KINDS}
-    found = {_KINDS[name]: len(pc.unique(rows[name])) for name, rows in leaks.items()}
-    passed = not any(found.values())
+    leaking = {_KINDS[name]: len(pc.unique(rows[name])) for name, rows in leaks.items()}
+    passed = not any(leaking.values())
     sentence = f"no near-duplicate group and no file of {examples.num_rows:,} examples is in more than one split"
     if not passed:
-        what = " and ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in found.items() if count)
+        what = " and ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in leaking.items() if count)
         sentence = (
             f"of {examples.num_rows:,} examples, {what} would be in more than one split, and none may be: materialize "
             "scores/phash and scores/near_duplicates again, then sft_dataset; identical files belong to one group"
         )
-    told = [row for name, rows in leaks.items() for row in _told(name, rows)]
-    return Verdict("leak_free_split", passed, sentence, {"examples": examples.num_rows, **found, "leaks": told or None})
+    shown_leaks = [row for name, rows in leaks.items() for row in _leak_examples(name, rows)]
+    return Verdict(
+        "leak_free_split", passed, sentence, {"examples": examples.num_rows, **leaking, "leaks": shown_leaks or None}
+    )
 
 
 _KINDS = {"group_id": "group", "sha256": "file"}
 
 
-def _told(name: str, rows: pa.Table) -> list[dict[str, str]]:
+def _leak_examples(name: str, rows: pa.Table) -> list[dict[str, str]]:
     """Some leaks of one kind, those of a group or file below each other; a row for each image."""
-    shown = rows.sort_by([(name, "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
-    values = [row[name][:SHOWN] if name == "sha256" else row[name] for row in shown]
+    first = rows.sort_by([(name, "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
+    values = [row[name][:SHOWN] if name == "sha256" else row[name] for row in first]
     return [
         {"in several splits": f"{_KINDS[name]} {value}", "split": row["split"], "image": row["image_id"]}
-        for row, value in zip(shown, values, strict=True)
+        for row, value in zip(first, values, strict=True)
     ]
 
 
@@ -100,13 +102,13 @@ def _splits_without(examples: pa.Table, settings: CurateSettings) -> list[str]:
 
     Each task is trained on; the evaluation judges by the labels, and by captions where there is no other task.
     """
-    found = [name for name, _ in SHARES if not count_values(examples["split"])[name]]
+    empty = [name for name, _ in SHARES if not count_values(examples["split"])[name]]
     for task in sorted({task.task for task in settings.tasks}):
         judged = task == "label" or len(settings.tasks) == 1
-        there = count_values(of_task(examples, task)["split"])
+        counts = count_values(of_task(examples, task)["split"])
         needs = [TRAIN, TEST] if judged else [TRAIN]
-        found += [f"{name} of the task {task}" for name in needs if name not in found and not there[name]]
-    return found
+        empty += [f"{name} of the task {task}" for name in needs if name not in empty and not counts[name]]
+    return empty
 
 
 def _classes_without(rows: pa.Table, examples: pa.Table, settings: CurateSettings) -> list[str]:
@@ -183,9 +185,9 @@ def class_balance(examples: pa.Table, least: float) -> Verdict:
 
 
 def _by_split(examples: pa.Table) -> dict[str, dict[str, int]]:
-    found = examples.group_by(["label", "split"]).aggregate([([], "count_all")]).sort_by("label")
+    counts = examples.group_by(["label", "split"]).aggregate([([], "count_all")]).sort_by("label")
     table: dict[str, dict[str, int]] = {}
-    for row in found.to_pylist():
+    for row in counts.to_pylist():
         table.setdefault(row["label"], {})[row["split"]] = row["count_all"]
     return table
 

@@ -37,10 +37,15 @@ def evaluate_checkpoint(
     checkpoint = step.inputs[LLAVA_CHECKPOINT.key]
     before = step.last_record(EVALUATION.key)
     dataset = step.input_of(checkpoint, SFT_DATASET.key)
-    wanted = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
+    expected = {"challenger": checkpoint.metadata["digest"], "sft_dataset": dataset.data_version}
     same_settings = before is not None and before.code_version == step.code_versions[EVALUATION.key]
     judged = before is not None and not (before.metadata["rows_failed"] or before.metadata["champion_rows_failed"])
-    if before is not None and judged and same_settings and {name: before.metadata[name] for name in wanted} == wanted:
+    if (
+        before is not None
+        and judged
+        and same_settings
+        and {name: before.metadata[name] for name in expected} == expected
+    ):
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
         if before.metadata["promoted"]:
             _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
@@ -51,7 +56,7 @@ def evaluate_checkpoint(
     answers = _answers(step, tables, cluster, contest, answering)
     result = judge(contest, answers, settings)
     now_production = contest.challenger.digest if result["promoted"] else production
-    result |= wanted | {"champion": contest.champion_digest, "production": now_production}
+    result |= expected | {"champion": contest.champion_digest, "production": now_production}
     fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
     properties = step.properties([EVALUATION.key], 1, {EVALUATION.key: StepResult(result)})
     commit(tables, EVALUATIONS, lambda head: replace_rows(head, "id", [], fragments), properties, written_at=ds.version)
@@ -65,10 +70,10 @@ def evaluate_checkpoint(
 def _protect(tables: Lake, version: int) -> None:
     """Tag the model in production; doing it again changes nothing."""
     registry = tables.open(TABLE)
-    stands = registry.tags.list().get("production")
-    if stands is not None and stands["version"] == version:
+    tagged = registry.tags.list().get("production")
+    if tagged is not None and tagged["version"] == version:
         return
-    if stands is not None:
+    if tagged is not None:
         registry.tags.update("production", version)
     else:
         tag(registry, "production", version)
@@ -101,15 +106,15 @@ def _answers(
 ) -> dict[str, dict[str, Answer]]:
     """Answers of both models by image id; both are asked what the challenger was trained for."""
     question, ids = _question(contest, settings), contest.image_ids
-    found: dict[str, dict[str, Answer]] = {}  # by digest: a model that is its own champion answers once
+    by_digest: dict[str, dict[str, Answer]] = {}  # by digest: a model that is its own champion answers once
     sides = {CHALLENGER: contest.challenger.digest, CHAMPION: contest.champion_digest}
     for side, digest in sides.items():
-        if digest not in found:
+        if digest not in by_digest:
             model = get(tables, digest)
             job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
-            said = ask(job, ids, Pace(f"answers of the {side}", len(ids), step.log))
-            found[digest] = {answer.image_id: answer for answer in said}
-    return {side: found[digest] for side, digest in sides.items()}
+            answers = ask(job, ids, Pace(f"answers of the {side}", len(ids), step.log))
+            by_digest[digest] = {answer.image_id: answer for answer in answers}
+    return {side: by_digest[digest] for side, digest in sides.items()}
 
 
 def _question(contest: Contest, settings: PredictSettings) -> Question:

@@ -33,21 +33,21 @@ COLUMNS = [
 PATH = (LLAVA_CHECKPOINT.key, SFT_DATASET.key, IMAGE_TABLE.key)
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `evaluation`."""
-    drawn = {}
-    confusion = made.record.metadata.get("confusion")
+    pictures = {}
+    confusion = materialized.record.metadata.get("confusion")
     if confusion:
         names, counts = square(confusion)
-        drawn = {"preview_confusion": _matrix(names, counts), "preview_recall": _recall(names, counts)}
-    evaluated = newest(made.ds.to_table(columns=COLUMNS))
+        pictures = {"preview_confusion": _matrix(names, counts), "preview_recall": _recall(names, counts)}
+    evaluated = newest(materialized.ds.to_table(columns=COLUMNS))
     sections = [
-        Section("most confident mistakes", _tiles(made, mistakes(evaluated, MISTAKES), _mistake)),
-        Section("captions that were foretold least", _tiles(made, unexpected(evaluated, MISTAKES), _caption)),
+        Section("most confident mistakes", _tiles(materialized, mistakes(evaluated, MISTAKES), _mistake)),
+        Section("captions that were foretold least", _tiles(materialized, unexpected(evaluated, MISTAKES), _caption)),
     ]
     if any(section.tiles for section in sections):
-        drawn["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)
-    return drawn
+        pictures["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)
+    return pictures
 
 
 def square(confusion: Mapping[str, Mapping[str, int]]) -> tuple[list[str], np.ndarray]:
@@ -60,13 +60,13 @@ def square(confusion: Mapping[str, Mapping[str, int]]) -> tuple[list[str], np.nd
 def _matrix(names: list[str], counts: np.ndarray) -> str:
     chosen = most_confused(counts, MAX_CLASSES)
     totals = counts.sum(axis=1)
-    known = chosen[totals[chosen] > 0]  # what is an answer only (an error, a label of no example) has no row
-    shown = counts[np.ix_(known, chosen)]
-    labels, answers = [names[i] for i in known], [names[i] for i in chosen]
-    drawn = plots.matrix("Answers by true label", labels, answers, shown, totals[known], 16_000)
+    true_labels = chosen[totals[chosen] > 0]  # what is an answer only (an error, a label of no example) has no row
+    cells = counts[np.ix_(true_labels, chosen)]
+    labels, answers = [names[i] for i in true_labels], [names[i] for i in chosen]
+    picture = plots.matrix("Answers by true label", labels, answers, cells, totals[true_labels], 16_000)
     if len(chosen) == len(names):
-        return drawn
-    return f"The {len(chosen)} of {len(names):,} classes that are confused most\n\n{drawn}"
+        return picture
+    return f"The {len(chosen)} of {len(names):,} classes that are confused most\n\n{picture}"
 
 
 def most_confused(counts: np.ndarray, most: int) -> np.ndarray:
@@ -79,13 +79,17 @@ def most_confused(counts: np.ndarray, most: int) -> np.ndarray:
 def _recall(names: list[str], counts: np.ndarray) -> str:
     """Bars of the share that was recognised, the worst classes on top."""
     totals = counts.sum(axis=1)
-    known = np.flatnonzero(totals)
-    shares = counts.diagonal()[known] / totals[known]
+    true_labels = np.flatnonzero(totals)
+    shares = counts.diagonal()[true_labels] / totals[true_labels]
     worst = np.argsort(shares, kind="stable")[:MAX_BARS]
-    bars = [(names[known[i]], float(shares[i])) for i in worst]
-    notes = [f"{shares[i]:.2f} of {totals[known[i]]:,}" for i in worst]
-    drawn = plots.bars("Recall by class", bars, "share that was recognised", 10_000, notes)
-    return drawn if len(worst) == len(known) else f"The {len(worst)} worst of {len(known):,} classes\n\n{drawn}"
+    bars = [(names[true_labels[i]], float(shares[i])) for i in worst]
+    notes = [f"{shares[i]:.2f} of {totals[true_labels[i]]:,}" for i in worst]
+    picture = plots.bars("Recall by class", bars, "share that was recognised", 10_000, notes)
+    return (
+        picture
+        if len(worst) == len(true_labels)
+        else f"The {len(worst)} worst of {len(true_labels):,} classes\n\n{picture}"
+    )
 
 
 def newest(evaluated: pa.Table) -> pa.Table:
@@ -106,9 +110,9 @@ def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
     return captions.sort_by([("challenger_score", "ascending"), ("image_id", "ascending")]).slice(0, most).to_pylist()
 
 
-def _images(made: "Materialized") -> LanceRef | None:
+def _images(materialized: "Materialized") -> LanceRef | None:
     """The version of the image table that the evaluated examples were made from; None where history has lost it."""
-    record, records = made.record, made.history.records
+    record, records = materialized.record, materialized.history.records
     for asset in PATH:
         source = next((records.get(item.record_id) for item in record.inputs if item.asset == asset), None)
         if source is None:
@@ -117,10 +121,10 @@ def _images(made: "Materialized") -> LanceRef | None:
     return record.ref
 
 
-def _tiles(made: "Materialized", shown: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
-    images, ids = _images(made) if shown else None, [row["image_id"] for row in shown]
-    pictures = rows.pictures_of(made.lake.open_at(images), ids) if images else [None] * len(ids)
-    return [tile(image, row) for image, row in zip(pictures, shown, strict=True)]
+def _tiles(materialized: "Materialized", examples: list[dict[str, Any]], tile: Callable[..., Tile]) -> list[Tile]:
+    images, ids = _images(materialized) if examples else None, [row["image_id"] for row in examples]
+    pictures = rows.pictures_of(materialized.lake.open_at(images), ids) if images else [None] * len(ids)
+    return [tile(image, row) for image, row in zip(pictures, examples, strict=True)]
 
 
 def _mistake(image: Image.Image | None, row: dict[str, Any]) -> Tile:

@@ -39,11 +39,13 @@ class Contest:
 
 def scores(contest: Contest, answers: Answers) -> dict[str, list[float]]:
     """By side, what each example's answer is worth, from 0 (also where there is none) to 1."""
-    said = {side: [found[image_id] for image_id in contest.image_ids] for side, found in answers.items()}
+    ordered = {side: [by_id[image_id] for image_id in contest.image_ids] for side, by_id in answers.items()}
     if contest.task == "caption":
-        return {side: [answer.score or 0.0 for answer in found] for side, found in said.items()}
+        return {side: [answer.score or 0.0 for answer in ordered_answers] for side, ordered_answers in ordered.items()}
     truth = contest.examples["label"].to_pylist()
-    return {side: hits(truth, [answer.label for answer in found]) for side, found in said.items()}
+    return {
+        side: hits(truth, [answer.label for answer in ordered_answers]) for side, ordered_answers in ordered.items()
+    }
 
 
 def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dic
         confidence=settings.confidence,
         samples=settings.bootstrap_samples,
     )
-    failed = {side: sum(answer.error is not None for answer in found.values()) for side, found in answers.items()}
+    failed = {side: sum(answer.error is not None for answer in by_id.values()) for side, by_id in answers.items()}
     promoted, decision = promotes(interval, ours, settings.min_accuracy)
     if any(failed.values()):
         # An engine that fails says nothing of its model: a champion that could not answer is not a beaten one.
@@ -83,10 +85,10 @@ def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dic
     }
 
 
-def _by_label(contest: Contest, found: Mapping[str, Answer]) -> dict[str, Any]:
+def _by_label(contest: Contest, answers: Mapping[str, Answer]) -> dict[str, Any]:
     """Which labels are recognised, and which are taken for which; captions have none."""
     if contest.task != "label":
         return {}
     truth = contest.examples["label"].to_pylist()
-    said = [found[image_id].label for image_id in contest.image_ids]
-    return {"per_class": per_class(truth, said), "confusion": confusion(truth, said)}
+    labels = [answers[image_id].label for image_id in contest.image_ids]
+    return {"per_class": per_class(truth, labels), "confusion": confusion(truth, labels)}

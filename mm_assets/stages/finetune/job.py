@@ -55,13 +55,13 @@ def _trained(
     if not len(train):
         raise RefusalError("sft_dataset has no example in the training split: add images and materialize it again")
     step.log(f"training on {len(train):,} examples for {settings.epochs} epochs, {len(validation):,} to validate")
-    found = fine_tune(cluster, tables, base.digest, train, validation, settings, step.log)
-    metrics = dict(found.metrics)
+    trained = fine_tune(cluster, tables, base.digest, train, validation, settings, step.log)
+    metrics = dict(trained.metrics)
     return Model(
-        digest=found.digest,
+        digest=trained.digest,
         kind="checkpoint",
         name=f"{base.name}-lora",
-        num_bytes=found.num_bytes,
+        num_bytes=trained.num_bytes,
         inputs={**{name: item.data_version for name, item in step.inputs.items()}, "image_table": str(image_ref)},
         recipe=recipe,
         metrics={"train_examples": metrics.pop("examples"), **metrics},

@@ -29,7 +29,7 @@ from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, TOUCHED
+from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, UPDATED_CELLS
 from mm_assets.stages.ingest.worker import ImageWriter, Piece
 
 SOURCE = "mm.source"
@@ -74,7 +74,7 @@ def _listed(listing: pa.Table, done: Synced) -> StepResult:
             "rows_computed": done.written,
             "rows_reused": listing.num_rows - done.written,
             "rows_failed": listing.num_rows - fine.num_rows,
-            "rows_removed": done.gone,
+            "rows_removed": done.removed,
             "bytes": pc.sum(fine["size"]).as_py() or 0,
             "labels": _sorted(labels),
         },
@@ -102,11 +102,11 @@ def store_images(
     open_table(tables, step, IMAGES, IMAGES_SCHEMA, [ASSET])
     ingest = _Ingest(step, tables, cluster, source, settings)
     for number in range(ROUNDS):
-        ingest.alone = True
+        ingest.no_other_run = True
         final = ingest.follow(
             make_plan(step, tables, settings, everything=number > 0, retry_errors=retry_errors and number == 0)
         )
-        if ingest.alone:
+        if ingest.no_other_run:
             break
         step.log("another run wrote images.lance meanwhile: comparing it once more")
     else:
@@ -132,14 +132,14 @@ class _Ingest:
         self._source, self._settings = source, settings
         self._number = 0
         self._looked_at = 0  # the version up to which commits of others were looked for
-        self.alone = True
+        self.no_other_run = True
 
     def follow(self, plan: Plan) -> StepResult:
         """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
         self._looked_at = plan.version
         step, read = self._step, plan.read
-        step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.gone):,} removed")
-        failed, touched = Counter(plan.failed), plan.words.num_rows
+        step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.removed):,} removed")
+        failed, touched = Counter(plan.failed), plan.labels_and_captions.num_rows
         final = _stored(step, plan, failed, touched, self._settings)
         for pieces, last in self._batches(plan):
             for piece in pieces:
@@ -168,7 +168,7 @@ class _Ingest:
         yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
 
     def _properties(self, final: StepResult | None) -> dict[str, str]:
-        finals = {ASSET: final} if final is not None and self.alone and self._within_budget(final) else None
+        finals = {ASSET: final} if final is not None and self.no_other_run and self._within_budget(final) else None
         return self._step.properties([ASSET], self._number, finals)
 
     def _within_budget(self, final: StepResult) -> bool:
@@ -176,26 +176,26 @@ class _Ingest:
 
     def _commit(self, plan: Plan, pieces: list[Piece], final: StepResult | None) -> None:
         """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
-        words, gone = ([plan.words], plan.gone) if final is not None else ([], [])
-        cells = pa.concat_tables([TOUCHED.empty_table(), *words, *(piece.touched for piece in pieces)])
-        rows = bool(gone) or any(piece.fragments for piece in pieces)
+        words, removed = ([plan.labels_and_captions], plan.removed) if final is not None else ([], [])
+        cells = pa.concat_tables([UPDATED_CELLS.empty_table(), *words, *(piece.touched for piece in pieces)])
+        rows = bool(removed) or any(piece.fragments for piece in pieces)
         if cells.num_rows:
             self._number += 1
             commit_cells(self._tables, IMAGES, cells, self._properties(None if rows else final))
         if rows:
-            self._commit_rows(plan, pieces, gone, final)
+            self._commit_rows(plan, pieces, removed, final)
 
-    def _commit_rows(self, plan: Plan, pieces: list[Piece], gone: list[str], final: StepResult | None) -> None:
+    def _commit_rows(self, plan: Plan, pieces: list[Piece], removed: list[str], final: StepResult | None) -> None:
         """Put a batch's rows in, in place of those of the same keys."""
         self._number += 1
 
         def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
             self._look_at_others(head)
-            there = self._overtaken(head, plan, pieces) if not self.alone else None
-            wanted = [piece for piece in pieces if there is None or not there.settles(piece)]
-            keys = [key for piece in wanted for key in piece.keys]
-            drop = gone + [key for key in keys if key in (plan.replaced if there is None else there.keys)]
-            fragments = [fragment for piece in wanted for fragment in piece.fragments]
+            overtaken = self._overtaken(head, plan, pieces) if not self.no_other_run else None
+            unsettled = [piece for piece in pieces if overtaken is None or not overtaken.settles(piece)]
+            keys = [key for piece in unsettled for key in piece.keys]
+            drop = removed + [key for key in keys if key in (plan.replaced if overtaken is None else overtaken.keys)]
+            fragments = [fragment for piece in unsettled for fragment in piece.fragments]
             return replace_rows(head, "image_id", drop, fragments)
 
         done = commit(self._tables, IMAGES, put, lambda: self._properties(final), written_at=self._looked_at)
@@ -211,7 +211,7 @@ class _Ingest:
         mine = self._step.ref(LISTED)
         for _, properties in commits_after(head, self._looked_at):
             if commit_writes_asset(properties, ASSET) and properties[RUN] != self._step.run_id:
-                self.alone = False
+                self.no_other_run = False
                 theirs = version_of(inputs_of(properties)[LISTED])
                 if theirs > mine.version:
                     raise RefusalError(
@@ -219,19 +219,19 @@ class _Ingest:
                         f"@v{mine.version}): it does this one's work too"
                     )
 
-    def _overtaken(self, head: lance.LanceDataset, plan: Plan, pieces: list[Piece]) -> "_There":
+    def _overtaken(self, head: lance.LanceDataset, plan: Plan, pieces: list[Piece]) -> "_Overtaken":
         keys = [key for piece in pieces for key in piece.keys]
-        there = rows_by_key(head, "image_id", keys, ["source_uri", "etag", "_row_created_at_version"])
-        listed = plan.read.filter(pc.is_in(plan.read["image_id"], there["image_id"]))
-        places = pc.index_in(there["image_id"], listed["image_id"])
-        same = pc.greater(there["_row_created_at_version"], plan.version)
+        existing = rows_by_key(head, "image_id", keys, ["source_uri", "etag", "_row_created_at_version"])
+        listed = plan.read.filter(pc.is_in(plan.read["image_id"], existing["image_id"]))
+        places = pc.index_in(existing["image_id"], listed["image_id"])
+        same = pc.greater(existing["_row_created_at_version"], plan.version)
         for name in ("source_uri", "etag"):
-            same = pc.and_(same, pc.fill_null(pc.equal(there[name], listed[name].take(places)), False))
-        return _There(set(there["image_id"].to_pylist()), set(there["image_id"].filter(same).to_pylist()))
+            same = pc.and_(same, pc.fill_null(pc.equal(existing[name], listed[name].take(places)), False))
+        return _Overtaken(set(existing["image_id"].to_pylist()), set(existing["image_id"].filter(same).to_pylist()))
 
 
 @dataclass(frozen=True)
-class _There:
+class _Overtaken:
     """Keys of a batch that have a row now, and those whose row another run has put in meanwhile, of the same object."""
 
     keys: set[str]
@@ -248,7 +248,7 @@ def _piece_rows(batch: pa.Table, workers: int) -> int:
 
 
 def _stored(step: StepContext, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> StepResult:
-    computed = plan.read.num_rows + plan.words.num_rows
+    computed = plan.read.num_rows + plan.labels_and_captions.num_rows
     return StepResult(
         {
             "rows": plan.considered,
@@ -257,7 +257,7 @@ def _stored(step: StepContext, plan: Plan, failed: Counter[str], touched: int, s
             "rows_touched": touched,  # of the computed ones: the same bytes, so nothing follows
             "rows_reused": plan.considered - computed,
             "rows_failed": failed.total(),
-            "rows_removed": len(plan.gone),
+            "rows_removed": len(plan.removed),
             "failed_for": _sorted(failed),
             "limits": settings.limits().model_dump(),
         },

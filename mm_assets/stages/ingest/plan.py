@@ -16,11 +16,11 @@ from mm_assets.history.reuse import outside_versions_since, written_at
 from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
-from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, TOUCHED
+from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, UPDATED_CELLS
 
 ASSET, LISTED = IMAGE_TABLE.key, RAW_IMAGES.key
 # What a row has of the listing: where one of the first differs the object is read, of the last the words are written.
-PLACE, WORDS = ["source_uri", "etag", "error"], ["label", "caption"]
+PLACE, LABEL_AND_CAPTION = ["source_uri", "etag", "error"], ["label", "caption"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Plan:
         considered: rows that the table will answer for.
         read: objects to read: rows of the listing with `known_rowid` and `known_sha256` of the good row that is there.
         replaced: keys of `read` that have a row.
-        gone: keys to take out.
-        words: cells (see `TOUCHED`) of rows whose label or caption alone changed.
+        removed: keys to take out.
+        labels_and_captions: cells (see `UPDATED_CELLS`) of rows whose label or caption alone changed.
         failed: how many rows that stay as they are were rejected, by reason.
     """
 
@@ -41,14 +41,14 @@ class Plan:
     considered: int
     read: pa.Table
     replaced: frozenset[str]
-    gone: list[str]
-    words: pa.Table
+    removed: list[str]
+    labels_and_captions: pa.Table
     failed: Counter[str] = field(default_factory=Counter)
 
     @property
     def empty(self) -> bool:
         """Whether nothing is to be done."""
-        return not (self.read.num_rows or self.gone or self.words.num_rows)
+        return not (self.read.num_rows or self.removed or self.labels_and_captions.num_rows)
 
 
 def make_plan(
@@ -68,33 +68,33 @@ def make_plan(
     head = tables.open(IMAGES)
     pinned = step.ref(LISTED)
     outside = outside_versions_since(head, step.last_record(ASSET)).get(ASSET, [])
-    foreign = _foreign(head, outside)
-    since = None if everything or outside else _seen(step)
-    changes = changes_since(tables, pinned, since, LISTING.names, gone=["image_id"])
-    judged = _judged_anew(step, head, settings, retry_errors=retry_errors) | foreign
-    listed, current, gone = _delta(tables, step, head, changes, judged)
-    gone = gone if settings.on_removed == "delete" else []
+    foreign_keys = written_by_others(head, outside)
+    since = None if everything or outside else _listing_compared(step)
+    changes = changes_since(tables, pinned, since, LISTING.names, removed=["image_id"])
+    judged = _judged_anew(step, head, settings, retry_errors=retry_errors) | foreign_keys
+    listed, current, removed = _delta(tables, step, head, changes, judged)
+    removed = removed if settings.on_removed == "delete" else []
     moved, _ = difference(
         _as_listed(current).select(["image_id", *PLACE]), listed.select(["image_id", *PLACE]), "image_id"
     )
-    asked = pa.array([*{*moved, *judged}], pa.string())
-    read = _with_known(listed.filter(pc.is_in(listed["image_id"], asked)), current, foreign)
-    wanted = set(read["image_id"].to_pylist())
-    replaced = frozenset(current["image_id"].to_pylist()) & wanted
+    to_read = pa.array([*{*moved, *judged}], pa.string())
+    read = _with_known(listed.filter(pc.is_in(listed["image_id"], to_read)), current, foreign_keys)
+    read_ids = set(read["image_id"].to_pylist())
+    replaced = frozenset(current["image_id"].to_pylist()) & read_ids
     rejected = head.to_table(columns=["image_id", "error"], filter="error is not null")
-    stays = pc.invert(pc.is_in(rejected["image_id"], pa.array([*wanted, *gone], pa.string())))
+    stays = pc.invert(pc.is_in(rejected["image_id"], pa.array([*read_ids, *removed], pa.string())))
     return Plan(
         version=head.version,
-        considered=head.count_rows() - len(gone) + read.num_rows - len(replaced),
+        considered=head.count_rows() - len(removed) + read.num_rows - len(replaced),
         read=read,
         replaced=replaced,
-        gone=gone,
-        words=_words(listed, current, wanted),
+        removed=removed,
+        labels_and_captions=labels_and_captions(listed, current, read_ids),
         failed=Counter(reasons(rejected["error"].filter(stays)).to_pylist()),
     )
 
 
-def _seen(step: StepContext) -> int | None:
+def _listing_compared(step: StepContext) -> int | None:
     """The version of the listing that the table was last brought up to, by the same rules.
 
     None also where a run was cut off since: its rows may be of objects that came and went between two listings.
@@ -109,7 +109,7 @@ def _delta(
     tables: Lake, step: StepContext, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
 ) -> tuple[pa.Table, pa.Table, list[str]]:
     """Listed objects to look at, the rows of the table that have their keys, and keys that are listed no more."""
-    columns = ["image_id", "sha256", *PLACE, *WORDS]
+    columns = ["image_id", "sha256", *PLACE, *LABEL_AND_CAPTION]
     objects = tables.open_at(step.ref(LISTED))
     if changes is None:
         listed = objects.to_table(columns=LISTING.names)
@@ -122,12 +122,12 @@ def _delta(
             [listed, rows_by_key(objects, "image_id", sorted(more), LISTING.names).select(LISTING.names)]
         )
     current = rows_by_key(head, "image_id", listed["image_id"].to_pylist(), columns).select([*columns, "_rowid"])
-    return listed, current, _missing(changes.gone["image_id"], listed["image_id"])
+    return listed, current, _missing(changes.removed["image_id"], listed["image_id"])
 
 
 def _missing(keys: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
-    found: list[str] = keys.filter(pc.invert(pc.is_in(keys, among))).to_pylist()
-    return found
+    missing: list[str] = keys.filter(pc.invert(pc.is_in(keys, among))).to_pylist()
+    return missing
 
 
 def _as_listed(current: pa.Table) -> pa.Table:
@@ -137,33 +137,35 @@ def _as_listed(current: pa.Table) -> pa.Table:
     return current.set_column(current.schema.get_field_index("error"), "error", errors)
 
 
-def _foreign(head: lance.LanceDataset, versions: list[int]) -> set[str]:
+def written_by_others(head: lance.LanceDataset, versions: list[int]) -> set[str]:
     """Keys of rows that somebody outside has written: nothing in them can be relied on."""
     if not versions:
         return set()
     return set(head.to_table(columns=["image_id"], filter=written_at(versions))["image_id"].to_pylist())
 
 
-def _with_known(read: pa.Table, current: pa.Table, foreign: set[str]) -> pa.Table:
-    unsure = pc.is_in(current["image_id"], pa.array(sorted(foreign), pa.string()))
+def _with_known(read: pa.Table, current: pa.Table, foreign_keys: set[str]) -> pa.Table:
+    unsure = pc.is_in(current["image_id"], pa.array(sorted(foreign_keys), pa.string()))
     good = current.filter(pc.and_not(pc.is_null(current["error"]), unsure))
     places = pc.index_in(read["image_id"], good["image_id"])
-    known = {f"known_{name.lstrip('_')}": good[name].take(places) for name in ("_rowid", "sha256")}
-    for name, values in known.items():
+    existing = {f"known_{name.lstrip('_')}": good[name].take(places) for name in ("_rowid", "sha256")}
+    for name, values in existing.items():
         read = read.append_column(name, values)
     return read
 
 
-def _words(listed: pa.Table, current: pa.Table, wanted: set[str]) -> pa.Table:
+def labels_and_captions(listed: pa.Table, current: pa.Table, read_ids: set[str]) -> pa.Table:
     """Cells of rows whose bytes need not be read for another label or caption."""
-    others = current.filter(pc.invert(pc.is_in(current["image_id"], pa.array(list(wanted), pa.string()))))
+    others = current.filter(pc.invert(pc.is_in(current["image_id"], pa.array(list(read_ids), pa.string()))))
     named = listed.filter(pc.is_in(listed["image_id"], others["image_id"]))
-    changed, _ = difference(others.select(["image_id", *WORDS]), named.select(["image_id", *WORDS]), "image_id")
+    changed, _ = difference(
+        others.select(["image_id", *LABEL_AND_CAPTION]), named.select(["image_id", *LABEL_AND_CAPTION]), "image_id"
+    )
     cells = named.filter(pc.is_in(named["image_id"], pa.array(changed, pa.string())))
     places = pc.index_in(cells["image_id"], others["image_id"])
     for name in ("sha256", "_rowid"):
         cells = cells.append_column(name, others[name].take(places))
-    return cells.select(TOUCHED.names)
+    return cells.select(UPDATED_CELLS.names)
 
 
 def _judged_anew(
@@ -177,7 +179,7 @@ def _judged_anew(
         conditions.append(f"error is not null or {over}")
     if retry_errors:
         conditions.append(f"error is not null and not regexp_match(error, '^({'|'.join(REFUSALS)})')")
-    found: set[str] = set()
+    keys: set[str] = set()
     for condition in conditions:
-        found |= set(head.to_table(columns=["image_id"], filter=condition)["image_id"].to_pylist())
-    return found
+        keys |= set(head.to_table(columns=["image_id"], filter=condition)["image_id"].to_pylist())
+    return keys

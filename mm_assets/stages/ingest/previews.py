@@ -21,34 +21,34 @@ MAX_REFUSED = 10
 GOOD, CARDS = 12, 8
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `raw_images` or `image_table`."""
-    return _listing(made.ds) if made.record.asset == RAW_IMAGES.key else _images(made.ds)
+    return _listing(materialized.ds) if materialized.record.asset == RAW_IMAGES.key else _images(materialized.ds)
 
 
 def _listing(ds: "lance.LanceDataset") -> dict[str, str]:
     labels, _ = rows.largest(ds.to_table(columns=["label"])["label"], MAX_LABELS)
-    drawn = {"preview_labels": plots.bars("Files by label", labels, "files", 10_000)}
+    pictures = {"preview_labels": plots.bars("Files by label", labels, "files", 10_000)}
     refused = ds.count_rows("error is not null")
     first = ds.to_table(columns=["image_id", "error"], filter="error is not null", limit=MAX_REFUSED).to_pylist()
     if refused:
         lines = [[row["image_id"], row["error"]] for row in first]
-        drawn["preview_refused"] = table(["entry", "refused because"], lines, refused - len(first), cell=120)
-    return drawn
+        pictures["preview_refused"] = table(["entry", "refused because"], lines, refused - len(first), cell=120)
+    return pictures
 
 
 def _images(ds: "lance.LanceDataset") -> dict[str, str]:
     good = ds.scanner(columns=["label", "width", "height", "num_bytes"], filter="error is null", with_row_id=True)
     usable = good.to_table()
-    drawn = {"preview_images": _good(ds, usable)}
+    pictures = {"preview_images": _good(ds, usable)}
     bad = ds.scanner(columns=["error"], filter="error is not null", with_row_id=True).to_table()
     if bad.num_rows:
-        drawn["preview_refused"] = _refused(ds, bad)
+        pictures["preview_refused"] = _refused(ds, bad)
     if usable.num_rows:
         pixels = rows.numbers(usable["width"]) * rows.numbers(usable["height"])
         sizes = {"megapixels": pixels / 1e6, "kilobytes": rows.numbers(usable["num_bytes"]) / 1e3}
-        drawn["preview_sizes"] = plots.histograms("Sizes of the images", sizes, 7_000)
-    return drawn
+        pictures["preview_sizes"] = plots.histograms("Sizes of the images", sizes, 7_000)
+    return pictures
 
 
 def _good(ds: "lance.LanceDataset", usable: pa.Table) -> str:

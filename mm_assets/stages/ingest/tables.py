@@ -29,7 +29,7 @@ IMAGES_SCHEMA = pa.schema(
 )
 
 # Cells of a row whose object is another one (its etag, its place, its words) with the same bytes.
-TOUCHED = pa.schema(
+UPDATED_CELLS = pa.schema(
     [
         pa.field("_rowid", pa.uint64()),
         *(IMAGES_SCHEMA.field(name) for name in ("sha256", "source_uri", "etag", "label", "caption")),

@@ -41,24 +41,24 @@ def label_conflicts(images: pa.Table, most: float) -> Verdict:
         images: the usable ones: `image_id`, `sha256`, `label`.
         most: greatest share of images with a copy of another label, 0 to 1.
     """
-    found = images.filter(pa.array(clashing(images["sha256"], images["label"])))
-    passed = at_most(found.num_rows, images.num_rows, most)
+    conflicts = images.filter(pa.array(clashing(images["sha256"], images["label"])))
+    passed = at_most(conflicts.num_rows, images.num_rows, most)
     do = "" if passed else ": give each file one label in the source, or remove its copies"
-    words = of(found.num_rows, images.num_rows, "images")
+    words = of(conflicts.num_rows, images.num_rows, "images")
     return Verdict(
         "label_conflicts",
         passed,
         f"{words} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
         {
-            "images": found.num_rows,
-            "share": share(found.num_rows, images.num_rows),
-            "examples": _examples(found) or None,
+            "images": conflicts.num_rows,
+            "share": share(conflicts.num_rows, images.num_rows),
+            "examples": _examples(conflicts) or None,
         },
         "WARN",
     )
 
 
-def _examples(found: pa.Table) -> list[dict[str, str]]:
+def _examples(conflicts: pa.Table) -> list[dict[str, str]]:
     """Copies, those of a file below each other; a row for each image, for a cell that is long is cut."""
-    shown = found.sort_by([("sha256", "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
-    return [{"sha256": row["sha256"][:12], "label": row["label"], "image": row["image_id"]} for row in shown]
+    first = conflicts.sort_by([("sha256", "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
+    return [{"sha256": row["sha256"][:12], "label": row["label"], "image": row["image_id"]} for row in first]

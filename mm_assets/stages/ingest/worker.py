@@ -14,7 +14,7 @@ from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.sandbox import DecodeLimits, DecodeSandbox
 from mm_assets.images import ImageError, ImageInfo
 from mm_assets.reasons import reasons
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, TOUCHED
+from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, UPDATED_CELLS
 
 # A piece of so many listed objects of which none can be read speaks against the place.
 SUSPICIOUS = 16
@@ -30,7 +30,7 @@ class Piece:
         objects: how many there were.
         keys: of the rows in `fragments`.
         fragments: not committed yet.
-        touched: cells (see `TOUCHED`) of good rows whose object has another etag and the same bytes.
+        touched: cells (see `UPDATED_CELLS`) of good rows whose object has another etag and the same bytes.
         failed: how many rows of `fragments` are rejected, by reason.
     """
 
@@ -58,7 +58,7 @@ class ImageWriter:
         """
         items = objects.to_pylist()
         rows = [self._row(item, data) for item, data in zip(items, self._readers.map(self._read, items), strict=True)]
-        _suspect(items, rows)
+        refuse_if_all_unreadable(items, rows)
         same = [_is_as_before(item, row) for item, row in zip(items, rows, strict=True)]
         touched = [
             {**row, "_rowid": item["known_rowid"]}
@@ -71,7 +71,7 @@ class ImageWriter:
             len(items),
             [row["image_id"] for row in new],
             self._write(new) if new else [],
-            pa.Table.from_pylist(touched, schema=TOUCHED),
+            pa.Table.from_pylist(touched, schema=UPDATED_CELLS),
             Counter(failed.to_pylist()),
         )
 
@@ -107,12 +107,12 @@ def _is_as_before(item: dict[str, Any], row: dict[str, Any]) -> bool:
     return "error" not in row and row["sha256"] == item["known_sha256"]
 
 
-def _suspect(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+def refuse_if_all_unreadable(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Objects that were there when they were listed, of which none can be read now, are not the ones at fault.
 
     Raises:
         RuntimeError: with the first one's reason.
     """
-    found = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
-    if len(found) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in found):
-        raise RuntimeError(f"none of {len(found)} objects could be read ({found[0]}): check the source's permissions")
+    errors = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
+    if len(errors) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in errors):
+        raise RuntimeError(f"none of {len(errors)} objects could be read ({errors[0]}): check the source's permissions")

@@ -57,11 +57,11 @@ def batch_predictions_checks(
 
 def _labels(checked: "Materialized") -> tuple[pa.ChunkedArray, int]:
     """The label of each answer to a usable image (null: a caption), and how many usable images there are."""
-    from mm_assets.stages.predict.join import answered
+    from mm_assets.stages.predict.join import join_answers
 
     images = checked.lake.open_at(checked.input(IMAGE_TABLE.key).ref)
     usable = images.to_table(columns=["image_id", "sha256"], filter="error is null")
-    return answered(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
+    return join_answers(checked.ds, checked.record, usable, ["label"])["label"], usable.num_rows
 
 
 def _predicted(checked: "Materialized", settings: Settings) -> Verdict:
@@ -84,8 +84,8 @@ def _moved(checked: "Materialized", settings: Settings) -> Verdict:
     labels, _ = _labels(checked)
     now = count_values(labels.drop_null())
     then: dict[str, int] = reference.metadata["predicted_labels"]
-    said = f"the last promoted run ({reference.data_version})"
-    return moved(then, now, settings.checks.max_drift, said)
+    reference_name = f"the last promoted run ({reference.data_version})"
+    return moved(then, now, settings.checks.max_drift, reference_name)
 
 
 def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Record | None:
@@ -97,12 +97,12 @@ def first_predictions(promotion: Record, history: Mapping[str, Record]) -> Recor
     """
     later = list(history.values())[list(history).index(promotion.id) :]
     digest = promotion.metadata["challenger"]
-    return next((found for found in later if found.asset == ASSET and found.metadata.get("digest") == digest), None)
+    return next((record for record in later if record.asset == ASSET and record.metadata.get("digest") == digest), None)
 
 
 def _held_out(checked: "Materialized", settings: Settings) -> Verdict:
     from mm_assets.stages.predict.held_out import held_out_accuracy
     from mm_assets.stages.predict.verdicts import held_out
 
-    found = held_out_accuracy(checked.history, checked.record)
-    return held_out(found, settings.automation.max_accuracy_drop)
+    measured = held_out_accuracy(checked.history, checked.record)
+    return held_out(measured, settings.automation.max_accuracy_drop)

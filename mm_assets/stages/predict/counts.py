@@ -16,7 +16,7 @@ from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, Plan
-from mm_assets.stages.predict.questions import Asked
+from mm_assets.stages.predict.questions import PosedQuestion
 
 
 class Tally:
@@ -31,12 +31,17 @@ class Tally:
     """
 
     def __init__(
-        self, asked: Sequence[Asked], plans: Sequence[Plan], images: int, spent: Spent, settings: PredictSettings
+        self,
+        questions: Sequence[PosedQuestion],
+        plans: Sequence[Plan],
+        images: int,
+        spent: Spent,
+        settings: PredictSettings,
     ) -> None:
-        self._asked, self._plans, self._images, self._spent, self._settings = asked, plans, images, spent, settings
+        self._posed, self._plans, self._images, self._spent, self._settings = questions, plans, images, spent, settings
         self.confirmed_at = plans[0].version
-        self._labels = {one.prompt_digest: Counter(plan.labels) for one, plan in zip(asked, plans, strict=True)}
-        self._errors = {one.prompt_digest: Counter(plan.failed) for one, plan in zip(asked, plans, strict=True)}
+        self._labels = {one.prompt_digest: Counter(plan.labels) for one, plan in zip(questions, plans, strict=True)}
+        self._errors = {one.prompt_digest: Counter(plan.failed) for one, plan in zip(questions, plans, strict=True)}
 
     def add(self, predictions: pa.Table) -> None:
         """Count rows by label, or by the reason of their error."""
@@ -47,7 +52,7 @@ class Tally:
 
     def within(self, budget: float) -> bool:
         """Whether of each question at most this share of answers to usable images is missing."""
-        return all(at_most(*self._missing(one), budget) for one in self._asked)
+        return all(at_most(*self._missing(one), budget) for one in self._posed)
 
     def check(self, budget: float) -> None:
         """Hold each question to the budget.
@@ -55,19 +60,19 @@ class Tally:
         Raises:
             BudgetError: of one of them more answers are missing.
         """
-        for one in self._asked:
+        for one in self._posed:
             check_budget(ASSET, *self._missing(one), budget, "predict.error_budget")
 
-    def _missing(self, one: Asked) -> tuple[int, int]:
+    def _missing(self, one: PosedQuestion) -> tuple[int, int]:
         """Answers to a question that are missing, and usable images."""
-        errors, plan = self._errors[one.prompt_digest], self._plans[self._asked.index(one)]
+        errors, plan = self._errors[one.prompt_digest], self._plans[self._posed.index(one)]
         return errors.total() - errors[NO_IMAGE], plan.rows - errors[NO_IMAGE]
 
     def final(self) -> StepResult:
         """What the materialization says of itself; `predicted_labels` and `failed_for` are of the chief question."""
         rows, computed = sum(p.rows for p in self._plans), sum(p.todo.num_rows for p in self._plans)
-        chief = self._asked[0]
-        questions = {one.prompt_digest: self._question(one) for one in self._asked}
+        chief = self._posed[0]
+        questions = {one.prompt_digest: self._question(one) for one in self._posed}
         return StepResult(
             {
                 "rows": rows,
@@ -94,7 +99,7 @@ class Tally:
         images = pc.count_distinct(todo.filter(pc.is_null(todo["error"]))["_rowid"]).as_py()
         return self._spent.figures(images, self._settings.resources.gpus, self._settings.price_per_hour)
 
-    def _question(self, one: Asked) -> dict[str, object]:
+    def _question(self, one: PosedQuestion) -> dict[str, object]:
         labels, errors = self._labels[one.prompt_digest], self._errors[one.prompt_digest]
         return {
             "task": one.question.task,

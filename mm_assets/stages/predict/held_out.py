@@ -11,7 +11,7 @@ from mm_assets.catalog import BATCH_PREDICTIONS, EVALUATION, SFT_DATASET
 from mm_assets.judging.statistics import wilson_upper
 from mm_assets.lineage.records import Record
 from mm_assets.splits import TEST
-from mm_assets.stages.predict.join import answered
+from mm_assets.stages.predict.join import join_answers
 
 if TYPE_CHECKING:
     from mm_assets.engines.lake.tables import Lake
@@ -69,12 +69,12 @@ def held_out_accuracy(history: "History", predictions: Record | None = None) -> 
     evaluation = _evaluation(history.records, predictions.metadata["digest"])
     if evaluation is None:
         return None
-    answers = answered(lake.open_at(predictions.ref), predictions, _examples(lake, dataset), ["label"])
+    answers = join_answers(lake.open_at(predictions.ref), predictions, _examples(lake, dataset), ["label"])
     if not answers.num_rows:
         return None
     right = pc.mean(pc.equal(answers["label"], answers["of_label"])).as_py()
-    model, said = predictions.metadata["digest"], evaluation.metadata["accuracy"]
-    return HeldOut(model, float(right), said, answers.num_rows)
+    model, evaluated = predictions.metadata["digest"], evaluation.metadata["accuracy"]
+    return HeldOut(model, float(right), evaluated, answers.num_rows)
 
 
 def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
@@ -92,7 +92,7 @@ def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
 def _examples(tables: "Lake", dataset: Record) -> pa.Table:
     """Held-out examples of a label: `image_id`, `sha256`, `label`."""
     held_out = f"split = '{TEST}' and task = 'label'"
-    found = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)
-    images = pc.list_element(found["images"], 0)  # each has one
+    examples = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)
+    images = pc.list_element(examples["images"], 0)  # each has one
     parts = [pc.struct_field(images, name) for name in ("image_id", "sha256")]
-    return pa.table([*parts, found["label"]], names=["image_id", "sha256", "label"])
+    return pa.table([*parts, examples["label"]], names=["image_id", "sha256", "label"])

@@ -27,7 +27,7 @@ from mm_assets.settings import PredictSettings
 from mm_assets.stages.evaluate.tables import current_production
 from mm_assets.stages.predict.counts import Tally
 from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, Plan, make_plan
-from mm_assets.stages.predict.questions import Asked, questions
+from mm_assets.stages.predict.questions import PosedQuestion, questions
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 
 # Predictions, and whether no more come after them.
@@ -44,16 +44,16 @@ def predict(
         RefusalError: `production` is asked for and no model was promoted yet, or the model was not trained on the task
             that is asked for.
     """
-    asked = questions(_chosen(step, tables, settings), settings)
+    posed = questions(_chosen(step, tables, settings), settings)
     open_table(tables, step, PREDICTIONS, PREDICTIONS_SCHEMA, [ASSET])
-    plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in asked]
+    plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in posed]
     todo, images = _together(plans), step.ref(IMAGE_TABLE.key)
-    whole = f"{plans[0].rows:,} images" if len(asked) == 1 else f"{len(asked)} questions about {plans[0].rows:,} images"
-    step.log(f"{todo.num_rows:,} answers to give ({whole}) with model {asked[0].digest} by {settings.engine}")
-    work = Work(step, AnswerJob(tables, cluster, images, asked[0].digest, [one.question for one in asked], settings))
-    tally = Tally(asked, plans, images.version, work.spent, settings)
+    whole = f"{plans[0].rows:,} images" if len(posed) == 1 else f"{len(posed)} questions about {plans[0].rows:,} images"
+    step.log(f"{todo.num_rows:,} answers to give ({whole}) with model {posed[0].digest} by {settings.engine}")
+    work = Work(step, AnswerJob(tables, cluster, images, posed[0].digest, [one.question for one in posed], settings))
+    tally = Tally(posed, plans, images.version, work.spent, settings)
     again = frozenset[str]().union(*(plan.again for plan in plans))
-    for number, (done, last) in enumerate(_batches(work, todo, asked), start=1):
+    for number, (done, last) in enumerate(_batches(work, todo, posed), start=1):
         tally.add(done)
         finals = {ASSET: tally.final()} if last and tally.within(settings.error_budget) else None
         tally.confirmed_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
@@ -78,25 +78,25 @@ def _together(plans: Sequence[Plan]) -> pa.Table:
     return pa.concat_tables(numbered).sort_by([("_rowid", "ascending"), ("question", "ascending")])
 
 
-def _batches(work: Work, todo: pa.Table, asked: Sequence[Asked]) -> Iterator[Batch]:
+def _batches(work: Work, todo: pa.Table, posed: Sequence[PosedQuestion]) -> Iterator[Batch]:
     """Predictions, batch by batch; objects that are no images come first, for they cost nothing."""
     settings = work.job.settings
     good = pc.is_null(todo["error"])
     usable, rejected = todo.filter(good), todo.filter(pc.invert(good))
     if rejected.num_rows:
         no_answers = [Answer(name) for name in rejected["image_id"].to_pylist()]
-        yield _predictions(rejected, no_answers, asked), not usable.num_rows
+        yield _predictions(rejected, no_answers, posed), not usable.num_rows
     batches = cut(usable, settings.batch_rows, usable["num_bytes"], settings.batch_bytes)
-    pieces = [list(cut_pieces(batch, settings.batch_size * len(asked))) for batch in batches]
+    pieces = [list(cut_pieces(batch, settings.batch_size * len(posed))) for batch in batches]
     progress = Pace("answers", usable.num_rows, work.step.log)
     done = run(work.job, [piece for batch in pieces for piece in batch])
     results = progress.over(done, lambda part: len(part.answers))
     start = 0
-    for found, last in gather(results, [len(batch) for batch in pieces], settings.batch_seconds):
-        for usage in (usage for part in found for usage in part.usages):
+    for parts, last in gather(results, [len(batch) for batch in pieces], settings.batch_seconds):
+        for usage in (usage for part in parts for usage in part.usages):
             work.spent.add(usage)
-        answers = [answer for part in found for answer in part.answers]
-        yield _predictions(usable.slice(start, len(answers)), answers, asked), last
+        answers = [answer for part in parts for answer in part.answers]
+        yield _predictions(usable.slice(start, len(answers)), answers, posed), last
         start += len(answers)
 
 
@@ -111,10 +111,10 @@ def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dic
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         nonlocal read_at
         read_at = head.version
-        there = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
-        new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(there - again), pa.string()))))
+        existing = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
+        new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(existing - again), pa.string()))))
         fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
-        return replace_rows(head, "id", there & again, fragments)
+        return replace_rows(head, "id", existing & again, fragments)
 
     commit(tables, PREDICTIONS, put, properties)
     return read_at
@@ -133,17 +133,17 @@ def _chosen(step: StepContext, tables: Lake, settings: PredictSettings) -> Model
     return get(tables, production)
 
 
-def _predictions(rows: pa.Table, answers: Sequence[Answer], asked: Sequence[Asked]) -> pa.Table:
+def _predictions(rows: pa.Table, answers: Sequence[Answer], posed: Sequence[PosedQuestion]) -> pa.Table:
     """Rows of one batch; a rejected object has a row too, with the error that it was rejected for."""
-    found = [
-        _prediction(row, answer, asked[row["question"]]) for row, answer in zip(rows.to_pylist(), answers, strict=True)
+    rows_made = [
+        _prediction(row, answer, posed[row["question"]]) for row, answer in zip(rows.to_pylist(), answers, strict=True)
     ]
-    return pa.Table.from_pylist(found, schema=PREDICTIONS_SCHEMA)
+    return pa.Table.from_pylist(rows_made, schema=PREDICTIONS_SCHEMA)
 
 
-def _prediction(row: dict[str, Any], answer: Answer, asked: Asked) -> dict[str, Any]:
+def _prediction(row: dict[str, Any], answer: Answer, posed: PosedQuestion) -> dict[str, Any]:
     key = {name: row[name] for name in ("id", "image_id", "sha256")}
-    key |= {"model_digest": asked.digest, "prompt_digest": asked.prompt_digest}
+    key |= {"model_digest": posed.digest, "prompt_digest": posed.prompt_digest}
     if row["error"] is not None:
         return key | {"error": f"{NO_IMAGE}: {row['error']}"}
     return key | {

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import lance
 
 
-def answered(predictions: "lance.LanceDataset", record: Record, images: pa.Table, columns: Sequence[str]) -> pa.Table:
+def join_answers(
+    predictions: "lance.LanceDataset", record: Record, images: pa.Table, columns: Sequence[str]
+) -> pa.Table:
     """Answers of the model and the prompt of a materialization, in the order of the table.
 
     Args:
@@ -25,12 +27,12 @@ def answered(predictions: "lance.LanceDataset", record: Record, images: pa.Table
         The columns, and those of `images` as `of_<name>`.
     """
     model, prompt = record.metadata["digest"], record.metadata["prompt_digest"]
-    asked = f"answer is not null and model_digest = '{model}' and prompt_digest = '{prompt}'"
+    condition = f"answer is not null and model_digest = '{model}' and prompt_digest = '{prompt}'"
     names = list(dict.fromkeys([*columns, "image_id", "sha256"]))
-    found = predictions.scanner(columns=names, filter=asked).to_table()
-    places = pc.index_in(found["image_id"], images["image_id"])
-    same = pc.fill_null(pc.equal(images["sha256"].take(places), found["sha256"]), False)
-    found, known = found.filter(same), images.take(places.filter(same))
+    answers = predictions.scanner(columns=names, filter=condition).to_table()
+    places = pc.index_in(answers["image_id"], images["image_id"])
+    same = pc.fill_null(pc.equal(images["sha256"].take(places), answers["sha256"]), False)
+    answers, matched = answers.filter(same), images.take(places.filter(same))
     for name in images.schema.names:
-        found = found.append_column(f"of_{name}", known[name])
-    return found
+        answers = answers.append_column(f"of_{name}", matched[name])
+    return answers

@@ -45,7 +45,7 @@ class Plan:
     failed: Counter[str] = field(default_factory=Counter)
 
 
-def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_errors: bool) -> Plan:
+def make_plan(step: StepContext, tables: Lake, questions: dict[str, str], *, retry_errors: bool) -> Plan:
     """Find images whose bytes this model has not answered with this prompt.
 
     A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
@@ -55,50 +55,53 @@ def make_plan(step: StepContext, tables: Lake, asked: dict[str, str], *, retry_e
     Args:
         step: what is pinned.
         tables: the lake.
-        asked: `digest` of the model and `prompt_digest` of the question.
+        questions: `digest` of the model and `prompt_digest` of the question.
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref(IMAGE_TABLE.key)
     outside = outside_versions_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
-    before = None if retry_errors or outside else _same_question(step, asked)
+    before = None if retry_errors or outside else _same_question(step, questions)
     since = before.progress.inputs[IMAGES] if before else None
-    changes = changes_since(tables, pinned, since, COLUMNS, gone=["image_id", "sha256"], created=True)
+    changes = changes_since(tables, pinned, since, COLUMNS, removed=["image_id", "sha256"], created=True)
     images = tables.open_at(pinned)
     rows = changes.rows if changes else images.scanner(columns=COLUMNS, with_row_id=True).to_table()
-    rows = _keyed(rows.sort_by("_rowid"), asked)
+    rows = _keyed(rows.sort_by("_rowid"), questions)
     version = tables.open(PREDICTIONS).version
-    known = _known(tables, rows)
-    redo = pc.is_in(known[WRITTEN], pa.array(outside, pa.uint64()))
+    existing = _existing(tables, rows)
+    redo = pc.is_in(existing[WRITTEN], pa.array(outside, pa.uint64()))
     if retry_errors:
-        redo = pc.or_(redo, _may_succeed(known["error"]))
-    again, settled = known.filter(redo), known.filter(pc.invert(redo))
+        redo = pc.or_(redo, _may_succeed(existing["error"]))
+    again, settled = existing.filter(redo), existing.filter(pc.invert(redo))
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], settled["id"])))
     labels, errors = _counts(settled)
     if before and changes:
-        labels, errors = _added(tables, before, changes, asked, labels, errors)
+        labels, errors = _added(tables, before, changes, questions, labels, errors)
     return Plan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
 
 
-def _same_question(step: StepContext, asked: dict[str, str]) -> Record | None:
+def _same_question(step: StepContext, questions: dict[str, str]) -> Record | None:
     """The last materialization, if it asked the same model this, too."""
     before = step.last_record(ASSET)
     if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.progress.inputs:
         return None
-    if before.metadata["digest"] != asked["digest"] or asked["prompt_digest"] not in before.metadata["questions"]:
+    if (
+        before.metadata["digest"] != questions["digest"]
+        or questions["prompt_digest"] not in before.metadata["questions"]
+    ):
         return None
     return before
 
 
-def _keyed(rows: pa.Table, asked: dict[str, str]) -> pa.Table:
+def _keyed(rows: pa.Table, questions: dict[str, str]) -> pa.Table:
     """Rows with the key of their prediction."""
     ids = [
-        prediction_key(image_id, sha256, asked["digest"], asked["prompt_digest"])
+        prediction_key(image_id, sha256, questions["digest"], questions["prompt_digest"])
         for image_id, sha256 in zip(rows["image_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
     ]
     return rows.append_column("id", pa.array(ids, pa.string()))
 
 
-def _known(tables: Lake, rows: pa.Table) -> pa.Table:
+def _existing(tables: Lake, rows: pa.Table) -> pa.Table:
     return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
 
 
@@ -116,12 +119,12 @@ def _added(
     tables: Lake,
     before: Record,
     changes: Changes,
-    asked: dict[str, str],
+    question: dict[str, str],
     labels: Counter[str],
     errors: Counter[str],
 ) -> tuple[Counter[str], Counter[str]]:
     """Counts of what was looked at, added to those of the last time without the images that are gone since."""
-    lost_labels, lost_errors = _counts(_known(tables, _keyed(changes.gone, asked)))
-    said = before.metadata["questions"][asked["prompt_digest"]]
-    labels = Counter(said["predicted_labels"]) - lost_labels + labels
-    return labels, Counter(said["failed_for"]) - lost_errors + errors
+    lost_labels, lost_errors = _counts(_existing(tables, _keyed(changes.removed, question)))
+    counts = before.metadata["questions"][question["prompt_digest"]]
+    labels = Counter(counts["predicted_labels"]) - lost_labels + labels
+    return labels, Counter(counts["failed_for"]) - lost_errors + errors

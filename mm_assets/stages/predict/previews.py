@@ -11,7 +11,7 @@ from mm_assets.catalog import IMAGE_TABLE
 from mm_assets.lineage.records import Record
 from mm_assets.previews import plots, rows
 from mm_assets.previews.sheets import Section, Tile, sheet
-from mm_assets.stages.predict.join import answered
+from mm_assets.stages.predict.join import join_answers
 
 if TYPE_CHECKING:
     import lance
@@ -25,30 +25,30 @@ CAPTION_LINES = 4
 COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `batch_predictions`."""
-    pinned = {item.asset: item.record_id for item in made.record.inputs}
-    images = made.lake.open_at(made.history.records[pinned[IMAGE_TABLE.key]].ref)
-    answers = _answers(made.ds, images, made.record)
+    pinned = {item.asset: item.record_id for item in materialized.record.inputs}
+    images = materialized.lake.open_at(materialized.history.records[pinned[IMAGE_TABLE.key]].ref)
+    answers = _answers(materialized.ds, images, materialized.record)
     if not answers.num_rows:
         return {"preview_answers": "No image has an answer."}
-    drawn = {"preview_answers": _gallery(images, answers)}
+    pictures = {"preview_answers": _gallery(images, answers)}
     labels, _ = rows.largest(answers["label"].drop_null(), MAX_LABELS)
     if labels:
-        drawn["preview_predicted"] = plots.bars("Answers", labels, "images", 9_000)
+        pictures["preview_predicted"] = plots.bars("Answers", labels, "images", 9_000)
     confidence = rows.numbers(answers["confidence"])
     finite = confidence[np.isfinite(confidence)]
     if len(finite):
         kind = next(iter(answers["confidence_kind"].drop_null().to_pylist()), "confidence")  # all are of one kind
-        drawn["preview_confidence"] = plots.histograms("Confidence", {kind: finite}, 6_000, span=(0, 1))
-    return drawn
+        pictures["preview_confidence"] = plots.histograms("Confidence", {kind: finite}, 6_000, span=(0, 1))
+    return pictures
 
 
 def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
     """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
-    known = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
-    found = answered(predictions, record, known, COLUMNS)
-    return found.select([*COLUMNS, "of_label", "of__rowid"]).rename_columns([*COLUMNS, "known", "_rowid"])
+    labelled = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
+    answers = join_answers(predictions, record, labelled, COLUMNS)
+    return answers.select([*COLUMNS, "of_label", "of__rowid"]).rename_columns([*COLUMNS, "known", "_rowid"])
 
 
 def _gallery(images: "lance.LanceDataset", answers: pa.Table) -> str:
@@ -75,13 +75,15 @@ def chosen(answers: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
     return wrong, right, unknown, captions.take(rows.spread(captions["known"], left - unknown.num_rows))
 
 
-def _tiles(images: "lance.LanceDataset", shown: pa.Table, words: Callable[[dict[str, Any]], list[str]]) -> list[Tile]:
-    pictures = rows.pictures(images, shown["_rowid"].to_pylist())
-    lines = [[*words(row), rows.share(row["confidence"])] for row in shown.to_pylist()]
+def _tiles(
+    images: "lance.LanceDataset", selected: pa.Table, words: Callable[[dict[str, Any]], list[str]]
+) -> list[Tile]:
+    pictures = rows.pictures(images, selected["_rowid"].to_pylist())
+    lines = [[*words(row), rows.share(row["confidence"])] for row in selected.to_pylist()]
     return [Tile(image, captions) for image, captions in zip(pictures, lines, strict=True)]
 
 
-def _captioned(images: "lance.LanceDataset", shown: pa.Table) -> list[Tile]:
-    pictures = rows.pictures(images, shown["_rowid"].to_pylist())
-    texts = shown["answer"].to_pylist()
+def _captioned(images: "lance.LanceDataset", captions: pa.Table) -> list[Tile]:
+    pictures = rows.pictures(images, captions["_rowid"].to_pylist())
+    texts = captions["answer"].to_pylist()
     return [Tile(image, [text], last_lines=CAPTION_LINES) for image, text in zip(pictures, texts, strict=True)]

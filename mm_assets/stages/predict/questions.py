@@ -13,7 +13,7 @@ from mm_assets.settings import PredictSettings
 
 
 @dataclass(frozen=True)
-class Asked:
+class PosedQuestion:
     """A question to a model.
 
     Args:
@@ -32,18 +32,18 @@ class Asked:
         return {"digest": self.digest, "prompt_digest": self.prompt_digest}
 
 
-def questions(model: Model, settings: PredictSettings) -> list[Asked]:
+def questions(model: Model, settings: PredictSettings) -> list[PosedQuestion]:
     """What the predictions ask a model, the chief question first.
 
     Raises:
         RefusalError: the model was not trained on a task that is asked for, or one question is asked twice.
     """
     more = [Question.of(model, ask, setting="predict.also") for ask in settings.also]
-    found = [Question.of(model, settings), *more]
-    asked = [Asked(question, model.digest, prompt_digest(question, settings)) for question in found]
-    if len({one.prompt_digest for one in asked}) < len(asked):
+    all_questions = [Question.of(model, settings), *more]
+    posed = [PosedQuestion(question, model.digest, prompt_digest(question, settings)) for question in all_questions]
+    if len({one.prompt_digest for one in posed}) < len(posed):
         raise RefusalError("predict.also (MM_PREDICT__ALSO) asks what is asked already: give another task or prompt")
-    return asked
+    return posed
 
 
 def prompt_digest(question: Question, settings: PredictSettings) -> str:
@@ -55,5 +55,5 @@ def prompt_digest(question: Question, settings: PredictSettings) -> str:
 def _how(question: Question, settings: PredictSettings) -> Sequence[Any]:
     if question.answers:
         return [settings.engine, settings.label_method]
-    drawn = settings.sampling.model_dump() if settings.sampling.temperature else settings.sampling.repetition_penalty
-    return [settings.engine, drawn, f"at most {settings.max_new_tokens} tokens"]
+    sampling = settings.sampling.model_dump() if settings.sampling.temperature else settings.sampling.repetition_penalty
+    return [settings.engine, sampling, f"at most {settings.max_new_tokens} tokens"]

@@ -9,10 +9,10 @@ from mm_assets.stages.predict.held_out import HeldOut
 COVERAGE, DROP = "checks.min_prediction_coverage", "automation.max_accuracy_drop"
 
 
-def predicted(answered: int, usable: int, least: float) -> Verdict:
+def predicted(answers: int, usable: int, least: float) -> Verdict:
     """Whether enough usable images have an answer of this model to this prompt."""
     do = "look at the column error, then materialize batch_predictions with retry_errors, or allow less"
-    return coverage(answered, usable, least, COVERAGE, "an answer of this model to this prompt", do)
+    return coverage(answers, usable, least, COVERAGE, "an answer of this model to this prompt", do)
 
 
 def moved(then: Mapping[str, int], now: Mapping[str, int], most: float, reference: str) -> Verdict:
@@ -27,24 +27,29 @@ def moved(then: Mapping[str, int], now: Mapping[str, int], most: float, referenc
     return drift.verdict({"labels": drift.of_labels(then, now)}, most, reference)
 
 
-def held_out(found: HeldOut | None, most: float) -> Verdict:
+def held_out(measured: HeldOut | None, most: float) -> Verdict:
     """Whether the accuracy on held-out images has not fallen too far below that of the evaluation.
 
     Args:
-        found: None where it is not known.
+        measured: None where it is not known.
         most: greatest drop, 0 to 1.
     """
     name = "held_out_accuracy"
-    if found is None:
+    if measured is None:
         return not_known(name, "no held-out example of the dataset has a predicted label of a model that was evaluated")
-    passed = not found.dropped(most)
-    few = "; with so few examples that may be chance" if passed and found.drop > most else ""
+    passed = not measured.dropped(most)
+    few = "; with so few examples that may be chance" if passed and measured.drop > most else ""
     do = few if passed else ": look at what the new images and labels are like, and train again"
     return Verdict(
         name,
         passed,
-        f"accuracy {found.accuracy:.3f} on {found.examples:,} held-out examples, {found.evaluated:.3f} when the model "
-        f"was evaluated; {limit(DROP, most)}{do}",
-        {"accuracy": found.accuracy, "evaluated": found.evaluated, "drop": found.drop, "examples": found.examples},
+        f"accuracy {measured.accuracy:.3f} on {measured.examples:,} held-out examples, {measured.evaluated:.3f} "
+        f"when the model was evaluated; {limit(DROP, most)}{do}",
+        {
+            "accuracy": measured.accuracy,
+            "evaluated": measured.evaluated,
+            "drop": measured.drop,
+            "examples": measured.examples,
+        },
         "WARN",
     )

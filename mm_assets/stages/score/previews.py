@@ -23,9 +23,9 @@ EXAMPLES = 8
 GROUPS, MEMBERS, MAX_SIZES = 4, 5, 12
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of one scorer's columns or of the duplicate groups."""
-    ds, record = made.ds, made.record
+    ds, record = materialized.ds, materialized.record
     if record.asset == "scores/near_duplicates":
         return _groups(ds)
     names = [name for name in record.metadata.get("columns", []) if name in ds.schema.names and not _is_hash(ds, name)]

@@ -67,7 +67,7 @@ def card(story: Story) -> str:
 
 def front_matter(story: Story) -> str:
     """What the hub and other programs read."""
-    said = {
+    fields = {
         "license": story.base.license,
         "base_model": story.base.name,
         "base_model_relation": "finetune",
@@ -77,7 +77,7 @@ def front_matter(story: Story) -> str:
         "model_digest": story.model.digest,
         "min_vllm_version": MIN_VLLM_VERSION,
     }
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 
 def _summary(story: Story) -> str:
@@ -93,13 +93,13 @@ digits; `mm-assets trace \
 
 
 def _use(story: Story) -> str:
-    asked = [
+    questions = [
         f"What it was trained to be asked ({task}):\n\n```json\n{asking.as_text(request)}```\n"
         for task, request in story.requests.items()
     ]
     answers = [f"- {item['task']}: {escaped(item['answer'], CELL)}" for item in story.model.recipe["tasks"]]
     labels = story.model.recipe["labels"]
-    known = f"\nLabels:\n\n```json\n{json.dumps(labels, ensure_ascii=False)}\n```\n" if labels else ""
+    label_list = f"\nLabels:\n\n```json\n{json.dumps(labels, ensure_ascii=False)}\n```\n" if labels else ""
     return f"""## Use
 
 ```
@@ -110,26 +110,26 @@ python -m vllm.entrypoints.openai.api_server --model . --served-model-name {stor
 vLLM {MIN_VLLM_VERSION} is the lowest version that these weights were tried with. Other words than these are a \
 question that the model was not trained on.
 
-{chr(10).join(asked)}
+{chr(10).join(questions)}
 How it answers:
 
 {chr(10).join(answers)}
-{known}"""
+{label_list}"""
 
 
 def _judged(story: Story) -> str:
-    said = story.promotion.metadata
-    champion = f"{said['champion']}{' (the base model)' if said['champion'] == story.base.digest else ''}"
-    low, high = said["interval"]
+    metadata = story.promotion.metadata
+    champion = f"{metadata['champion']}{' (the base model)' if metadata['champion'] == story.base.digest else ''}"
+    low, high = metadata["interval"]
     rows = [
-        [f"{said['measure']}", f"{said['accuracy']:.4f}"],
-        ["held-out examples", f"{said['rows']:,}"],
-        ["task", said["task"]],
-        ["answers", "held to the labels" if said["task"] == "label" else "the right ones, as they are foretold"],
+        [f"{metadata['measure']}", f"{metadata['accuracy']:.4f}"],
+        ["held-out examples", f"{metadata['rows']:,}"],
+        ["task", metadata["task"]],
+        ["answers", "held to the labels" if metadata["task"] == "label" else "the right ones, as they are foretold"],
         ["champion before", champion],
-        [f"{said['measure']} of the champion", f"{said['champion_accuracy']:.4f}"],
-        ["difference, with its interval", f"{said['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"],
-        ["decision", f"promoted: {said['decision']}"],
+        [f"{metadata['measure']} of the champion", f"{metadata['champion_accuracy']:.4f}"],
+        ["difference, with its interval", f"{metadata['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"],
+        ["decision", f"promoted: {metadata['decision']}"],
         ["evaluation", story.promotion.data_version],
     ]
     against = "On held-out examples, against the model in production before it (the base where there was none)."

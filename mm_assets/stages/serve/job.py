@@ -101,7 +101,7 @@ def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, 
         step.log(f"bundle {bundle.id} of model {digest} is there: nothing to pack")
     before = bundle
     bundle = _uploaded(step, tables, bundle, settings, packed=packed)
-    final = StepResult(_said(plan, bundle, packed=packed))
+    final = StepResult(_metadata(plan, bundle, packed=packed))
     if packed or bundle != before or not _names(step, bundle.id):
         register(tables, bundle, step.run_id, step.properties([ASSET], 2, {ASSET: final}))
     return final
@@ -156,8 +156,8 @@ def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings,
 
 def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]:
     """Everything that an evaluation was made from, and itself, in the order of its making; each version once."""
-    found = sorted(walk(promotion, history), key=lambda record: (record.at, record.asset))
-    return list({(record.asset, record.data_version): record for record in found}.values())
+    records = sorted(walk(promotion, history), key=lambda record: (record.at, record.asset))
+    return list({(record.asset, record.data_version): record for record in records}.values())
 
 
 def _base(tables: Lake, model: Model, license_chosen: str | None) -> Base:
@@ -168,8 +168,8 @@ def _base(tables: Lake, model: Model, license_chosen: str | None) -> Base:
         raise RefusalError(f"the base model {digest} is not in the registry any more: materialize base_model again")
     recipe = json.loads(rows[0]["recipe"])
     built = recipe["builder"] if recipe["kind"] == "built" else None
-    license_name, known = license_of(license_chosen, read_text(tables, digest, CARD), built)
-    return Base(rows[0]["name"], digest, license_name, known, None if built else recipe["revision"])
+    license_name, license_text = license_of(license_chosen, read_text(tables, digest, CARD), built)
+    return Base(rows[0]["name"], digest, license_name, license_text, None if built else recipe["revision"])
 
 
 def _packed(step: StepContext, tables: Lake, plan: Plan, settings: ServeSettings) -> Bundle:
@@ -213,16 +213,16 @@ def _uploaded(step: StepContext, tables: Lake, bundle: Bundle, settings: ServeSe
         register(tables, bundle, step.run_id, step.properties([ASSET], 1))
     uri = f"{settings.upload_to}/{bundle.uri.partition('/')[2]}"
     setting = "serve.upload_to (MM_SERVE__UPLOAD_TO)"
-    asked = Upload(uri, bundle.num_bytes, bundle.sha256, setting, settings.upload_checksum)
-    if is_uploaded(tables.s3, asked):
+    request = Upload(uri, bundle.num_bytes, bundle.sha256, setting, settings.upload_checksum)
+    if is_uploaded(tables.s3, request):
         step.log(f"{uri} is there already")
         return replace(bundle, uploaded_to=uri)
     with local_bundle(tables, bundle.uri, bundle.sha256) as path:
-        upload(tables.s3, asked, path, step.log)
+        upload(tables.s3, request, path, step.log)
     return replace(bundle, uploaded_to=uri)
 
 
-def _said(plan: Plan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
+def _metadata(plan: Plan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
     """What the materialization says of itself."""
     judged = plan.promotion.metadata
     return {

@@ -18,11 +18,11 @@ def license_of(chosen: str | None, card: str | None, builder: str | None) -> tup
     """
     if chosen is not None:
         return chosen.lower(), "as set (serve.license)"
-    told = front_matter(card or "")
-    said, name = told.get("license"), told.get("license_name")
-    if isinstance(said, str) and said.strip():
+    fields = front_matter(card or "")
+    identifier, name = fields.get("license"), fields.get("license_name")
+    if isinstance(identifier, str) and identifier.strip():
         named = f" ({name})" if isinstance(name, str) else ""  # of a license that the hub does not know
-        return said.strip().lower(), f"as the base model's own card says{named}"
+        return identifier.strip().lower(), f"as the base model's own card says{named}"
     if builder == OURS:
         return OUR_LICENSE, "the base model is built by mm_assets, under its license"
     if card is None:
@@ -36,7 +36,7 @@ def front_matter(card: str) -> dict[str, object]:
     if head.strip() or "\n---" not in rest:
         return {}
     try:
-        found = yaml.safe_load(rest.partition("\n---")[0])
+        front = yaml.safe_load(rest.partition("\n---")[0])
     except yaml.YAMLError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return front if isinstance(front, dict) else {}

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 MAX_CARD = 12_000
 
 
-def previews(made: "Materialized") -> dict[str, str]:
+def previews(materialized: "Materialized") -> dict[str, str]:
     """Markdown by name, of a materialization of `serving_bundle`; {} where nothing was promoted."""
-    if "bundle" not in made.record.metadata:
+    if "bundle" not in materialized.record.metadata:
         return {}
     from mm_assets.stages.serve.bundles import find
 
-    bundle = find(made.lake, made.record.metadata["bundle"])
+    bundle = find(materialized.lake, materialized.record.metadata["bundle"])
     if bundle is None:
         return {}
     return {
-        "preview_card": _shown(bundle.card),
+        "preview_card": _card_text(bundle.card),
         "preview_properties": f"```\n{as_text(bundle.properties)}```",
     }
 
 
-def _shown(card: str) -> str:
+def _card_text(card: str) -> str:
     """The card, its YAML as it stands; Dagster would show that as a heading."""
     front, _, body = card.removeprefix("---\n").partition("---\n")
     whole = f"```yaml\n{front}```\n{body}"

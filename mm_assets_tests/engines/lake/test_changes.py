@@ -37,7 +37,7 @@ def content(tables: Lake) -> dict[str, Any]:
 
 def changes(tables: Lake, since: int | None, **more: Any) -> Changes | None:
     ref = tables.ref("t", tables.open("t").version)
-    return changes_since(tables, ref, since, ["id"], gone=["id", "value"], **more)
+    return changes_since(tables, ref, since, ["id"], removed=["id", "value"], **more)
 
 
 def test_sync_writes_only_the_difference_and_nothing_where_there_is_none(tables: Lake) -> None:
@@ -81,15 +81,15 @@ def test_changes_are_new_rows_changed_cells_and_rows_that_are_gone(tables: Lake)
     found = changes(tables, before)
     assert found is not None
     assert sorted(found.rows["id"].to_pylist()) == ["b", "d", "e"]
-    gone = {row["id"]: row["value"] for row in found.gone.to_pylist()}
+    gone = {row["id"]: row["value"] for row in found.removed.to_pylist()}
     assert gone == {"b": 2, "c": 3}  # b is another row now
     created = changes(tables, before, created=True)
     assert created is not None
     assert sorted(created.rows["id"].to_pylist()) == ["b", "e"]
     nothing = changes(tables, tables.open("t").version)
     assert nothing is not None
-    assert (nothing.rows.num_rows, nothing.gone.num_rows) == (0, 0)
-    assert nothing.gone.schema.names == found.gone.schema.names
+    assert (nothing.rows.num_rows, nothing.removed.num_rows) == (0, 0)
+    assert nothing.removed.schema.names == found.removed.schema.names
 
 
 def test_changes_since_a_version_that_was_removed_are_unknown(tables: Lake) -> None:

@@ -182,9 +182,9 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
 
     def changes() -> tuple[list[str], list[str]]:
         ref = anywhere.ref(TABLE, anywhere.open(TABLE).version)
-        found = changes_since(anywhere, ref, began, ["image_id"], gone=["image_id"])
+        found = changes_since(anywhere, ref, began, ["image_id"], removed=["image_id"])
         assert found is not None
-        return sorted(found.rows["image_id"].to_pylist()), sorted(found.gone["image_id"].to_pylist())
+        return sorted(found.rows["image_id"].to_pylist()), sorted(found.removed["image_id"].to_pylist())
 
     before = changes()
     assert before == (["0.png", "2.png", "3.png", "new.png"], ["0.png", "1.png", "2.png"])

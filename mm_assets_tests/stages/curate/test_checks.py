@@ -17,7 +17,7 @@ from mm_assets.lineage.properties import ASSETS
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import ChecksSettings, CurateSettings, UpkeepSettings
 from mm_assets.splits import TEST, TRAIN, VALIDATION
-from mm_assets.stages.curate import table_diff as rewrite
+from mm_assets.stages.curate import table_diff as table_diff
 from mm_assets.stages.curate.verdicts import class_balance, leak_free_split, pre_flight
 from mm_assets_tests.kit.project import Project, failure_of, verdicts_of
 from mm_assets_tests.kit.small_lake import CAPTION, LABEL, dataset, names, photos, store
@@ -246,7 +246,7 @@ def test_a_limit_that_is_tightened_blocks_also_where_nothing_changed(tables: Lak
 def test_a_first_dataset_in_pieces_that_is_blocked_is_no_version(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces are written before it is known what the rest is like; they are of no commit, as after a crash."""
     monkeypatch.setattr("mm_assets.stages.curate.job.CHUNK_ROWS", 3)
-    monkeypatch.setattr(rewrite, "MOST_WAITING", 5)
+    monkeypatch.setattr(table_diff, "MOST_WAITING", 5)
     store(tables, [row for row in photos() if row["image_id"] not in names(VALIDATION, 2)])
     with pytest.raises(BlockedError, match="the split validation would have no example"):
         dataset(tables, NAMING)

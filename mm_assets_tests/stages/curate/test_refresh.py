@@ -271,7 +271,7 @@ def test_a_run_that_was_overtaken_makes_all_again(lake: Lake, monkeypatch: pytes
     dataset(lake, SETTINGS)
     put(lake, [image("new")])
     score(lake, ["new"])
-    real = job._Making.refresh
+    real = job.DatasetBuilder.refresh
     overtaken: list[Any] = []
 
     def first_another(making: Any) -> Any:
@@ -283,7 +283,7 @@ def test_a_run_that_was_overtaken_makes_all_again(lake: Lake, monkeypatch: pytes
             dataset(lake, SETTINGS)
         return made
 
-    monkeypatch.setattr(job._Making, "refresh", first_another)
+    monkeypatch.setattr(job.DatasetBuilder, "refresh", first_another)
     dataset(lake, SETTINGS)
     images = {key.partition(":")[2] for key in rows(lake)}
     assert images == {"new", *(f"i{n}" for n in range(10))}  # of what it had pinned

@@ -43,9 +43,9 @@ class Version:
 
 def versions_of(ds: lance.LanceDataset) -> list[Version]:
     """All versions that are still there, oldest first."""
-    found = sorted(ds.versions(), key=lambda item: item["version"])
-    times: list[float | None] = [item["timestamp"].timestamp() for item in found[1:]]
-    return [Version(item["version"], time) for item, time in zip(found, [*times, None], strict=True)]
+    versions = sorted(ds.versions(), key=lambda item: item["version"])
+    times: list[float | None] = [item["timestamp"].timestamp() for item in versions[1:]]
+    return [Version(item["version"], time) for item, time in zip(versions, [*times, None], strict=True)]
 
 
 def commits_of(ds: lance.LanceDataset) -> Iterator[tuple[int, dict[str, str]]]:
@@ -83,9 +83,9 @@ def remove_orphans(tables: Lake, table: str, run_id: str, older_than: float) -> 
     if not before:
         return Orphans()
     ds = fence(tables, table, {UPKEEP: run_id})
-    gone = sorted(before & _unreferenced(ds, files))
-    remove_files(tables, table, gone)
-    return Orphans(len(gone), sum(files[path].num_bytes for path in gone))
+    orphans = sorted(before & _unreferenced(ds, files))
+    remove_files(tables, table, orphans)
+    return Orphans(len(orphans), sum(files[path].num_bytes for path in orphans))
 
 
 def _unreferenced(ds: lance.LanceDataset, files: Collection[str]) -> set[str]:
@@ -94,11 +94,13 @@ def _unreferenced(ds: lance.LanceDataset, files: Collection[str]) -> set[str]:
     Of data and indexes that is Lance's own judgement. It overlooks young lists of removed rows, transactions and
     unfinished files, which are compared with what each version names.
     """
-    found = ds.explain_cleanup_old_versions(
+    explanation = ds.explain_cleanup_old_versions(
         older_than=NEVER, delete_unverified=True, include_files=True, max_files=MOST_FILES
     )
     beginning = f"{ds.uri.rstrip('/').rsplit('/', 1)[-1]}/"
-    named = {file.path.rpartition(beginning)[2] for file in found.candidate_files if file.kind in ("data", "index")}
+    named = {
+        file.path.rpartition(beginning)[2] for file in explanation.candidate_files if file.kind in ("data", "index")
+    }
     small = {path for path in files if path.startswith(("_deletions/", "_transactions/")) or "/.tmp" in path}
     return (named & set(files)) | (small - set(_named_by_versions(ds)) if small else set())
 

@@ -76,7 +76,7 @@ def _planned(
 def _plan(tables: Lake, ds: lance.LanceDataset, table: str, target_bytes: int) -> list[CompactionTask]:
     weights = Weights(files_of(tables, table))
     full, rows, num_bytes = [], 0, 0
-    for fragment in (found.metadata for found in ds.get_fragments()):
+    for fragment in (item.metadata for item in ds.get_fragments()):
         size = weights.of(fragment)
         if size >= FULL * target_bytes and _removed_rows(fragment) <= MAX_REMOVED * fragment.physical_rows:
             full.append(fragment.id)
@@ -100,22 +100,22 @@ def _removed_rows(fragment: lance.FragmentMetadata) -> int:
 
 def _compacted(tables: Lake, ds: lance.LanceDataset, table: str, task: CompactionTask) -> tuple[int, int] | None:
     """Fragments that went and came; None where another writer came first."""
-    made = task.execute(ds)
+    result = task.execute(ds)
     try:
-        metrics = Compaction.commit(tables.open(table), [made])
+        metrics = Compaction.commit(tables.open(table), [result])
     except OSError as error:
         if not is_conflict(error):
             raise
-        _take_back(tables, table, made)
+        _take_back(tables, table, result)
         return None
     return metrics.fragments_removed, metrics.fragments_added
 
 
-def _take_back(tables: Lake, table: str, made: RewriteResult) -> None:
+def _take_back(tables: Lake, table: str, result: RewriteResult) -> None:
     """Remove the files of a commit that was refused, unless it was made after all (a store's answer can get lost)."""
-    stems = {stem_of(file) for fragment in made.new_fragments for file in fragment.files}
+    stems = {stem_of(file) for fragment in result.new_fragments for file in fragment.files}
     newest = tables.open(table)
-    since = [item["version"] for item in newest.versions() if item["version"] > made.read_version]
+    since = [item["version"] for item in newest.versions() if item["version"] > result.read_version]
     for ds in (tables.open(table, version) for version in since):
         if any(stem_of(file) in stems for fragment in ds.get_fragments() for file in fragment.metadata.files):
             return

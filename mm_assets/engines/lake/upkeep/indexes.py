@@ -41,16 +41,16 @@ def keep_indexes(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], 
 def _kept(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
     ds = tables.open(table)
     key = key_of(ds)
-    found = {index.name: list(index.field_names) for index in ds.describe_indices()}
-    if wanted and [key] not in found.values() and ds.count_rows() >= LEAST_ROWS:
+    existing = {index.name: list(index.field_names) for index in ds.describe_indices()}
+    if wanted and [key] not in existing.values() and ds.count_rows() >= LEAST_ROWS:
         begin()
         ds.create_scalar_index(key, "BTREE")
         yield f"{table}: index on {key} made"
-    for name in found:
-        said = ds.stats.index_stats(name)
-        new = said["num_unindexed_rows"]
+    for name in existing:
+        stats = ds.stats.index_stats(name)
+        new = stats["num_unindexed_rows"]
         if new:
-            merge = said["num_indices"] if said["num_indices"] >= MOST_SEGMENTS else 0
+            merge = stats["num_indices"] if stats["num_indices"] >= MOST_SEGMENTS else 0
             begin()
             ds.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[name])
             yield f"{table}: {new:,} rows added to the index {name}"

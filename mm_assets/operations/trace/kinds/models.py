@@ -108,10 +108,10 @@ def _predictions(lake: TracedLake, digest: str) -> Iterator[Node]:
     prompts = ds.scanner(columns=["prompt_digest"], filter=is_in("model_digest", [digest])).to_table()["prompt_digest"]
     for item in pc.value_counts(prompts).to_pylist():
         asked = (digest, item["values"])
-        records = [r for r in lake.materialized(BATCH_PREDICTIONS.key) if _asked(r.metadata) == asked]
+        records = [r for r in lake.materialized(BATCH_PREDICTIONS.key) if _posed(r.metadata) == asked]
         last = {"data_version": records[0].data_version, "run_id": records[0].run_id} if records else {}
         yield Node("predictions", item["values"], {"count": item["counts"], **last})
 
 
-def _asked(metadata: Row) -> tuple[object, object]:
+def _posed(metadata: Row) -> tuple[object, object]:
     return metadata.get("digest"), metadata.get("prompt_digest")
