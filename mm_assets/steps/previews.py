@@ -37,10 +37,8 @@ def _existing_previews(instance: dg.DagsterInstance, history: "History", record:
     materialization = event.asset_materialization if event else None
     if materialization is None or RECORD not in materialization.metadata or ERROR in materialization.metadata:
         return {}
-    drawn_record = history.records.get(
-        str(materialization.metadata[RECORD].value)
-    )  # None: the event is of another lake
-    if drawn_record is None or (drawn_record.ref, drawn_record.code_version) != (record.ref, record.code_version):
+    earlier = history.records.get(str(materialization.metadata[RECORD].value))  # None: the event is of another lake
+    if earlier is None or (earlier.ref, earlier.code_version) != (record.ref, record.code_version):
         return {}
     return {name: value for name, value in materialization.metadata.items() if name.startswith(PREFIX)}
 

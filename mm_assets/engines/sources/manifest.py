@@ -189,7 +189,7 @@ class _Ids:
         return cls(names)
 
     def claim(self, requested_id: str, line: int) -> str:
-        """The id that a line gets: `requested_id`, or where another line has it, the next free of wanted~2, wanted~3, ..."""
+        """The id that a line gets: `requested_id`, or where another line has it, the next free of id~2, id~3, ..."""
         if self.lines.setdefault(requested_id, line) == line:
             return requested_id
         numbers = count(self.suffixes.get(requested_id, 2))

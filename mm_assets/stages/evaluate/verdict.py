@@ -41,11 +41,9 @@ def scores(contest: Contest, answers: Answers) -> dict[str, list[float]]:
     """By side, what each example's answer is worth, from 0 (also where there is none) to 1."""
     ordered = {side: [by_id[image_id] for image_id in contest.image_ids] for side, by_id in answers.items()}
     if contest.task == "caption":
-        return {side: [answer.score or 0.0 for answer in ordered_answers] for side, ordered_answers in ordered.items()}
+        return {side: [answer.score or 0.0 for answer in replies] for side, replies in ordered.items()}
     truth = contest.examples["label"].to_pylist()
-    return {
-        side: hits(truth, [answer.label for answer in ordered_answers]) for side, ordered_answers in ordered.items()
-    }
+    return {side: hits(truth, [answer.label for answer in replies]) for side, replies in ordered.items()}
 
 
 def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dict[str, Any]:
