@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from mm_assets.engines.lake.tables import Lake, table_id
-from mm_assets.history.maintenance import maintenance_in, withdrawals_in
+from mm_assets.history.maintenance import expiries_in, maintenance_in
 from mm_assets.history.materializations import materializations, row_of
 from mm_assets.history.rows import append_rows, missing_ids, read_rows
 from mm_assets.lineage import promotions
 from mm_assets.lineage.ancestry import walk
-from mm_assets.lineage.records import Maintenance, Record, Withdrawal
+from mm_assets.lineage.records import Expiry, Maintenance, Record
 from mm_assets.lineage.refs import InputRef, LanceRef
 
 # An asset and a data version of it.
@@ -23,7 +23,7 @@ class History:
     Args:
         lake: whose history it is.
         records: materializations by id.
-        withdrawals: versions that maintenance let go.
+        expiries: of versions that maintenance no longer keeps.
         maintenance: work on tables that changed no row; what ended stands once, with its end.
     """
 
@@ -31,18 +31,18 @@ class History:
         self,
         lake: Lake,
         records: Mapping[str, Record] | None = None,
-        withdrawals: Iterable[Withdrawal] = (),
+        expiries: Iterable[Expiry] = (),
         maintenance: Iterable[Maintenance] = (),
     ) -> None:
         self.lake = lake
         self.records: dict[str, Record] = dict(records or {})
-        self.withdrawals, self.maintenance = list(withdrawals), list(maintenance)
+        self.expiries, self.maintenance = list(expiries), list(maintenance)
 
     @classmethod
     def read(cls, lake: Lake) -> "History":
         """The whole history, in one read; that of a new lake is empty."""
         rows = read_rows(lake)
-        return cls(lake, materializations(rows), withdrawals_in(rows), maintenance_in(rows))
+        return cls(lake, materializations(rows), expiries_in(rows), maintenance_in(rows))
 
     def append(self, record: Record) -> None:
         """Write a materialization, if no process has written it yet, and know it from then on."""

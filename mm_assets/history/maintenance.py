@@ -1,4 +1,4 @@
-"""What upkeep writes into `lineage.lance`: the versions that it lets go, and the tables that it works on."""
+"""What upkeep writes into `lineage.lance`: the versions that expire, and the tables that it works on."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -8,24 +8,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.history.rows import MAINTENANCE, TABLE, WITHDRAWAL, Row, append_rows
-from mm_assets.lineage.records import Maintenance, Withdrawal
+from mm_assets.history.rows import EXPIRY, MAINTENANCE, TABLE, Row, append_rows
+from mm_assets.lineage.records import Expiry, Maintenance
 from mm_assets.lineage.refs import LanceRef
 
 
-def withdraw(tables: Lake, withdrawals: Iterable[Withdrawal]) -> None:
-    """Add withdrawals to the lake's history, in one commit; what was withdrawn before is not added again."""
-    append_rows(tables, [_row(WITHDRAWAL, item, item.asset, item.reason) for item in withdrawals])
+def expire(tables: Lake, expiries: Iterable[Expiry]) -> None:
+    """Add expiries to the lake's history, in one commit; an expiry that it has is not added again."""
+    append_rows(tables, [_row(EXPIRY, item, item.asset, item.reason) for item in expiries])
 
 
-def withdrawals_in(rows: Iterable[Row]) -> list[Withdrawal]:
-    """What the lake has let go, among the rows of its history, oldest first."""
-    return [withdrawal_of(row) for row in rows if row.get("kind") == WITHDRAWAL]
+def expiries_in(rows: Iterable[Row]) -> list[Expiry]:
+    """The expiries among the rows of the history, oldest first."""
+    return [expiry_of(row) for row in rows if row.get("kind") == EXPIRY]
 
 
-def withdrawal_of(row: Row) -> Withdrawal:
-    """The withdrawal that a row of the history is."""
-    return Withdrawal(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
+def expiry_of(row: Row) -> Expiry:
+    """The expiry that a row of the history is."""
+    return Expiry(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _common(row: Row) -> dict[str, Any]:
     return {"ref": ref, **{name: row[name] for name in ("run_id", "step", "at")}}
 
 
-def _row(kind: str, item: Withdrawal | Maintenance, asset: str | None, metadata: dict[str, Any]) -> Row:
+def _row(kind: str, item: Expiry | Maintenance, asset: str | None, metadata: dict[str, Any]) -> Row:
     return {
         **{name: getattr(item, name) for name in ("id", "run_id", "step", "at")},
         **asdict(item.ref),

@@ -1,4 +1,4 @@
-"""The rows of `lineage.lance`: append only, one for every materialization, withdrawal or piece of maintenance."""
+"""The rows of `lineage.lance`: append only, one for every materialization, expiry or piece of maintenance."""
 
 from typing import Any
 
@@ -16,7 +16,8 @@ TABLE = "lineage"
 # Of a lake, in the order in which data flows; the history comes last, for it is written by all others.
 ALL_TABLES = (*TABLES, TABLE)
 # Kinds of rows.
-MATERIALIZATION, WITHDRAWAL, MAINTENANCE = "materialization", "withdrawal", "maintenance"
+# Stored in every lake: an expiry has had this word since the first release.
+MATERIALIZATION, EXPIRY, MAINTENANCE = "materialization", "withdrawal", "maintenance"
 
 SCHEMA = pa.schema(
     [

@@ -1,4 +1,4 @@
-"""The rows of the lake's history: materializations, withdrawals, maintenance."""
+"""The rows of the lake's history: materializations, expiries, maintenance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Withdrawal:
-    """A materialized version that was let go: a row of `lineage.lance` of its own; the records of it stay.
+class Expiry:
+    """A materialized version that expired: a row of `lineage.lance` of its own; its records stay.
 
     `reason` says why, in JSON values: `{"reason": "retention", "keep_last": 10}`.
     """
@@ -84,7 +84,7 @@ class Withdrawal:
 
     @property
     def id(self) -> str:
-        """One for each asset and version, so that a version is withdrawn once."""
+        """One for each asset and version, so that a version expires once; lakes have this prefix."""
         return f"withdrawn:{self.asset}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
 
 

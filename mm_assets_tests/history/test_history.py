@@ -85,5 +85,5 @@ def test_a_lost_input_is_stood_in_for_by_the_first_of_its_version(tables: Lake) 
 
 def test_an_empty_lake_has_an_empty_history(tables: Lake) -> None:
     history = History.read(tables)
-    assert (history.records, history.newest, history.withdrawals, history.maintenance) == ({}, {}, [], [])
+    assert (history.records, history.newest, history.expiries, history.maintenance) == ({}, {}, [], [])
     assert history.last_promotion() is None

@@ -17,11 +17,11 @@ from PIL import Image
 from mm_assets.catalog import table_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
-from mm_assets.history.maintenance import maintenance_in, withdrawals_in
+from mm_assets.history.maintenance import expiries_in, maintenance_in
 from mm_assets.history.materialized import Materialized
 from mm_assets.history.rows import read_rows
 from mm_assets.lineage.progress import Progress
-from mm_assets.lineage.records import Maintenance, Record, Withdrawal
+from mm_assets.lineage.records import Expiry, Maintenance, Record
 from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
 
 # What users call things: these must neither break a table nor add a picture nor start a formula.
@@ -114,9 +114,9 @@ def materialized(tables: Lake, made: Record) -> Materialized:
     return Materialized(made, History.read(tables))
 
 
-def withdrawals(tables: Lake) -> list[Withdrawal]:
-    """What the lake has let go, oldest first."""
-    return withdrawals_in(read_rows(tables))
+def expiries(tables: Lake) -> list[Expiry]:
+    """The lake's expiries, oldest first."""
+    return expiries_in(read_rows(tables))
 
 
 def maintenance(tables: Lake) -> list[Maintenance]:

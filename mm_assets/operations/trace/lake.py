@@ -11,7 +11,7 @@ from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.history import History
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.properties import ASSETS, BATCH, RUN, inputs_of
-from mm_assets.lineage.records import Record, Withdrawal
+from mm_assets.lineage.records import Expiry, Record
 from mm_assets.lineage.refs import LanceRef, version_of
 from mm_assets.operations.trace.registry import models_of
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
@@ -41,9 +41,9 @@ class TracedLake:
         return History.read(self.tables)
 
     @cached_property
-    def withdrawn(self) -> dict[tuple[str, str], Withdrawal]:
+    def expired(self) -> dict[tuple[str, str], Expiry]:
         """What maintenance has let go, by asset and data version."""
-        return {(item.asset, str(item.ref)): item for item in self.history.withdrawals}
+        return {(item.asset, str(item.ref)): item for item in self.history.expiries}
 
     @cached_property
     def reused(self) -> Counter[tuple[str, str]]:

@@ -18,14 +18,14 @@ from mm_assets.engines.lake.upkeep.indexes import keep_indexes
 from mm_assets.engines.models.registry import TABLE as MODELS
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History
-from mm_assets.history.maintenance import maintaining, withdraw
+from mm_assets.history.maintenance import expire, maintaining
 from mm_assets.history.rows import ALL_TABLES
 from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.properties import ASSETS, RECORDS, RUN
-from mm_assets.lineage.records import Record, Withdrawal
+from mm_assets.lineage.records import Expiry, Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.upkeep.leftovers import Leftover, abort_uploads, remove_leftovers
-from mm_assets.operations.upkeep.retention import LAST_COMMIT, Kept, Live, Tagged, last_commits, let_go, needed
+from mm_assets.operations.upkeep.retention import LAST_COMMIT, Kept, Live, Tagged, expired_tags, last_commits, needed
 from mm_assets.operations.upkeep.state import TableState, state_of
 from mm_assets.settings import UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
@@ -42,7 +42,7 @@ class TableReport:
     after: TableState
     compacted: Compacted = field(default_factory=Compacted)
     indexes: list[str] = field(default_factory=list)
-    withdrawn: list[Withdrawal] = field(default_factory=list)
+    expired: list[Expiry] = field(default_factory=list)
     versions_removed: int = 0
     orphans: Orphans | None = field(default_factory=Orphans)  # None: the table is being written
     seconds: float = 0.0
@@ -52,7 +52,7 @@ class TableReport:
         """Whether anything was done."""
         return bool(
             self.before.version != self.after.version
-            or self.withdrawn
+            or self.expired
             or self.versions_removed
             or (self.orphans and self.orphans.files)
         )
@@ -78,7 +78,7 @@ def maintain(tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[
     Args:
         tables: the lake; others may write it meanwhile.
         settings: how.
-        run_id: of the run, which withdrawals and fences name.
+        run_id: of the run, which expiries and fences name.
         log: where a line goes.
 
     Raises:
@@ -137,7 +137,7 @@ class _Maintenance:
                 self._log(line)
 
     def _retain(self) -> tuple[Kept, dict[str, int]]:
-        """Decide what stays, record what is let go, and then take its tags away.
+        """Decide which versions stay, record the others as expired, then delete their tags.
 
         Returns:
             What stays, and the newest version of each table that was judged.
@@ -153,11 +153,11 @@ class _Maintenance:
                     kept.add(LanceRef(name, ids[name], version), LAST_COMMIT)
         going = {name: self._going(ds, name, history.records, kept) for name, ds in heads.items()}
         for name, tags in going.items():
-            self._reports[name].withdrawn = [self._withdrawal(record) for record in tags.values()]
-        every = [item for report in self._reports.values() for item in report.withdrawn]
+            self._reports[name].expired = [self._expiry(record) for record in tags.values()]
+        every = [item for report in self._reports.values() for item in report.expired]
         if every:
-            withdraw(self._tables, every)
-            self._log(f"{len(every):,} materialized versions withdrawn, see lineage.lance")
+            expire(self._tables, every)
+            self._log(f"{len(every):,} materialized versions expired, see lineage.lance")
         for name, tags in going.items():
             for tag in tags.keys() & heads[name].tags.list().keys():
                 heads[name].tags.delete(tag)
@@ -192,11 +192,11 @@ class _Maintenance:
     def _going(self, ds: lance.LanceDataset, name: str, history: dict[str, Record], kept: Kept) -> dict[str, Record]:
         mine = [record for record in history.values() if record.ref.table_id == table_id(ds)]
         tags = [Tagged(tag, found["version"]) for tag, found in ds.tags.list().items()]
-        return let_go(mine, tags, kept.of(name))
+        return expired_tags(mine, tags, kept.of(name))
 
-    def _withdrawal(self, record: Record) -> Withdrawal:
+    def _expiry(self, record: Record) -> Expiry:
         reason = {"reason": "retention", "keep_last": self._settings.keep_last}
-        return Withdrawal(record.asset, record.ref, self._run_id, STEP, reason, datetime.now(UTC))
+        return Expiry(record.asset, record.ref, self._run_id, STEP, reason, datetime.now(UTC))
 
     def _clean(self, name: str, kept: Kept, up_to: int) -> None:
         """Versions that were judged (up to one), and files without one."""

@@ -59,12 +59,12 @@ def _state(report: "TableReport") -> dict[str, Any]:
 
 
 def _described(done: "Upkeep") -> dict[str, Any]:
-    """The tables side by side, and what was let go."""
-    withdrawn = [item for report in done.tables for item in report.withdrawn]
+    """The tables side by side, and the versions that expired."""
+    expired = [item for report in done.tables for item in report.expired]
     leftovers = [{"folder": item.name, "files": item.files, "bytes": item.num_bytes} for item in done.leftovers]
     found = {
         "tables": [_row(report) for report in done.tables],
-        "withdrawn": [{"asset": item.asset, "data version": str(item.ref)} for item in withdrawn],
+        "expired": [{"asset": item.asset, "data version": str(item.ref)} for item in expired],
         "scratch_removed": leftovers,
     }
     return {
@@ -88,7 +88,7 @@ def _row(report: "TableReport") -> dict[str, Any]:
         "on disk / raw": f"{before.ratio} → {after.ratio}",
         "compaction": SKIPPED if made.skipped else f"{made.removed:,} → {made.added:,}" if made.removed else "",
         "indexes": "; ".join(report.indexes),
-        "withdrawn": len(report.withdrawn),
+        "expired": len(report.expired),
         "orphans removed": SKIPPED if orphans is None else f"{orphans.files:,} ({orphans.num_bytes / MB:,.1f} MB)",
         "seconds": round(report.seconds, 3),
     }
@@ -96,7 +96,7 @@ def _row(report: "TableReport") -> dict[str, Any]:
 
 @dg.job(
     name="maintenance",
-    description="Put small files together, keep indexes up to date, let go of versions that nothing needs, and remove "
+    description="Put small files together, keep indexes up to date, expire versions that nothing needs, and remove "
     "what crashes left behind; changes no row and no data version.",
 )
 def maintenance() -> None:

@@ -128,8 +128,8 @@ class Tagged:
     version: int
 
 
-def let_go(records: Iterable[Record], tags: Sequence[Tagged], kept: Mapping[int, str]) -> dict[str, Record]:
-    """Tags to withdraw, with the record that each of them stands for.
+def expired_tags(records: Iterable[Record], tags: Sequence[Tagged], kept: Mapping[int, str]) -> dict[str, Record]:
+    """Tags that no version needs any more, with the record that each of them stands for.
 
     Args:
         records: of the table that has the tags.

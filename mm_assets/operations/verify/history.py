@@ -11,10 +11,10 @@ import lance
 from mm_assets.engines.lake.schemas import missing
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
-from mm_assets.history.maintenance import each_once, maintenance_of, withdrawal_of
+from mm_assets.history.maintenance import each_once, expiry_of, maintenance_of
 from mm_assets.history.materializations import record_of
 from mm_assets.history.origins import Commit
-from mm_assets.history.rows import MAINTENANCE, MATERIALIZATION, SCHEMA, TABLE, WITHDRAWAL, Row, rows_of
+from mm_assets.history.rows import EXPIRY, MAINTENANCE, MATERIALIZATION, SCHEMA, TABLE, Row, rows_of
 from mm_assets.lineage.properties import INPUTS, RECORDS
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
@@ -56,10 +56,10 @@ def _add(row: Row, found: History) -> bool:
         record = _sound(record_of(row))
         _require(record.id not in found.records, "its id is there twice")
         found.records[record.id] = record
-    elif kind == WITHDRAWAL:
-        item = withdrawal_of(row)
+    elif kind == EXPIRY:
+        item = expiry_of(row)
         _sound_ref(item.ref)
-        found.withdrawals.append(item)
+        found.expiries.append(item)
     elif kind == MAINTENANCE:
         work = maintenance_of(row)
         _sound_ref(work.ref)

@@ -42,7 +42,7 @@ class LakeSnapshot:
         # First: a row that is added while the tables are read is then seen by `moved`.
         self._opened = {LINEAGE: self._open(LINEAGE)}
         self.history = self._history()
-        self.withdrawn = {(item.asset, item.ref) for item in self.history.withdrawals}
+        self.expired = {(item.asset, item.ref) for item in self.history.expiries}
         for name in names:
             self.meet(name)
 
@@ -126,7 +126,7 @@ class LakeSnapshot:
         return {
             (record.asset, record.ref): record
             for record in self.history.records.values()
-            if self.is_here(record.ref) and (record.asset, record.ref) not in self.withdrawn
+            if self.is_here(record.ref) and (record.asset, record.ref) not in self.expired
         }
 
     @cached_property

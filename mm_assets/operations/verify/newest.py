@@ -39,7 +39,7 @@ def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report
         check_event(lake, event, {}, report)
     if record is not None:
         check_record(lake, record, report, earlier)
-        if lake.is_here(record.ref) and (record.asset, record.ref) not in lake.withdrawn:
+        if lake.is_here(record.ref) and (record.asset, record.ref) not in lake.expired:
             check_tag(lake, record, report)
     return report, record
 

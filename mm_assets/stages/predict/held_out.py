@@ -59,7 +59,7 @@ def held_out_accuracy(history: "History", predictions: Record | None = None) -> 
         no dataset, or no held-out example with an answer.
 
     Raises:
-        GoneError: maintenance has let go of the version of the predictions or of the dataset.
+        GoneError: the version of the predictions or of the dataset expired.
     """
     lake, newest = history.lake, history.newest
     predictions = predictions or newest.get(BATCH_PREDICTIONS.key)

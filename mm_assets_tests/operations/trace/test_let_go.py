@@ -14,7 +14,7 @@ from mm_assets.operations.trace.lake import TracedLake
 from mm_assets.operations.upkeep.job import maintain
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.curate.tables import SFT_SCHEMA
-from mm_assets_tests.kit.lake_rows import withdrawals
+from mm_assets_tests.kit.lake_rows import expiries
 from mm_assets_tests.kit.small_lake import LABEL, dataset
 from mm_assets_tests.kit.tracing import asked, of_kind, one
 from mm_assets_tests.kit.two_rounds import CHANGED, ORIGINAL, REMOVED, Rounds, draw, refresh
@@ -26,7 +26,7 @@ def kept(own_rounds: Rounds) -> Rounds:
     (own_rounds.folder / CHANGED).write_bytes(draw("pool", 992))
     third = refresh(own_rounds.tables, own_rounds.folder, seed=3)
     maintain(own_rounds.tables, UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0), "upkeep", print)
-    assert withdrawals(own_rounds.tables)
+    assert expiries(own_rounds.tables)
     return replace(own_rounds, second=third)
 
 

@@ -29,7 +29,7 @@ from mm_assets.lineage.step import StepResult
 from mm_assets.operations.upkeep import job
 from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import UpkeepSettings
-from mm_assets_tests.kit.lake_rows import withdrawals
+from mm_assets_tests.kit.lake_rows import expiries
 from mm_assets_tests.kit.past import TABLE, content, pictures, put, score, with_a_past
 
 # Seconds after which a process that should have said something has failed.
@@ -268,7 +268,7 @@ def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: Lake) 
 PLACES: dict[str, tuple[Any, str]] = {
     "after a compaction": (job, "keep_indexes"),
     "before the commit of a compaction": (Compaction, "commit"),
-    "between a withdrawal and its tag": (Tags, "delete"),
+    "between an expiry and its tag": (Tags, "delete"),
     "before versions go": (job, "remove_versions"),
     "before the fence": (lance_cleanup, "fence"),
     "behind the fence": (lance_cleanup, "remove_files"),
@@ -298,7 +298,7 @@ def test_a_maintenance_that_is_killed_leaves_all_readable_and_the_next_one_ends_
     upkeep(tables, keep_last=1)
     assert content(tables.open(TABLE)) == before
     assert len(tables.open(TABLE).get_fragments()) == 1
-    assert len(withdrawals(tables)) == 1
+    assert len(expiries(tables)) == 1
     named = {
         stem_of(file)
         for item in tables.open(TABLE).versions()

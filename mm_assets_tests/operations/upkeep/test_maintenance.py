@@ -30,7 +30,7 @@ from mm_assets.operations.upkeep.job import Upkeep, maintain
 from mm_assets.settings import CurateSettings, Limit, UpkeepSettings
 from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.ingest.tables import OBJECTS, OBJECTS_SCHEMA
-from mm_assets_tests.kit.lake_rows import withdrawals, write
+from mm_assets_tests.kit.lake_rows import expiries, write
 from mm_assets_tests.kit.past import TABLE, content, put, score, with_a_past
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.small_lake import LABEL, checkpoint, dataset, photos, store
@@ -76,7 +76,7 @@ def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: Lake) -
     assert there(anywhere) == [*made[-3:], anywhere.open(TABLE).version]
     with pytest.raises(ValueError, match="not found"):
         anywhere.open(TABLE, made[0])
-    gone = withdrawals(anywhere)
+    gone = expiries(anywhere)
     assert [(item.asset, item.ref.version, item.run_id) for item in gone] == [
         ("image_table", version, "run-of-upkeep") for version in made[:-3]
     ]
@@ -132,7 +132,7 @@ def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake
     tables.open(TABLE).tags.create("mine", made[1])
     upkeep(tables, keep_last=1)
     assert there(tables)[:2] == [made[1], made[-1]]
-    assert made[1] not in {item.ref.version for item in withdrawals(tables)}
+    assert made[1] not in {item.ref.version for item in expiries(tables)}
 
 
 def test_where_a_refresh_begins_stays(tables: Lake) -> None:
@@ -201,7 +201,7 @@ def test_a_record_that_a_crash_kept_from_the_history_is_written_before_its_commi
     assert there(tables)[:2] == made[2:]
 
 
-def test_a_withdrawal_is_recorded_before_its_tag_goes_and_once(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expiry_is_recorded_before_its_tag_goes_and_once(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(3):
         put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1}))
 
@@ -212,11 +212,11 @@ def test_a_withdrawal_is_recorded_before_its_tag_goes_and_once(tables: Lake, mon
         patch.setattr(Tags, "delete", fail)
         with pytest.raises(RuntimeError, match="killed here"):
             upkeep(tables, keep_last=1)
-    recorded = [item.id for item in withdrawals(tables)]
+    recorded = [item.id for item in expiries(tables)]
     assert len(recorded) == 2
     assert len(tables.open(TABLE).tags.list()) == 3
     upkeep(tables, keep_last=1)
-    assert [item.id for item in withdrawals(tables)] == recorded
+    assert [item.id for item in expiries(tables)] == recorded
     assert len(tables.open(TABLE).tags.list()) == 1
 
 
@@ -285,7 +285,7 @@ def test_the_job_says_what_it_did(tmp_path: Path) -> None:
     (event,) = [event for event in result.all_events if event.is_successful_output]
     metadata = event.step_output_data.metadata
     assert "| images | 12 → 1 |" in str(metadata["tables"].value)
-    assert str(metadata["withdrawn"].value).count("images:") == 2
+    assert str(metadata["expired"].value).count("images:") == 2
     assert metadata["nothing_to_do"].value is False
     (event,) = [event for event in again.all_events if event.is_successful_output]
     assert event.step_output_data.metadata["nothing_to_do"].value is True

@@ -9,7 +9,7 @@ from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import InputRef, LanceRef, tag_name
-from mm_assets.operations.upkeep.retention import Live, Tagged, last_commits, let_go, needed
+from mm_assets.operations.upkeep.retention import Live, Tagged, expired_tags, last_commits, needed
 
 IDS = {"objects": "0" * 32, "images": "1" * 32, "sft": "2" * 32, "models": "3" * 32}
 
@@ -103,6 +103,6 @@ def test_tags_go_with_their_version_and_those_of_others_protect_it() -> None:
     history = [record("image_table", "images", version) for version in (2, 4, 6)]
     history += [record("scores/x", "images", 2)]
     tags = [Tagged(tag_name(item.asset, item.ref.version), item.ref.version) for item in history]
-    found = let_go(history, [*tags, Tagged("production", 4)], {6: "a recent materialization"})
+    found = expired_tags(history, [*tags, Tagged("production", 4)], {6: "a recent materialization"})
     assert found == {"image_table.v2": history[0], "scores.x.v2": history[3]}
-    assert let_go(history, [Tagged("mine", 2)], {}) == {}
+    assert expired_tags(history, [Tagged("mine", 2)], {}) == {}

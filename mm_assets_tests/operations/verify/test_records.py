@@ -27,7 +27,7 @@ from mm_assets.operations.verify.rules.events import Event
 from mm_assets.settings import CurateSettings, UpkeepSettings
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
-from mm_assets_tests.kit.lake_rows import withdrawals
+from mm_assets_tests.kit.lake_rows import expiries
 from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import run_step
 from mm_assets_tests.kit.verifying import (
@@ -243,7 +243,7 @@ def test_a_commit_without_a_record_that_the_next_run_reuses(whole: Lake) -> None
     maintain(whole, UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0), "night", quiet)
     found = check(whole)
     assert found.disagreements == []
-    assert (reused.asset, reused.ref) in {(item.asset, item.ref) for item in withdrawals(whole)}
+    assert (reused.asset, reused.ref) in {(item.asset, item.ref) for item in expiries(whole)}
 
 
 def event_of(record: Record) -> Event:

@@ -163,8 +163,8 @@ def _kind_of_earlier(past: Past, item: Seen) -> str:
 
 def _gone(lake: TracedLake) -> Iterator[Node]:
     gone = [record.data_version for record in lake.materialized(ASSET) if lake.at(record.ref) is None]
-    taken = [version for version in gone if (ASSET, version) in lake.withdrawn]
-    others = [version for version in gone if (ASSET, version) not in lake.withdrawn]
+    taken = [version for version in gone if (ASSET, version) in lake.expired]
+    others = [version for version in gone if (ASSET, version) not in lake.expired]
     for why, versions in (("let go by maintenance", taken), ("removed", others)):
         if versions:
             yield Node("let go", ASSET, {"asset": ASSET, "versions": versions, "why": why})

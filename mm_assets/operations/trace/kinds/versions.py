@@ -43,14 +43,14 @@ def neighbours(lake: TracedLake, what: str) -> list[str]:
 
 def _said(lake: TracedLake, record: Record) -> dict[str, object]:
     key = (record.asset, record.data_version)
-    withdrawal = lake.withdrawn.get(key)
+    expiry = lake.expired.get(key)
     return {
         "asset": record.asset,
         "run_id": record.run_id,
         "at": record.at.isoformat(),
         "code_version": record.code_version,
         "reused": lake.reused[key],
-        "let_go": withdrawal.at.isoformat() if withdrawal else None,
+        "let_go": expiry.at.isoformat() if expiry else None,
         **{name: record.metadata[name] for name in FACTS if name in record.metadata},
     }
 
@@ -114,9 +114,9 @@ def _again(asset: str, data_version: str) -> Node:
 
 def let_go(lake: TracedLake, asset: str, data_version: str, children: tuple[Node, ...] = ()) -> Node:
     """A version that can be read no more, and why."""
-    withdrawal = lake.withdrawn.get((asset, data_version))
-    if withdrawal:
-        why = {"why": "let go by maintenance", "at": withdrawal.at.isoformat(), "reason": dict(withdrawal.reason)}
+    expiry = lake.expired.get((asset, data_version))
+    if expiry:
+        why = {"why": "let go by maintenance", "at": expiry.at.isoformat(), "reason": dict(expiry.reason)}
     else:
         head = lake.head(data_version.partition(":")[0])
         same = head is not None and data_version.partition(":")[2].startswith(table_id(head)[:6])

@@ -42,7 +42,7 @@ def check_record(lake: LakeSnapshot, record: Record, report: Report, earlier: Co
         _check_commit(record, commit, report)
         if record.reused and (record.asset, record.ref) not in earlier:
             _check_found(lake, record, report)
-    elif (record.asset, record.ref) not in lake.withdrawn:
+    elif (record.asset, record.ref) not in lake.expired:
         report.disagree("version", _at(record), "cannot be read, and nothing says that it was let go")
 
 
@@ -117,7 +117,7 @@ def check_tags(lake: LakeSnapshot, report: Report) -> None:
                 _check_unmade(lake, table, tag, version, report)
     with report.reading(f"{MODELS}, {PRODUCTION}"):
         _check_production(lake, report)
-    report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.withdrawn)
+    report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.expired)
 
 
 def _check_unmade(lake: LakeSnapshot, table: str, tag: str, version: int, report: Report) -> None:
