@@ -9,6 +9,8 @@ import pytest
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history import rows
 from mm_assets.history.history import History
+from mm_assets.history.maintenance import expire
+from mm_assets.lineage.records import Expiry
 from mm_assets.lineage.refs import InputRef
 from mm_assets.operations.verify import history as verified
 from mm_assets.settings import CurateSettings
@@ -87,3 +89,16 @@ def test_an_empty_lake_has_an_empty_history(tables: Lake) -> None:
     history = History.read(tables)
     assert (history.records, history.newest, history.expiries, history.maintenance) == ({}, {}, [], [])
     assert history.last_promotion() is None
+
+
+def test_an_expiry_is_stored_in_the_words_of_lakes_of_today(tables: Lake) -> None:
+    store(tables, photos())
+    materialized = History.read(tables).newest["image_table"]
+    expiry = Expiry(
+        materialized.asset, materialized.ref, "run", "maintenance", {"reason": "retention"}, materialized.at
+    )
+    expire(tables, [expiry])
+    expire(tables, [expiry])
+    (row,) = [row for row in rows.rows_of(tables.open(rows.TABLE)) if row["kind"] == "withdrawal"]
+    assert row["id"] == f"withdrawn:image_table:images:{materialized.ref.table_id}@v{materialized.ref.version}"
+    assert History.read(tables).expiries == [expiry]

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.operations.trace.find import find
 from mm_assets.operations.trace.lake import TracedLake
-from mm_assets.operations.trace.nodes import Found, Node
+from mm_assets.operations.trace.nodes import Node, Trace
 
 
-def asked(tables: Lake, what: str) -> list[Found]:
+def traces_of(tables: Lake, what: str) -> list[Trace]:
     return find(TracedLake(tables), what)
 
 
-def one(tables: Lake, what: str) -> Found:
-    (found,) = asked(tables, what)
-    return found
+def one(tables: Lake, what: str) -> Trace:
+    (trace,) = traces_of(tables, what)
+    return trace
 
 
 def of_kind(nodes: Sequence[Node], kind: str) -> list[Node]:

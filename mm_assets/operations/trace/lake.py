@@ -25,8 +25,8 @@ Row = dict[str, Any]
 class TracedLake:
     """A lake, read for one trace.
 
-    What the lake was asked last stands in the newest materialized version of a table; models, evaluations and
-    predictions are read at the newest version there is, for a row of a run that was cut off was used all the same.
+    Images, scores and datasets are read at materialized versions. Models, evaluations and predictions are read at the
+    newest version of their table: a run that was cut off may have left rows that were used.
     """
 
     def __init__(self, tables: Lake) -> None:
@@ -42,7 +42,7 @@ class TracedLake:
 
     @cached_property
     def expired(self) -> dict[tuple[str, str], Expiry]:
-        """What maintenance has let go, by asset and data version."""
+        """The expired versions, by asset and data version."""
         return {(item.asset, str(item.ref)): item for item in self.history.expiries}
 
     @cached_property
@@ -55,18 +55,18 @@ class TracedLake:
         return self._by_asset.get(asset, [])
 
     def readable(self, asset: str) -> list[Record]:
-        """Those of them whose version is still there."""
+        """The materializations of an asset whose version can still be read, newest first."""
         return [record for record in self.materialized(asset) if self.at(record.ref) is not None]
 
     @cached_property
     def _by_asset(self) -> dict[str, list[Record]]:
         by_ref = {(record.asset, record.ref): record for record in self.history.records.values()}
-        found: dict[str, list[Record]] = {}
+        by_asset: dict[str, list[Record]] = {}
         for (asset, ref), record in sorted(by_ref.items(), key=lambda item: -item[0][1].version):
             last = self.history.newest.get(asset)
             if last is not None and ref.table_id == last.ref.table_id:
-                found.setdefault(asset, []).append(record)
-        return found
+                by_asset.setdefault(asset, []).append(record)
+        return by_asset
 
     @cached_property
     def models(self) -> dict[str, Row]:
@@ -86,7 +86,7 @@ class TracedLake:
         return self._heads[table]
 
     def at(self, ref: LanceRef | None) -> "lance.LanceDataset | None":
-        """A version of a table; None where it can be read no more (`trace.versions.let_go` says why)."""
+        """A version of a table; None where it can be read no more (`versions.unreadable_version` says why)."""
         if ref is None:
             return None
         if ref not in self._versions:
@@ -97,38 +97,43 @@ class TracedLake:
         return self._versions[ref]
 
     def ref(self, asset: str, data_version: str) -> LanceRef | None:
-        """What a data version names; None where that table is not here any more."""
+        """The table version that a data version names; None where the table was dropped or replaced."""
         record = self.history.first_of_version.get((asset, data_version))
         if record is not None:
             return record.ref
         table, _, rest = data_version.partition(":")
         head = self.head(table)
         whole = table_id(head) if head is not None else ""
-        known = head is not None and whole.startswith(rest.partition("@")[0])
-        return LanceRef(table, whole, version_of(data_version)) if known else None
+        is_same_table = head is not None and whole.startswith(rest.partition("@")[0])
+        return LanceRef(table, whole, version_of(data_version)) if is_same_table else None
 
     def commit(self, table: str, version: int, asset: str | None = None) -> Row:
-        """What is known of the commit that made a version.
+        """The commit that made a version, or what stands in for it.
 
         Returns:
-            `data_version`, `run_id`, `assets`, `batch` and `inputs` (data version by asset). Where that commit is gone,
-            or carries no run, the first materialization of `asset` (of any in that table, where none is named) at or
-            after it stands in (`exact` is false); where there is none either, `run_id` is null.
+            `data_version`, `run_id`, `assets`, `batch` and `inputs` (data version by asset). `exact` is false where the
+            commit is gone, or carries no run: the first materialization of `asset` at or after it stands in (of any
+            asset in that table, where none is named). Without one `run_id` is null.
+
+        For example, a row was written at version 3, and version 3 expired:
+            images@v3  commit of run A         gone
+            images@v5  materialized by run A   its record stands in: run_id A, `materialized` v5, exact false
+            images@v9  materialized by run B   is later, not used
         """
         head = self.head(table)
         assert head is not None  # a row of it was read
-        said = {"data_version": str(LanceRef(table, table_id(head), version)), "exact": True}
-        found = self._properties_of(table, version)
-        if found.get(RUN):
-            batch = {"assets": found.get(ASSETS, "").split(","), "batch": found.get(BATCH)}
-            return {**said, "run_id": found[RUN], **batch, "inputs": inputs_of(found)}
+        place = {"data_version": str(LanceRef(table, table_id(head), version)), "exact": True}
+        properties = self._properties_of(table, version)
+        if properties.get(RUN):
+            batch = {"assets": properties.get(ASSETS, "").split(","), "batch": properties.get(BATCH)}
+            return {**place, "run_id": properties[RUN], **batch, "inputs": inputs_of(properties)}
         own = self.materialized(asset) if asset else self._in_table(table)
         record = min((r for r in own if r.ref.version >= version), key=lambda r: r.ref.version, default=None)
         if record is None:
-            return {**said, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
+            return {**place, "exact": False, "run_id": None, "assets": [], "batch": None, "inputs": {}}
         record = self.history.first_of_version[record.asset, record.data_version]  # later ones wrote nothing
         first = {"run_id": record.run_id, "assets": [record.asset], "batch": None, "inputs": record.read}
-        return {**said, "exact": False, **first, "materialized": record.data_version}
+        return {**place, "exact": False, **first, "materialized": record.data_version}
 
     def _in_table(self, table: str) -> list[Record]:
         return [record for records in self._by_asset.values() for record in records if record.ref.table == table]
@@ -136,11 +141,11 @@ class TracedLake:
     def _properties_of(self, table: str, version: int) -> dict[str, str]:
         key = (table, version)
         if key not in self._properties:
-            found = dict(transactions(self.head(table), [version]))
-            self._properties[key] = properties_of(found[version]) if found else {}
+            by_version = dict(transactions(self.head(table), [version]))
+            self._properties[key] = properties_of(by_version[version]) if by_version else {}
         return self._properties[key]
 
 
 def rows_where(ds: "lance.LanceDataset | None", condition: str, columns: Iterable[str]) -> list[Row]:
-    """The rows that a filter finds, some of their columns; [] of a table that is not there."""
+    """Some columns of the rows that match a filter; [] for a table that is not there."""
     return ds.scanner(columns=list(columns), filter=condition).to_table().to_pylist() if ds is not None else []

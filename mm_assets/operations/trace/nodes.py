@@ -1,4 +1,4 @@
-"""What a trace says, as plain values: things, what the lake says of each, and what hangs on them."""
+"""A trace as plain values: nodes with their facts and children."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,45 +14,45 @@ class Node:
     Args:
         kind: in words, see docs/trace.md.
         id: what names it in the lake.
-        said: facts, as JSON values.
+        facts: as JSON values; the key in the JSON is `said`.
         children: what leads on from it.
     """
 
     kind: str
     id: str
-    said: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     children: tuple["Node", ...] = ()
 
 
 @dataclass(frozen=True)
-class Found:
-    """A thing that was asked for: the way up to where it comes from, and down to what used it."""
+class Trace:
+    """One thing that has the name: what it comes from (`up`), and what used it (`down`)."""
 
     kind: str
     id: str
-    said: Mapping[str, Any]
+    facts: Mapping[str, Any]
     up: tuple[Node, ...] = ()
     down: tuple[Node, ...] = ()
 
 
-def as_values(what: str, found: Sequence[Found]) -> dict[str, Any]:
+def as_values(what: str, traces: Sequence[Trace]) -> dict[str, Any]:
     """A trace as JSON values.
 
     Returns:
         `{"what": ..., "found": [{"kind", "id", "said", "up": [...], "down": [...]}]}`; the nodes in `up` and `down` are
         `{"kind", "id", "said", "children": [...]}`, nested. Times are ISO 8601; a number that JSON has not is a string.
     """
-    return {"what": what, "found": [_found(item) for item in found]}
+    return {"what": what, "found": [_trace_values(item) for item in traces]}
 
 
-def _found(item: Found) -> dict[str, Any]:
-    ways = {"up": [_node(node) for node in item.up], "down": [_node(node) for node in item.down]}
-    return {"kind": item.kind, "id": item.id, "said": _plain(item.said), **ways}
+def _trace_values(item: Trace) -> dict[str, Any]:
+    ways = {"up": [_node_values(node) for node in item.up], "down": [_node_values(node) for node in item.down]}
+    return {"kind": item.kind, "id": item.id, "said": _plain(item.facts), **ways}
 
 
-def _node(node: Node) -> dict[str, Any]:
-    children = [_node(child) for child in node.children]
-    return {"kind": node.kind, "id": node.id, "said": _plain(node.said), "children": children}
+def _node_values(node: Node) -> dict[str, Any]:
+    children = [_node_values(child) for child in node.children]
+    return {"kind": node.kind, "id": node.id, "said": _plain(node.facts), "children": children}
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,4 @@
-"""One question to many versions of a table, at the cost of what differs between them."""
+"""Reads the rows that match a filter from many versions of a table, and reads what they share once."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,38 +11,40 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Rows that a filter finds, in one version of a table after the other.
+    """Rows that match a filter, in one version of a table after the other.
 
-    Lance never writes to a file again: a fragment that holds the columns in the same files, with the same rows taken
-    out, is read once, however many versions have it.
+    Lance never writes to a file again. So a fragment with the same files and the same removed rows is read once:
+        version 4  fragments 0, 1    both are read
+        version 5  fragments 0, 1, 2 only 2 is read
+        version 6  fragments 0*, 2   0* has another list of removed rows: it is read; 2 is not
 
     Args:
         condition: the filter.
-        columns: to read; those of the filter must be among them.
+        columns: to read; the filter's own must be among them.
     """
 
     def __init__(self, condition: str, columns: Sequence[str]) -> None:
         self._condition, self._columns = condition, list(columns)
-        self._known: dict[Any, list[Row]] = {}
+        self._rows_by_state: dict[Any, list[Row]] = {}
 
     def rows(self, ds: "lance.LanceDataset | None") -> list[Row]:
-        """The rows of a version, with `_rowid`; [] of one that is not there."""
+        """The rows of a version, with `_rowid`; [] for one that is not there."""
         if ds is None:
             return []
         states = dict(self._states(ds))
-        new = [fragment for fragment in ds.get_fragments() if states[fragment.fragment_id] not in self._known]
+        new = [fragment for fragment in ds.get_fragments() if states[fragment.fragment_id] not in self._rows_by_state]
         if new:
-            self._known |= {states[fragment.fragment_id]: [] for fragment in new}
+            self._rows_by_state |= {states[fragment.fragment_id]: [] for fragment in new}
             # Without a list of fragments an index is used.
             self._read(ds, states, new if len(new) < len(states) else None)
-        return [row for state in states.values() for row in self._known[state]]
+        return [row for state in states.values() for row in self._rows_by_state[state]]
 
     def _read(self, ds: "lance.LanceDataset", states: dict[int, Any], fragments: list[Any] | None) -> None:
         rows = ds.scanner(
             columns=self._columns, filter=self._condition, fragments=fragments, with_row_id=True, with_row_address=True
         ).to_table()
         for row in rows.to_pylist():
-            self._known[states[row.pop("_rowaddr") >> 32]].append(row)
+            self._rows_by_state[states[row.pop("_rowaddr") >> 32]].append(row)
 
     def _states(self, ds: "lance.LanceDataset") -> Iterator[tuple[int, Any]]:
         files = files_by_fragment(ds, self._columns)

@@ -14,9 +14,9 @@ COLUMNS = [DIGEST, "kind", "name", "num_bytes", *JSON, "recipe_digest", "run_id"
 
 
 def models_of(ds: "lance.LanceDataset | None") -> dict[str, Row]:
-    """Rows of the registry by digest, oldest first; {} of one that is not there.
+    """Rows of the registry by digest, oldest first; {} without a registry.
 
-    Of each row `wrong` says which of its columns cannot be read; those are empty then.
+    A row's `wrong` names its columns that cannot be read; those are empty.
     """
     if ds is None:
         return {}
@@ -36,7 +36,7 @@ def _read(row: Row) -> Row:
 
 
 def _object(name: str, text: str | None) -> dict[str, Any]:
-    """What a column holds.
+    """The JSON object in a column.
 
     Raises:
         ValueError: what is wrong with it.
@@ -44,11 +44,11 @@ def _object(name: str, text: str | None) -> dict[str, Any]:
     if text is None:
         raise ValueError("is null")
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         raise ValueError("is no JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError("is no JSON object")
-    if name == "inputs" and not all(isinstance(version, str) for version in found.values()):
+    if name == "inputs" and not all(isinstance(version, str) for version in value.values()):
         raise ValueError("has a version that is no text")
-    return found
+    return value

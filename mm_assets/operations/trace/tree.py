@@ -1,4 +1,4 @@
-"""A trace for people: a tree with a line for each thing; what is long is cut, the JSON has it whole."""
+"""A trace for people: a tree with a line for each node. Long texts and lists are cut; the JSON has them whole."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,22 +6,22 @@ from rich.text import Text
 from rich.tree import Tree
 
 from mm_assets.operations.trace.lines import line
-from mm_assets.operations.trace.nodes import Found, Node
+from mm_assets.operations.trace.nodes import Node, Trace
 
-# Children of one node, and things found, that are shown.
+# So many children of a node, and so many traces, are printed.
 MOST = 20
 
 
-def trees(found: Sequence[Found]) -> Iterator[Tree | Text]:
-    """A tree for each thing that was found."""
-    for item in found[:MOST]:
+def trees(traces: Sequence[Trace]) -> Iterator[Tree | Text]:
+    """A tree for each trace."""
+    for item in traces[:MOST]:
         yield _tree(item)
-    if len(found) > MOST:
-        yield Text(f"... and {len(found) - MOST:,} more")
+    if len(traces) > MOST:
+        yield Text(f"... and {len(traces) - MOST:,} more")
 
 
-def _tree(item: Found) -> Tree:
-    tree = Tree(_text(Node(item.kind, item.id, item.said)))
+def _tree(item: Trace) -> Tree:
+    tree = Tree(_text(Node(item.kind, item.id, item.facts)))
     for words, nodes in (("up: what it comes from", item.up), ("down: what used it", item.down)):
         if nodes:
             _add(tree.add(Text(words, style="bold")), nodes)

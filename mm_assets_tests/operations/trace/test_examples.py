@@ -11,38 +11,38 @@ from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write, write_images
 from mm_assets_tests.kit.reused_dataset import Reused
 from mm_assets_tests.kit.small_lake import photos
-from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.tracing import of_kind, one, traces_of
 from mm_assets_tests.kit.two_rounds import CHANGED, REMOVED, Rounds
 
 
 def test_the_images_are_those_that_each_dataset_has_pinned(rounds: Rounds) -> None:
-    found = one(rounds.tables, f"label:{CHANGED}")
-    first, second = (made["image_table"].data_version for made in (rounds.first, rounds.second))
-    images = [node for node in found.up if node.kind == "image"]
-    assert [(node.said["pinned"], node.said["data_version"]) for node in images] == [(first, first), (second, second)]
-    assert len({node.said["sha256"] for node in images}) == 2
-    versions = [made["sft_dataset"].data_version for made in (rounds.second, rounds.first)]
-    assert [node.id for node in found.up if node.kind == "version"] == versions
-    assert [node.said["sft_dataset"] for node in of_kind(found.down, "example")] == versions
+    trace = one(rounds.tables, f"label:{CHANGED}")
+    first, second = (record["image_table"].data_version for record in (rounds.first, rounds.second))
+    images = [node for node in trace.up if node.kind == "image"]
+    assert [(node.facts["pinned"], node.facts["data_version"]) for node in images] == [(first, first), (second, second)]
+    assert len({node.facts["sha256"] for node in images}) == 2
+    versions = [record["sft_dataset"].data_version for record in (rounds.second, rounds.first)]
+    assert [node.id for node in trace.up if node.kind == "version"] == versions
+    assert [node.facts["sft_dataset"] for node in of_kind(trace.down, "example")] == versions
 
 
 def test_the_answers_of_the_held_out_split_say_right_or_wrong(rounds: Rounds) -> None:
     for row in rounds.tables.open("evaluations").to_table().to_pylist():
-        found = one(rounds.tables, f"label:{row['image_id']}")
-        (answer,) = [node for node in of_kind(found.down, "held-out answer") if node.id == row["evaluation_id"]]
-        assert answer.said["right"] is bool(row["challenger_score"])
-        assert answer.said["champion_label"] == row["champion_label"]
+        trace = one(rounds.tables, f"label:{row['image_id']}")
+        (answer,) = [node for node in of_kind(trace.down, "held-out answer") if node.id == row["evaluation_id"]]
+        assert answer.facts["right"] is bool(row["challenger_score"])
+        assert answer.facts["champion_label"] == row["champion_label"]
 
 
 def test_an_example_of_an_older_dataset_is_found(rounds: Rounds) -> None:
-    found = one(rounds.tables, f"label:{REMOVED}")
-    assert (found.said["newest"], found.said["split"]) == (False, "train")
-    (image,) = [node for node in found.up if node.kind == "image"]
-    assert (image.id, image.said["sha256"]) == (REMOVED, found.said["sha256"])
+    trace = one(rounds.tables, f"label:{REMOVED}")
+    assert (trace.facts["newest"], trace.facts["split"]) == (False, "train")
+    (image,) = [node for node in trace.up if node.kind == "image"]
+    assert (image.id, image.facts["sha256"]) == (REMOVED, trace.facts["sha256"])
 
 
 def test_an_example_of_a_task_that_is_not_taught_is_none(rounds: Rounds) -> None:
-    assert asked(rounds.tables, f"caption:{CHANGED}") == []
+    assert traces_of(rounds.tables, f"caption:{CHANGED}") == []
 
 
 GONE = "f" * 64
@@ -59,33 +59,33 @@ def example_of_bytes_that_are_gone(tables: Lake) -> Record:
 
 
 def test_bytes_that_a_dataset_alone_names_lead_to_the_image(tables: Lake) -> None:
-    made = example_of_bytes_that_are_gone(tables)
-    copies, found = asked(tables, GONE)
-    assert (copies.said["copies"], found.id, found.said) == (1, "gone", {"state": "let go"})
-    (example,) = of_kind(found.down, "example")
-    assert (example.said["sft_dataset"], example.said["sha256"]) == (made.data_version, GONE)
+    record = example_of_bytes_that_are_gone(tables)
+    copies, trace = traces_of(tables, GONE)
+    assert (copies.facts["copies"], trace.id, trace.facts) == (1, "gone", {"state": "let go"})
+    (example,) = of_kind(trace.down, "example")
+    assert (example.facts["sft_dataset"], example.facts["sha256"]) == (record.data_version, GONE)
 
 
 def test_bytes_that_a_dataset_of_before_alone_names_lead_to_the_image(tables: Lake) -> None:
-    made = example_of_bytes_that_are_gone(tables)
+    stored = example_of_bytes_that_are_gone(tables)
     tables.open_or_create(MODELS, MODELS_SCHEMA, {})
-    inputs = {"sft_dataset": made.data_version}
+    inputs = {"sft_dataset": stored.data_version}
     register(tables, Model("ab" * 8, "checkpoint", "x", 1, inputs, recipe={}, metrics={}), "run", {})
     commit(tables, SFT, lambda ds: replace_rows(ds, "example_id", ["label:gone"], []), {})
     record(tables, "sft_dataset")
-    _, found = asked(tables, GONE)
-    assert (found.id, [node.id for node in of_kind(found.down, "checkpoint")]) == ("gone", ["ab" * 8])
+    _, trace = traces_of(tables, GONE)
+    assert (trace.id, [node.id for node in of_kind(trace.down, "checkpoint")]) == ("gone", ["ab" * 8])
 
 
 def test_bytes_that_nothing_names_are_not_found(rounds: Rounds) -> None:
-    assert asked(rounds.tables, GONE) == []
+    assert traces_of(rounds.tables, GONE) == []
 
 
 def test_a_dataset_that_was_found_unchanged_names_the_images_of_each_time(reused: Reused) -> None:
-    found = one(reused.tables, f"label:{photos()[0]['image_id']}")
-    before, after = (made.data_version for made in reused.images)
-    (example,) = of_kind(found.down, "example")
-    pinned = {node.id: node.said["images"] for node in of_kind(found.down, "checkpoint")}
-    digests = [made.metadata["digest"] for made in reused.checkpoints]
-    assert (example.said["images"], pinned) == (after, dict(zip(digests, (before, after), strict=True)))
-    assert [node.said["pinned"] for node in of_kind(found.up, "image")] == [after]
+    trace = one(reused.tables, f"label:{photos()[0]['image_id']}")
+    before, after = (record.data_version for record in reused.images)
+    (example,) = of_kind(trace.down, "example")
+    pinned = {node.id: node.facts["images"] for node in of_kind(trace.down, "checkpoint")}
+    digests = [record.metadata["digest"] for record in reused.checkpoints]
+    assert (example.facts["images"], pinned) == (after, dict(zip(digests, (before, after), strict=True)))
+    assert [node.facts["pinned"] for node in of_kind(trace.up, "image")] == [after]

@@ -18,7 +18,7 @@ from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.lake_rows import ODD_NAMES, image_row, plain, record, write, write_images
 from mm_assets_tests.kit.small_lake import LABEL, dataset, photos, store
 from mm_assets_tests.kit.steps import ingest
-from mm_assets_tests.kit.tracing import asked, of_kind, one
+from mm_assets_tests.kit.tracing import of_kind, one, traces_of
 from mm_assets_tests.kit.two_rounds import BROKEN, CHANGED, ORIGINAL, REMOVED, TWIN, Rounds
 
 
@@ -27,85 +27,85 @@ def sha256(rounds: Rounds, name: str) -> str:
 
 
 def test_up_leads_to_the_object_and_names_the_run_that_wrote_the_row(rounds: Rounds) -> None:
-    found = one(rounds.tables, ORIGINAL)
+    trace = one(rounds.tables, ORIGINAL)
     listed, stored = rounds.second["raw_images"], rounds.second["image_table"]
-    assert (found.kind, found.said["state"], found.said["data_version"]) == ("image", "there", stored.data_version)
-    assert found.said["sha256"] == sha256(rounds, ORIGINAL)
-    (written,) = [node for node in of_kind(found.up, "commit") if node.said["did"] == "wrote the row"]
+    assert (trace.kind, trace.facts["state"], trace.facts["data_version"]) == ("image", "there", stored.data_version)
+    assert trace.facts["sha256"] == sha256(rounds, ORIGINAL)
+    (written,) = [node for node in of_kind(trace.up, "commit") if node.facts["did"] == "wrote the row"]
     first = rounds.first["image_table"]
-    assert (written.id, written.said["run_id"], written.said["exact"]) == (first.data_version, first.run_id, True)
-    (item,) = of_kind(found.up, "object")
-    assert (item.id, item.said["data_version"]) == (ORIGINAL, listed.data_version)
-    assert item.said["size"] == (rounds.folder / ORIGINAL).stat().st_size
+    assert (written.id, written.facts["run_id"], written.facts["exact"]) == (first.data_version, first.run_id, True)
+    (item,) = of_kind(trace.up, "object")
+    assert (item.id, item.facts["data_version"]) == (ORIGINAL, listed.data_version)
+    assert item.facts["size"] == (rounds.folder / ORIGINAL).stat().st_size
 
 
 def test_scores_are_read_each_at_its_own_version(rounds: Rounds) -> None:
-    found = one(rounds.tables, ORIGINAL)
-    scores = {node.id: node for node in of_kind(found.down, "score")}
+    trace = one(rounds.tables, ORIGINAL)
+    scores = {node.id: node for node in of_kind(trace.down, "score")}
     assert set(scores) == {"scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash"}
-    assert scores["scores/sharpness"].said["data_version"] == rounds.second["scores/sharpness"].data_version
-    assert set(scores["scores/exposure"].said["values"]) == {"luminance", "clipped"}
+    assert scores["scores/sharpness"].facts["data_version"] == rounds.second["scores/sharpness"].data_version
+    assert set(scores["scores/exposure"].facts["values"]) == {"luminance", "clipped"}
     (row,) = rounds.tables.open("images").to_table(filter=f"image_id = '{ORIGINAL}'", columns=["entropy"]).to_pylist()
-    assert scores["scores/entropy"].said["values"] == row
-    assert {node.said["same_bytes"] for node in scores.values()} == {True}
-    (group,) = of_kind(found.down, "near-duplicate group")
-    assert group.said["others"] == [TWIN] if group.id == ORIGINAL else [ORIGINAL]
+    assert scores["scores/entropy"].facts["values"] == row
+    assert {node.facts["same_bytes"] for node in scores.values()} == {True}
+    (group,) = of_kind(trace.down, "near-duplicate group")
+    assert group.facts["others"] == [TWIN] if group.id == ORIGINAL else [ORIGINAL]
 
 
 def test_an_object_that_is_no_image_says_why_and_was_seen_by_nobody(rounds: Rounds) -> None:
-    found = one(rounds.tables, BROKEN)
-    assert found.said["error"].startswith("corrupt:")
-    assert {node.said["revision"] for node in of_kind(found.down, "score")} == {None}
-    assert {node.said["how"] for node in of_kind(found.down, "checkpoint")} == {"did not see it"}
-    assert all(node.said["left_out"].startswith("no image:") for node in of_kind(found.down, "example"))
+    trace = one(rounds.tables, BROKEN)
+    assert trace.facts["error"].startswith("corrupt:")
+    assert {node.facts["revision"] for node in of_kind(trace.down, "score")} == {None}
+    assert {node.facts["how"] for node in of_kind(trace.down, "checkpoint")} == {"did not see it"}
+    assert all(node.facts["left_out"].startswith("no image:") for node in of_kind(trace.down, "example"))
 
 
 def test_checkpoints_saw_what_their_own_dataset_says(rounds: Rounds) -> None:
     saw = {"train": "trained on it", "validation": "validated on it", "test": "held out, evaluated on it"}
     splits = set()
     for row in rounds.tables.open_at(rounds.second["sft_dataset"].ref).to_table(filter="split is not null").to_pylist():
-        found = one(rounds.tables, row["images"][0]["image_id"])
-        newest = next(node for node in of_kind(found.down, "example") if node.said["newest"])
+        trace = one(rounds.tables, row["images"][0]["image_id"])
+        newest = next(node for node in of_kind(trace.down, "example") if node.facts["newest"])
         (model,) = newest.children
         assert model.id == rounds.second["llava_checkpoint"].metadata["digest"]
-        assert (newest.said["split"], model.said["how"]) == (row["split"], saw[row["split"]])
+        assert (newest.facts["split"], model.facts["how"]) == (row["split"], saw[row["split"]])
         assert [node.kind for node in model.children] == ["held-out answer"] * (row["split"] == "test")
         splits.add(row["split"])
     assert splits == set(saw)
 
 
 def test_an_image_whose_bytes_changed_has_both_pasts(rounds: Rounds) -> None:
-    found = one(rounds.tables, CHANGED)
-    assert found.said["sha256"] == sha256(rounds, CHANGED)
-    (before,) = of_kind(found.up, "earlier bytes")
-    assert before.said["sha256"] != found.said["sha256"]
-    assert before.said["data_version"] == rounds.first["image_table"].data_version
-    assert [node.said["data_version"] for node in of_kind([before], "object")] == [
+    trace = one(rounds.tables, CHANGED)
+    assert trace.facts["sha256"] == sha256(rounds, CHANGED)
+    (before,) = of_kind(trace.up, "earlier bytes")
+    assert before.facts["sha256"] != trace.facts["sha256"]
+    assert before.facts["data_version"] == rounds.first["image_table"].data_version
+    assert [node.facts["data_version"] for node in of_kind([before], "object")] == [
         rounds.first["raw_images"].data_version
     ]
-    now, then = of_kind(found.down, "example")
-    assert (now.said["sha256"], now.said["same_bytes"]) == (found.said["sha256"], True)
-    assert (then.said["sha256"], then.said["same_bytes"]) == (before.said["sha256"], False)
+    now, then = of_kind(trace.down, "example")
+    assert (now.facts["sha256"], now.facts["same_bytes"]) == (trace.facts["sha256"], True)
+    assert (then.facts["sha256"], then.facts["same_bytes"]) == (before.facts["sha256"], False)
     digests = [
         rounds.first["llava_checkpoint"].metadata["digest"],
         rounds.second["llava_checkpoint"].metadata["digest"],
     ]
     assert [node.children[0].id for node in (then, now)] == digests
-    predictions = {node.said["model_digest"]: node.said["same_bytes"] for node in of_kind(found.down, "prediction")}
+    predictions = {node.facts["model_digest"]: node.facts["same_bytes"] for node in of_kind(trace.down, "prediction")}
     assert predictions == {digests[0]: False, digests[1]: True}
 
 
 def test_a_removed_image_is_still_known_to_have_been_seen(rounds: Rounds) -> None:
-    found = one(rounds.tables, REMOVED)
-    assert (found.said["state"], found.said["removed_at"]) == ("removed", rounds.second["image_table"].data_version)
-    assert found.said["data_version"] == rounds.first["image_table"].data_version
-    assert [node.id for node in of_kind(found.up, "object")] == [REMOVED]
-    assert of_kind(found.down, "no example")[0].id == rounds.second["sft_dataset"].data_version
-    assert not of_kind(found.down, "score")
-    (example,) = of_kind(found.down, "example")
+    trace = one(rounds.tables, REMOVED)
+    assert (trace.facts["state"], trace.facts["removed_at"]) == ("removed", rounds.second["image_table"].data_version)
+    assert trace.facts["data_version"] == rounds.first["image_table"].data_version
+    assert [node.id for node in of_kind(trace.up, "object")] == [REMOVED]
+    assert of_kind(trace.down, "no example")[0].id == rounds.second["sft_dataset"].data_version
+    assert not of_kind(trace.down, "score")
+    (example,) = of_kind(trace.down, "example")
     assert [node.id for node in example.children] == [rounds.first["llava_checkpoint"].metadata["digest"]]
-    (prediction,) = of_kind(found.down, "prediction")
-    assert prediction.said["run_id"] == rounds.first["batch_predictions"].run_id
+    (prediction,) = of_kind(trace.down, "prediction")
+    assert prediction.facts["run_id"] == rounds.first["batch_predictions"].run_id
 
 
 def test_the_model_in_production_is_marked(own_rounds: Rounds) -> None:
@@ -120,21 +120,21 @@ def test_the_model_in_production_is_marked(own_rounds: Rounds) -> None:
         [{"id": "x", "production": digest, "at": last["at"].replace(year=2100)}],
     )
     models = {
-        node.id: node.said["in_production"] for node in of_kind(one(own_rounds.tables, ORIGINAL).down, "checkpoint")
+        node.id: node.facts["in_production"] for node in of_kind(one(own_rounds.tables, ORIGINAL).down, "checkpoint")
     }
     assert models == {digest: True, own_rounds.second["llava_checkpoint"].metadata["digest"]: False}
 
 
 def test_bytes_lead_to_all_identical_copies(rounds: Rounds) -> None:
-    whole, *copies = asked(rounds.tables, sha256(rounds, ORIGINAL))
-    assert (whole.kind, whole.said) == ("bytes", {"copies": 2, "traced": 2})
-    assert {found.id for found in copies} == {ORIGINAL, TWIN}
+    whole, *copies = traces_of(rounds.tables, sha256(rounds, ORIGINAL))
+    assert (whole.kind, whole.facts) == ("bytes", {"copies": 2, "traced": 2})
+    assert {trace.id for trace in copies} == {ORIGINAL, TWIN}
 
 
 def test_bytes_that_are_gone_lead_to_the_image_that_had_them(rounds: Rounds) -> None:
-    (gone,) = {node.said["sha256"] for node in of_kind(one(rounds.tables, CHANGED).up, "earlier bytes")}
-    _, found = asked(rounds.tables, gone)
-    assert (found.id, found.said["sha256"] == gone) == (CHANGED, False)
+    (old_digest,) = {node.facts["sha256"] for node in of_kind(one(rounds.tables, CHANGED).up, "earlier bytes")}
+    _, trace = traces_of(rounds.tables, old_digest)
+    assert (trace.id, trace.facts["sha256"] == old_digest) == (CHANGED, False)
 
 
 @pytest.mark.parametrize("uri", [TWIN, quote(TWIN)])
@@ -158,7 +158,7 @@ def test_a_uri_of_several_images_leads_to_each(tables: Lake) -> None:
     listed = record(tables, "raw_images")
     write_images(tables, [image_row(name, None, plain("red"), source_uri=uri) for name in names])
     record(tables, "image_table", [listed])
-    assert {found.id for found in asked(tables, uri)} == set(names)
+    assert {trace.id for trace in traces_of(tables, uri)} == set(names)
     assert one(tables, "a").id == "a"
 
 
@@ -172,7 +172,7 @@ def test_a_uri_of_a_manifest_is_shown_as_it_is(tmp_path: Path) -> None:
     ingest(tables, InProcess(), folder / "list.csv", error_budget=1)
     for name in ("a b.png", "a%20b.png", "file:///no%20where/other.png", "other.png"):
         (item,) = of_kind(one(tables, name).up, "object")
-        assert (item.id, item.said["source_uri"]) == (name, name)
+        assert (item.id, item.facts["source_uri"]) == (name, name)
 
 
 def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
@@ -185,9 +185,9 @@ def test_a_file_of_a_folder_is_shown_by_its_name(tmp_path: Path) -> None:
     for name in names:
         whats = [what for what in (name, quote(name)) if what != "a%20b.png"]
         for (item,) in (of_kind(one(tables, what).up, "object") for what in whats):
-            assert (item.id, item.said["source_uri"]) == (name, quote(name))
+            assert (item.id, item.facts["source_uri"]) == (name, quote(name))
     # The uri of one file is the name of another.
-    assert {found.id for found in asked(tables, "a%20b.png")} == {"a b.png", "a%20b.png"}
+    assert {trace.id for trace in traces_of(tables, "a%20b.png")} == {"a b.png", "a%20b.png"}
 
 
 def put_again(tables: Lake, *data: bytes) -> None:
@@ -202,10 +202,10 @@ def put_again(tables: Lake, *data: bytes) -> None:
 def test_rows_of_the_same_bytes_are_no_earlier_bytes(tables: Lake) -> None:
     red, blue = plain("red"), plain("blue")
     put_again(tables, red, blue, red)
-    found = one(tables, "a")
-    kinds = [node.kind for node in found.up if node.kind.startswith("earlier")]
+    trace = one(tables, "a")
+    kinds = [node.kind for node in trace.up if node.kind.startswith("earlier")]
     assert kinds == ["earlier bytes", "earlier row"]
-    assert found.up[-1].said["sha256"] == found.said["sha256"]
+    assert trace.up[-1].facts["sha256"] == trace.facts["sha256"]
 
 
 def test_a_row_without_known_bytes_is_an_earlier_row(tables: Lake) -> None:
@@ -219,8 +219,8 @@ def test_a_row_that_carries_no_run_is_told_by_the_materialization_after_it(table
     write_images(tables, [image_row("a", None, plain("red"))])
     stored = record(tables, "image_table")
     (written,) = of_kind(one(tables, "a").up, "commit")
-    assert (written.said["exact"], written.said["materialized"]) == (False, stored.data_version)
-    assert written.said["run_id"] == "run"
+    assert (written.facts["exact"], written.facts["materialized"]) == (False, stored.data_version)
+    assert written.facts["run_id"] == "run"
 
 
 def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: Lake) -> None:
@@ -228,7 +228,7 @@ def test_a_row_that_carries_no_run_is_not_of_a_run_that_changed_nothing(tables: 
     stored = record(tables, "image_table")
     History.read(tables).append(replace(stored, id="again", run_id="another", reused=True))
     (written,) = of_kind(one(tables, "a").up, "commit")
-    assert (written.said["materialized"], written.said["run_id"]) == (stored.data_version, "run")
+    assert (written.facts["materialized"], written.facts["run_id"]) == (stored.data_version, "run")
 
 
 def test_odd_names_are_found_as_they_are(tables: Lake) -> None:
@@ -236,7 +236,7 @@ def test_odd_names_are_found_as_they_are(tables: Lake) -> None:
     store(tables, [*photos(), *({"image_id": name, "label": "pool"} for name in names)])
     dataset(tables, CurateSettings(tasks=[LABEL]))
     for name in names:
-        found = one(tables, name)
-        assert (found.kind, found.id) == ("image", name)
-        assert [node.id for node in of_kind(found.down, "example")] == [f"label:{name}"]
+        trace = one(tables, name)
+        assert (trace.kind, trace.id) == ("image", name)
+        assert [node.id for node in of_kind(trace.down, "example")] == [f"label:{name}"]
         assert one(tables, f"label:{name}").kind == "example"

@@ -20,12 +20,12 @@ def versions(tables: Lake) -> list[int]:
     """Three versions: of two fragments, with a score written to each row, and with one row replaced."""
     write_images(tables, [image_row(name, "x", plain("red")) for name in ("a", "b", "z")])
     write_images(tables, [image_row(name, "x", plain("blue")) for name in ("c", "y")])
-    found = [tables.open("images").version]
+    versions = [tables.open("images").version]
     commit(tables, "images", lambda ds: add_columns(ds, [pa.field("score", pa.float32())]), {})
     rows = rows_by_key(tables.open("images"), "image_id", ["a", "b", "c"])
     cells = pa.table({"_rowid": rows["_rowid"], "score": pa.array([1.0] * 3, pa.float32())})
     commit(tables, "images", lambda ds: write_cells(ds, cells), {})
-    found.append(tables.open("images").version)
+    versions.append(tables.open("images").version)
     old = rows_by_key(tables.open("images"), "image_id", ["b"], ["label"])
     schema = pa.schema(
         [field for field in tables.open("images").schema if field.name in ("image_id", "label", "sha256")]
@@ -33,7 +33,7 @@ def versions(tables: Lake) -> list[int]:
     new = pa.table({"image_id": old["image_id"], "label": ["new"], "sha256": ["new"]}, schema=schema)
     fragments = write_fragments(tables, "images", new)
     commit(tables, "images", lambda ds: replace_rows(ds, "image_id", ["b"], fragments), {})
-    return [*found, tables.open("images").version]
+    return [*versions, tables.open("images").version]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -43,9 +43,9 @@ def test_each_version_has_its_own_rows(tables: Lake, order: int) -> None:
     for version in versions(tables)[::order]:
         ds = tables.open("images", version)
         expected = ds.scanner(columns=["image_id", "label", "sha256"], filter=WANTED, with_row_id=True).to_table()
-        found = sorted(reader.rows(ds), key=lambda row: row["image_id"])
-        assert found == expected.sort_by("image_id").to_pylist()
-        labels.add(tuple(row["label"] for row in found))
+        rows = sorted(reader.rows(ds), key=lambda row: row["image_id"])
+        assert rows == expected.sort_by("image_id").to_pylist()
+        labels.add(tuple(row["label"] for row in rows))
     assert labels == {("x", "x", "x"), ("x", "new", "x")}
 
 
