@@ -107,10 +107,10 @@ def test_an_old_prediction_leads_to_its_bytes(
     row = next(row for row in rows if row["model_digest"] == promoted)
     nodes = list(all_of(one(old.tables, row["id"]).up))
     (image,) = [node for node in nodes if node.kind == "image"]
-    ds = old.tables.open("images", version_of(image.said["data_version"]))
+    ds = old.tables.open("images", version_of(image.facts["data_version"]))
     rowid = ds.scanner(columns=[], filter=is_in("image_id", [row["image_id"]]), with_row_id=True).to_table()["_rowid"]
     ((_, data),) = ds.read_blobs("image", ids=rowid.to_pylist())
-    assert hashlib.sha256(data).hexdigest() == row["sha256"] == image.said["sha256"]
+    assert hashlib.sha256(data).hexdigest() == row["sha256"] == image.facts["sha256"]
     assert {node.kind for node in nodes} >= {"object", "checkpoint", "commit"}
     monkeypatch.setenv("MM_LAKE", str(old.lake))
     assert main(["trace", row["id"]]) == 0
