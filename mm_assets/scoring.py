@@ -12,6 +12,7 @@ then computed again, for all rows, and nothing else is touched.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,13 @@ class Scorer:
         """Column of the digest of what a cell was computed from beside the image; only where there is such."""
         return f"{self.name}_read"
 
-    @property
+    @cached_property
     def value_columns(self) -> dict[str, ScoreColumn]:
         """The columns of the values, by name."""
         given = self.columns.items()
         return {name: one if isinstance(one, ScoreColumn) else ScoreColumn(one) for name, one in given}
 
-    @property
+    @cached_property
     def types(self) -> dict[str, pa.DataType]:
         """Arrow types of the values, by column."""
         return {name: column.type for name, column in self.value_columns.items()}

@@ -35,7 +35,7 @@ def to_cell(scorer: Scorer, values: Any) -> Cell:  # noqa: ANN401  (whatever a s
 
 
 def columns_of(scorer: Scorer, cells: Sequence[Cell], digests: Sequence[str]) -> dict[str, pa.Array]:
-    """All columns of a scorer; `digests` say what each cell was computed from beside the image."""
+    """All columns of a scorer; `digests` of what each cell was computed from beside the image, if anything."""
     state = {
         scorer.rev_column: [scorer.revision] * len(cells),
         scorer.error_column: [cell.error for cell in cells],
@@ -62,8 +62,12 @@ def _plain(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
         ValueError: it is no list where one is due, or has a field that the struct has not, or a fraction.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
-    if value is None:
-        return None
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        if value % 1 and pa.types.is_integer(kind):
+            raise ValueError(f"{value} is no {kind}")
+        return value
     if pa.types.is_struct(kind):
         unknown = sorted(set(value) - {one.name for one in kind})
         if unknown:
@@ -73,6 +77,4 @@ def _plain(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             raise ValueError(f"{value!r} is no list: the type is {kind}")
         return [_plain(item, kind.value_type) for item in value]
-    if pa.types.is_integer(kind) and isinstance(value, float) and not value.is_integer():
-        raise ValueError(f"{value} is no {kind}")
     return value

@@ -60,8 +60,8 @@ class ImageScorer:
                         cells[scorer.name][place] = cell
         columns = {"_rowid": rows["_rowid"], "sha256": rows["sha256"]}
         for scorer in self._scorers:
-            digests = [digest_of([beside[name][place] for name in scorer.reads]) for place in range(rows.num_rows)]
-            columns |= columns_of(scorer, cells[scorer.name], digests)
+            read = zip(*(beside[name] for name in scorer.reads), strict=True)
+            columns |= columns_of(scorer, cells[scorer.name], [digest_of(values) for values in read])
         return pa.table(columns)
 
     def _read_beside(self, row_ids: pa.ChunkedArray) -> Beside:

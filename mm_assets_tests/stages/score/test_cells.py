@@ -52,7 +52,9 @@ def test_a_value_of_any_type(kind: pa.DataType, value: Any, expected: Any) -> No
     [
         (VECTOR, np.arange(4), "Length of item not correct"),
         (VECTOR, np.ones((1, 3)), "Arrow"),
-        (VECTOR, 1.0, "1.0 is no list"),
+        (VECTOR, 1.0, "Arrow"),
+        (VECTOR, {"a": 1}, "{'a': 1} is no list"),
+        (pa.int32(), float("nan"), "nan is no int32"),
         (pa.list_(pa.string()), "ab", "'ab' is no list"),
         (PERSON, {"nmae": "a"}, "nmae is no field of struct"),
         (pa.float32(), "x", "Arrow"),
