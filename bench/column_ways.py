@@ -28,7 +28,8 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets.engines.workers.batches import cut
 from mm_assets.settings import ScoreSettings, UpkeepSettings
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
 
 # The columns of `images.lance`, with the bytes as other formats hold them.
 PLAIN = pa.schema([pa.field(f.name, pa.large_binary() if f.name == "image" else f.type) for f in IMAGES_SCHEMA])

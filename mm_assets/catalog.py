@@ -93,6 +93,18 @@ def find_asset(key: str) -> Asset | None:
     return own or next((row for row in ASSETS if row.includes(key)), None)
 
 
+def asset_of(key: str) -> Asset:
+    """The row of an asset.
+
+    Raises:
+        KeyError: it is no asset of this project.
+    """
+    row = find_asset(key)
+    if row is None:
+        raise KeyError(f"{key} has no row in mm_assets/catalog.py")
+    return row
+
+
 def keys_where(capable: Callable[[Asset], bool]) -> frozenset[str]:
     """Keys of the assets that may do something; members of a family, which the profile names, are not among them."""
     return frozenset(row.key for row in ASSETS if capable(row))
@@ -104,10 +116,7 @@ def table_of(key: str) -> str:
     Raises:
         KeyError: it is no asset of this project.
     """
-    table = owned_table(key)
-    if table is None:
-        raise KeyError(key)
-    return table
+    return asset_of(key).table
 
 
 def owned_table(key: str) -> str | None:

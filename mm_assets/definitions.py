@@ -1,47 +1,41 @@
 """The map: assets in the order in which data flows, and what they are given. Start reading here."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import dagster as dg
-from pydantic import BaseModel
 
+from mm_assets.catalog import asset_of
 from mm_assets.jobs import JOBS, UPKEEP, build_schedules
 from mm_assets.operations.automation.conditions import condition_of
 from mm_assets.operations.automation.sensors import build_sensors
 from mm_assets.operations.verify.ops import lineage_checks
 from mm_assets.own_code import OwnCodeError, check, modules
 from mm_assets.resources import ImageSource, LakeResource, RayCluster
-from mm_assets.settings import PredictSettings, Settings, SettingsError, digest, load_settings
-from mm_assets.stages.base.assets import base_model
-from mm_assets.stages.curate.assets import sft_dataset_asset
+from mm_assets.settings import Reads, Settings, SettingsError, digest, load_settings
+from mm_assets.stages.base import assets as base
+from mm_assets.stages.curate import assets as curate
 from mm_assets.stages.curate.checks import sft_dataset_checks
-from mm_assets.stages.evaluate.assets import evaluation
-from mm_assets.stages.finetune.assets import llava_checkpoint
-from mm_assets.stages.ingest.assets import image_table, raw_images
+from mm_assets.stages.evaluate import assets as evaluate
+from mm_assets.stages.finetune import assets as finetune
+from mm_assets.stages.ingest import assets as ingest
 from mm_assets.stages.ingest.checks import image_table_checks
-from mm_assets.stages.predict.assets import batch_predictions
+from mm_assets.stages.predict import assets as predict
 from mm_assets.stages.predict.checks import batch_predictions_checks
-from mm_assets.stages.score.assets import near_duplicates, scores_asset
+from mm_assets.stages.score import assets as score
 from mm_assets.stages.score.checks import near_duplicates_checks, score_checks
 from mm_assets.stages.score.registry import all_scorers, limited
-from mm_assets.stages.serve.assets import serving_bundle
+from mm_assets.stages.score.tables import image_columns
+from mm_assets.stages.serve import assets as serve
 
 # The settings that an asset's result depends on: its code version is its revision and their digest.
-READS: dict[str, Callable[[Settings], list[BaseModel | Mapping[str, Any] | str]]] = {
-    "image_table": lambda s: [s.ingest.limits(), s.ingest.on_removed],
-    "scores/near_duplicates": lambda s: [s.duplicates],
-    "sft_dataset": lambda s: [s.curate.decides()],
-    "base_model": lambda s: [s.base],
-    "llava_checkpoint": lambda s: [s.train.recipe()],
-    "evaluation": lambda s: [s.evaluate, s.predict.decoding()],
-    "batch_predictions": lambda s: [s.predict.decoding(), s.predict.model, s.predict.engine, *_asked(s.predict)],
-    "serving_bundle": lambda s: [s.serve.bundle(), s.serve.upload_to or "", s.predict.precision],
+READS: Reads = {
+    **ingest.READS,
+    **score.READS,
+    **base.READS,
+    **curate.READS,
+    **finetune.READS,
+    **evaluate.READS,
+    **predict.READS,
+    **serve.READS,
 }
-
-
-def _asked(settings: PredictSettings) -> list[BaseModel | str]:
-    return [settings.sampling, *settings.also]
 
 
 def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -55,17 +49,18 @@ def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
     except OwnCodeError as error:
         raise SettingsError(f"base.builder (MM_BASE__BUILDER): {error}") from error
     scorers = all_scorers(settings.score)
+    columns = image_columns(scorers.values())
     return [
-        raw_images,
-        image_table,
-        scores_asset(scorers),
-        near_duplicates,
-        base_model,
-        sft_dataset_asset(scorers, limited(settings, scorers)),
-        llava_checkpoint,
-        evaluation,
-        batch_predictions,
-        serving_bundle,
+        ingest.raw_images,
+        ingest.image_table_asset(columns),
+        score.scores_asset(scorers, columns),
+        score.near_duplicates_asset(columns),
+        base.base_model,
+        curate.sft_dataset_asset(scorers, limited(settings, scorers)),
+        finetune.llava_checkpoint,
+        evaluate.evaluation,
+        predict.batch_predictions,
+        serve.serving_bundle,
     ]
 
 
@@ -84,9 +79,14 @@ def build(settings: Settings) -> dg.Definitions:
     """The code location for given settings."""
 
     def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
-        read = READS.get(spec.key.to_user_string())
+        row, read = asset_of(spec.key.to_user_string()), READS.get(spec.key.to_user_string())
         version = f"{spec.code_version}-{digest(*read(settings))}" if read else spec.code_version
-        return spec.replace_attributes(code_version=version, automation_condition=condition_of(spec.key))
+        return spec.replace_attributes(
+            code_version=version,
+            group_name=row.group,
+            owners=list(row.owners),
+            automation_condition=condition_of(spec.key),
+        )
 
     assets = assets_in_flow_order(settings)
     keys = [key for asset in assets for key in sorted(asset.keys)]

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from mm_assets.catalog import SCORES
 from mm_assets.settings import Resources
 
 # Of one image, by column; None is a value: there is none.
@@ -90,7 +91,7 @@ class Scorer:
     @property
     def asset(self) -> str:
         """Key of the scorer's asset."""
-        return f"scores/{self.name}"
+        return SCORES.member(self.name)
 
     @property
     def rev_column(self) -> str:

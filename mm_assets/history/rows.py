@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from mm_assets.catalog import TABLES
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field, since
 from mm_assets.engines.lake.rows import replace_rows, rows_by_key
-from mm_assets.engines.lake.schemas import bring_up, filled, since
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.schemas import bring_up, filled
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
 
 TABLE = "lineage"

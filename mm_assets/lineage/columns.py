@@ -1,115 +1,86 @@
-"""Which column is made from which: what Dagster's UI shows as column lineage."""
+"""Columns: what each one holds, and which columns of other assets it is made from. The stages say which there are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Self
+
+import pyarrow as pa
 
 Source = tuple[str, str]  # asset, column
-Sources = dict[str, list[Source]]
-
-LISTING, IMAGES, PHASH, GROUPS = "raw_images", "image_table", "scores/phash", "scores/near_duplicates"
-BASE, DATASET, CHECKPOINT, EVALUATION = "base_model", "sft_dataset", "llava_checkpoint", "evaluation"
-
-_PIXELS = [(IMAGES, "image")]
-_HASHES = [(PHASH, "phash")]
-_LEARNED = [(DATASET, "messages"), (DATASET, "images"), (DATASET, "split")]
-_MODEL = [*_LEARNED, (BASE, "digest")]
-_ASKED = [(DATASET, "images"), (DATASET, "messages")]
-_ANSWERING = [(EVALUATION, "challenger"), (EVALUATION, "production")]
-_PROMOTED = [(EVALUATION, name) for name in ("production", "challenger_score", "champion_score")]
-_JUDGED = [(DATASET, "label"), (DATASET, "caption"), (CHECKPOINT, "digest"), (BASE, "digest")]
 
 
-def _answers(side: str, model: list[Source]) -> Sources:
-    return {f"{side}_{name}": [*_ASKED, *model] for name in ("score", "label", "confidence")}
+class Kind(Enum):
+    """What a column is to its table."""
+
+    VALUE = "value"
+    KEY = "key"
+    BLOB = "blob"
 
 
-def _scored(scorer: str, *columns: str) -> Sources:
-    return dict.fromkeys((*columns, f"{scorer}_rev", f"{scorer}_error"), _PIXELS)
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, said once: its schema, Dagster's column schema and column lineage are made from it.
 
-
-def _same(asset: str, *columns: str) -> Sources:
-    """Columns that are handed on as they are."""
-    return {column: [(asset, column)] for column in columns}
-
-
-# In the order in which data flows. What comes from outside, and what only tells of a commit (its run, its time), has no
-# source.
-SOURCES: dict[str, Sources] = {
-    LISTING: {},
-    IMAGES: {
-        **_same(LISTING, "image_id", "source_uri", "etag", "label", "caption"),
-        **{name: [(LISTING, "source_uri")] for name in ("sha256", "image", "format", "width", "height")},
-        "num_bytes": [(LISTING, "source_uri"), (LISTING, "size")],
-        "error": [(LISTING, "source_uri"), (LISTING, "error")],
-    },
-    "scores/sharpness": _scored("sharpness", "sharpness"),
-    "scores/exposure": _scored("exposure", "luminance", "clipped"),
-    "scores/entropy": _scored("entropy", "entropy"),
-    PHASH: _scored("phash", "phash"),
-    GROUPS: dict.fromkeys(("group_id", "first_group_id", "near_duplicates_rev"), _HASHES),
-    BASE: {},
-    DATASET: {
-        "example_id": [(IMAGES, "image_id")],
-        "images": [(IMAGES, "image_id"), (IMAGES, "sha256")],
-        "messages": [(IMAGES, "label"), (IMAGES, "caption")],
-        **_same(IMAGES, "label", "caption"),
-        **_same(GROUPS, "group_id"),
-        "split": [(GROUPS, "first_group_id")],
-        "num_tokens": [(IMAGES, "label"), (IMAGES, "caption"), (IMAGES, "width"), (IMAGES, "height"), (BASE, "digest")],
-        "left_out": [
-            *((IMAGES, name) for name in ("error", "label", "caption")),
-            ("scores/sharpness", "sharpness"),
-            ("scores/exposure", "luminance"),
-            ("scores/exposure", "clipped"),
-            ("scores/entropy", "entropy"),
-            (GROUPS, "group_id"),
-            (GROUPS, "first_group_id"),
-        ],
-    },
-    CHECKPOINT: {
-        **dict.fromkeys(("digest", "num_bytes", "metrics"), _MODEL),
-        "name": [(BASE, "name")],
-        "recipe": [(DATASET, "messages"), (BASE, "digest")],
-        "recipe_digest": [(DATASET, "messages"), (BASE, "digest")],
-    },
-    EVALUATION: {
-        "evaluation_id": [(CHECKPOINT, "digest"), (DATASET, "images")],
-        "challenger": [(CHECKPOINT, "digest")],
-        "champion": [(BASE, "digest")],  # before the first promotion; then a challenger of before
-        "promoted": _JUDGED,
-        "production": [(CHECKPOINT, "digest")],
-        **{name: [(DATASET, "images")] for name in ("id", "image_id", "sha256")},
-        **_same(DATASET, "task", "label", "caption"),
-        **_answers("challenger", [(CHECKPOINT, "digest")]),
-        **_answers("champion", [(BASE, "digest")]),
-        "error": _ASKED,
-    },
-    "batch_predictions": {
-        "id": [(IMAGES, "image_id"), (IMAGES, "sha256"), *_ANSWERING],
-        **_same(IMAGES, "image_id", "sha256"),
-        "model_digest": _ANSWERING,
-        "prompt_digest": [(DATASET, "messages")],
-        **{name: [*_PIXELS, *_ANSWERING] for name in ("answer", "label", "confidence")},
-        "confidence_kind": [(DATASET, "messages")],
-        "error": [(IMAGES, "error"), (IMAGES, "image")],
-    },
-    "serving_bundle": {
-        **dict.fromkeys(("id", "recipe", "card", "sha256", "num_bytes"), _PROMOTED),
-        **{name: [(EVALUATION, "production")] for name in ("model_digest", "uri", "uploaded_to")},
-    },
-}
-
-
-def column_sources(asset: str, columns: Sequence[str]) -> Sources:
-    """The sources of some columns of an asset, without those that have none.
-
-    A scorer that is not named here is its user's own: each of its columns is made from the image. Columns that are
-    known to be another asset's are left out, for all scores stand in one table.
+    Args:
+        name: of the column.
+        type: of its values.
+        sentence: what it holds, for the UI; None where a user's own scorer does not say it.
+        made_from: columns of other assets; none for what comes from outside, or tells of the run.
+        kind: its part in the table.
+        since: the version of the table's schema from which on it is there.
     """
-    if asset in SOURCES:
-        return {column: SOURCES[asset][column] for column in columns if column in SOURCES[asset]}
-    if not asset.startswith("scores/"):
-        return {}
-    others = [
-        sources for asset_key, sources in SOURCES.items() if asset_key == IMAGES or asset_key.startswith("scores/")
-    ]
-    return {column: _PIXELS for column in columns if not any(column in sources for sources in others)}
+
+    name: str
+    type: pa.DataType
+    sentence: str | None = None
+    made_from: tuple[Source, ...] = ()
+    kind: Kind = Kind.VALUE
+    since: int = 1
+
+    def of_another(self, *made_from: Source, kind: Kind = Kind.VALUE) -> Self:
+        """The same column in the table of another asset."""
+        return replace(self, made_from=made_from, kind=kind, since=1)
+
+
+# Columns by asset, of all assets that fill the same table.
+TableColumns = Mapping[str, Sequence[Column]]
+
+
+def sources(asset: str, *names: str) -> tuple[Source, ...]:
+    """Columns of an asset, as what another column is made from."""
+    return tuple((asset, name) for name in names)
+
+
+def handed_on(asset: str, columns: Sequence[Column], *names: str) -> list[Column]:
+    """Columns of an asset that another one has as they are."""
+    by_name = {column.name: column for column in columns}
+    return [by_name[name].of_another((asset, name)) for name in names]
+
+
+def sources_of(columns: Sequence[Column], names: Collection[str]) -> dict[str, list[Source]]:
+    """Column lineage: the sources of those of the columns that a table has, without those that have none."""
+    return {column.name: list(column.made_from) for column in columns if column.made_from and column.name in names}
+
+
+def sentence_of(table: TableColumns, asset: str, name: str) -> str | None:
+    """What a column of an asset's table holds; of a name that several have, what the asset itself says."""
+    own = (column for column in table[asset] if column.name == name)
+    others = (column for columns in table.values() for column in columns if column.name == name)
+    column = next(own, None) or next(others, None)
+    return column.sentence if column else _state_sentence(name)
+
+
+def state_columns(maker: str, made_from: tuple[Source, ...]) -> list[Column]:
+    """The columns in which what fills cells says of each by which revision it was computed, and why it was not."""
+    names = (f"{maker}_rev", f"{maker}_error")
+    return [Column(name, pa.string(), _state_sentence(name), made_from) for name in names]
+
+
+def _state_sentence(name: str) -> str | None:
+    """By its name, for a table keeps such columns of what is no more."""
+    if name.endswith("_rev"):
+        return f"The revision of {name.removesuffix('_rev')} that computed the cell; null: not computed."
+    if name.endswith("_error"):
+        return f"Why {name.removesuffix('_error')} failed on the image; null where it did not."
+    return None

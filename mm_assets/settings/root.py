@@ -2,10 +2,11 @@
 
 import os
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
@@ -125,6 +126,11 @@ class Settings(BaseSettings):
         """Order of precedence: arguments, environment, profile."""
         profile = profile_path(os.environ.get(f"{PREFIX}PROFILE", "local"))
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=profile)
+
+
+SettingValue = BaseModel | Mapping[str, Any] | str
+# What of the settings the results of assets depend on, by asset.
+Reads = Mapping[str, Callable[[Settings], list[SettingValue]]]
 
 
 def profile_path(profile: str) -> Path:

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import AssetKey
 
 from mm_assets.lineage.budget import BudgetError
+from mm_assets.lineage.columns import TableColumns
 from mm_assets.lineage.errors import BlockedError, RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.steps.gates import require_unblocked
@@ -32,20 +33,27 @@ def materialize(
     lake: "LakeResource",
     job: Callable[[StepContext], StepResult],
     previews: Previews | None = None,
+    *,
+    columns: TableColumns,
 ) -> dg.MaterializeResult:
-    """Run the job of a step with one asset; `previews` draws what the UI shows of it.
+    """Run the job of a step with one asset; `previews` draws what the UI shows of it, besides its table's `columns`.
 
     Raises:
         dagster.Failure: the step is refused; the message says what to do.
     """
     asset = context.asset_key.to_user_string()
-    (result,) = materialize_each(context, lake, lambda step: {asset: job(step)}, previews)
+    (result,) = materialize_each(context, lake, lambda step: {asset: job(step)}, previews, columns=columns)
     assert isinstance(result, dg.MaterializeResult)  # a check's result comes alone only before a failure
     return result
 
 
 def materialize_each(
-    context: dg.AssetExecutionContext, lake: "LakeResource", job: Job, previews: Previews | None = None
+    context: dg.AssetExecutionContext,
+    lake: "LakeResource",
+    job: Job,
+    previews: Previews | None = None,
+    *,
+    columns: TableColumns,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Run the job of a step with several assets, all of the same inputs; it returns the result of each.
 
@@ -68,7 +76,7 @@ def materialize_each(
         how = "as before" if record.reused else "new"
         context.log.info(f"{asset} is at {record.data_version} ({how}), {record.metadata['rows']:,} rows")
         pictures = previews_of(context, step, record, previews)
-        yield result_of(step, record, pointers, seconds, pictures)
+        yield result_of(step, record, columns, pointers, seconds, pictures)
         yield from (check_result(asset, verdict, record.data_version) for verdict in result.verdicts)
     if over is not None:
         raise dg.Failure(str(over), allow_retries=False)

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey
 
-from mm_assets.lineage.columns import column_sources
-from mm_assets.lineage.descriptions import described
+from mm_assets.lineage.columns import TableColumns, sentence_of, sources_of
 from mm_assets.lineage.records import Record
 from mm_assets.steps.events import INPUT_POINTER, INPUT_VERSION
 from mm_assets.steps.metadata import as_metadata
 from mm_assets.steps.pins import RECORD
 
 if TYPE_CHECKING:
-    import lance
     import pyarrow as pa
 
     from mm_assets.history.begin import OpenStep
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 def result_of(
     step: "OpenStep",
     record: Record,
+    columns: TableColumns,
     pointers: Mapping[str, int | None],
     seconds: float,
     previews: Mapping[str, Any],
@@ -32,11 +31,12 @@ def result_of(
     Args:
         step: that made it.
         record: of it.
+        columns: of its table, by the asset that fills them.
         pointers: storage ids of the Dagster events of its inputs, by asset.
         seconds: that its job took.
         previews: metadata to show first.
     """
-    metadata = {**previews, **_figures(step, record, seconds), **_columns(step, record)}
+    metadata = {**previews, **_figures(step, record, seconds), **_columns(step, record, columns)}
     return dg.MaterializeResult(
         asset_key=AssetKey(record.asset.split("/")),
         data_version=dg.DataVersion(record.data_version),
@@ -70,11 +70,11 @@ def _figures(step: "OpenStep", record: Record, seconds: float) -> dict[str, Any]
     }
 
 
-def _columns(step: "OpenStep", record: Record) -> dict[str, Any]:
+def _columns(step: "OpenStep", record: Record, columns: TableColumns) -> dict[str, Any]:
     ds = step.history.lake.open(record.ref.table, record.ref.version)
-    sources = column_sources(record.asset, _own_columns(record, ds))
+    sources = sources_of(columns[record.asset], ds.schema.names)
     return {
-        "dagster/column_schema": dg.TableSchema([_shown_column(record.asset, field) for field in ds.schema]),
+        "dagster/column_schema": dg.TableSchema([_shown_column(columns, record.asset, field) for field in ds.schema]),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in deps]
@@ -88,14 +88,6 @@ def _columns(step: "OpenStep", record: Record) -> dict[str, Any]:
     }
 
 
-def _own_columns(record: Record, ds: "lance.LanceDataset") -> list[str]:
-    """The columns of a table that an asset fills: several assets share the image table."""
-    if "columns" not in record.metadata:
-        return list(ds.schema.names)
-    scorer = record.asset.split("/")[-1]
-    return [*record.metadata["columns"], f"{scorer}_rev", f"{scorer}_error"]
-
-
-def _shown_column(asset: str, field: "pa.Field") -> dg.TableColumn:
-    description = described(asset, field.name)
-    return dg.TableColumn(field.name, str(field.type), description, dg.TableColumnConstraints(field.nullable))
+def _shown_column(columns: TableColumns, asset: str, field: "pa.Field") -> dg.TableColumn:
+    sentence = sentence_of(columns, asset, field.name)
+    return dg.TableColumn(field.name, str(field.type), sentence, dg.TableColumnConstraints(field.nullable))

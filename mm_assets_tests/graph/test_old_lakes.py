@@ -12,8 +12,9 @@ import pytest
 
 from mm_assets.cli import main
 from mm_assets.demo.pictures import draw_area
+from mm_assets.engines.lake.fields import since
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.engines.lake.schemas import SCHEMA_VERSION, since
+from mm_assets.engines.lake.schemas import SCHEMA_VERSION
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import version_of
 from mm_assets.operations.verify.dagster_log import DagsterLog

@@ -5,8 +5,9 @@ import shutil
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History
 from mm_assets.lineage.progress import Progress

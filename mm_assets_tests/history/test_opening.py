@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commits_after
-from mm_assets.engines.lake.schemas import since
+from mm_assets.engines.lake.fields import since
 from mm_assets.engines.lake.tables import Lake, table_id
 from mm_assets.history.heal import heal
 from mm_assets.history.history import History

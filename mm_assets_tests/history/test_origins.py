@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit, fence
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, table_id, write_fragments
+from mm_assets.engines.lake.tables import Lake, table_id, write_fragments
 from mm_assets.history.maintenance import maintaining
 from mm_assets.history.origins import Commit, commits_in, outside_row_changes, outside_writes
 from mm_assets.lineage.properties import FENCE, UPKEEP

@@ -22,7 +22,8 @@ from mm_assets.history.materialized import Materialized
 from mm_assets.history.rows import read_rows
 from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Expiry, Maintenance, Record
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
 
 # What users call things: these must neither break a table nor add a picture nor start a formula.
 ODD_NAMES = (

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
 
 TABLE = "images"

@@ -37,10 +37,12 @@ from mm_assets.stages.base.job import provide_base
 from mm_assets.stages.curate.job import build_dataset
 from mm_assets.stages.evaluate.job import evaluate_checkpoint
 from mm_assets.stages.finetune.job import train_checkpoint
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.predict.job import predict
-from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
+from mm_assets.stages.score.grouping import NEAR_DUPLICATES
 from mm_assets.stages.score.registry import all_scorers
+from mm_assets.stages.score.tables import GROUP_FIELDS
 from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.steps import run_step
 

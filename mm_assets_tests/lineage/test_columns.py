@@ -4,29 +4,34 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.definitions import build
-from mm_assets.engines.models.registry import SCHEMA as MODELS_SCHEMA
-from mm_assets.lineage.columns import SOURCES, column_sources
+from mm_assets.engines.lake.fields import schema_of
+from mm_assets.engines.models.registry import COLUMNS as MODELS_COLUMNS
+from mm_assets.lineage.columns import Column, sentence_of, sources_of
+from mm_assets.lineage.columns import sources as columns_from
+from mm_assets.scoring import scorer
 from mm_assets.settings import ScoreSettings, load_settings
-from mm_assets.stages.curate.tables import SFT_SCHEMA
-from mm_assets.stages.evaluate.tables import EVALUATIONS_SCHEMA
-from mm_assets.stages.ingest.tables import IMAGES_SCHEMA, OBJECTS_SCHEMA
-from mm_assets.stages.predict.tables import PREDICTIONS_SCHEMA
-from mm_assets.stages.score.grouping import GROUP_FIELDS
+from mm_assets.stages.curate.tables import SFT_COLUMNS
+from mm_assets.stages.evaluate.tables import EVALUATIONS_COLUMNS
+from mm_assets.stages.finetune.tables import CHECKPOINT_COLUMNS
+from mm_assets.stages.ingest.tables import IMAGES_COLUMNS, OBJECTS_COLUMNS
+from mm_assets.stages.predict.tables import PREDICTIONS_COLUMNS
 from mm_assets.stages.score.registry import all_scorers
-from mm_assets.stages.serve.tables import BUNDLES_SCHEMA
+from mm_assets.stages.score.tables import image_columns
+from mm_assets.stages.serve.tables import BUNDLES_COLUMNS
 
-SCHEMAS = {
-    "raw_images": OBJECTS_SCHEMA,
-    "image_table": IMAGES_SCHEMA,
-    **{scorer.asset: pa.schema(scorer.fields()) for scorer in all_scorers(ScoreSettings()).values()},
-    "scores/near_duplicates": pa.schema(GROUP_FIELDS),
-    "base_model": MODELS_SCHEMA,
-    "sft_dataset": SFT_SCHEMA,
-    "llava_checkpoint": MODELS_SCHEMA,
-    "evaluation": EVALUATIONS_SCHEMA,
-    "batch_predictions": PREDICTIONS_SCHEMA,
-    "serving_bundle": BUNDLES_SCHEMA,
+# In the order in which data flows.
+COLUMNS = {
+    "raw_images": OBJECTS_COLUMNS,
+    **image_columns(all_scorers(ScoreSettings()).values()),
+    "base_model": MODELS_COLUMNS,
+    "sft_dataset": SFT_COLUMNS,
+    "llava_checkpoint": CHECKPOINT_COLUMNS,
+    "evaluation": EVALUATIONS_COLUMNS,
+    "batch_predictions": PREDICTIONS_COLUMNS,
+    "serving_bundle": BUNDLES_COLUMNS,
 }
+SOURCES = {asset: sources_of(columns, [column.name for column in columns]) for asset, columns in COLUMNS.items()}
+SCHEMAS = {asset: schema_of(columns) for asset, columns in COLUMNS.items()}
 # What no other column decides: settings, runs and times.
 WITHOUT_SOURCE = {
     "sft_dataset": {"task"},
@@ -71,17 +76,43 @@ def test_flow_order_names_a_source_before_its_reader() -> None:
         assert all(order.index(upstream) < order.index(asset) for found in columns.values() for upstream, _ in found)
 
 
+@scorer("1", watermark=pa.float32())
+def watermark(image: object) -> dict[str, float | int | None]:
+    """One of the user's own."""
+    return {"watermark": 0.0}
+
+
+def test_every_column_of_the_project_says_what_it_holds() -> None:
+    assert [(asset, c.name) for asset, columns in COLUMNS.items() for c in columns if not c.sentence] == []
+
+
 def test_an_own_scorers_columns_come_from_the_image() -> None:
-    columns = [*IMAGES_SCHEMA.names, "sharpness", "sharpness_rev", "group_id", "watermark", "watermark_rev"]
-    assert column_sources("scores/own", columns) == {
-        "watermark": [("image_table", "image")],
-        "watermark_rev": [("image_table", "image")],
-    }
+    table = image_columns([*all_scorers(ScoreSettings()).values(), watermark])
+    names = [column.name for columns in table.values() for column in columns]
+    found = sources_of(table["scores/watermark"], names)
+    own = ("watermark", "watermark_rev", "watermark_error")
+    assert found == {name: [("image_table", "image")] for name in own}
+    assert sentence_of(table, "scores/watermark", "watermark") is None
+    assert sentence_of(table, "image_table", "watermark_rev") == (
+        "The revision of watermark that computed the cell; null: not computed."
+    )
 
 
 def test_of_a_shared_table_an_asset_has_its_own_columns_only() -> None:
-    columns = [*IMAGES_SCHEMA.names, "sharpness", "watermark"]
-    assert column_sources("scores/sharpness", columns) == {"sharpness": [("image_table", "image")]}
-    assert "sharpness" not in column_sources("image_table", columns)
-    assert column_sources("base_model", ["digest"]) == {}
-    assert column_sources("somebody_elses", ["image"]) == {}
+    table = image_columns(all_scorers(ScoreSettings()).values())
+    names = [*(column.name for column in IMAGES_COLUMNS), "sharpness", "watermark"]
+    assert sources_of(table["scores/sharpness"], names) == {"sharpness": [("image_table", "image")]}
+    assert "sharpness" not in sources_of(table["image_table"], names)
+
+
+def test_a_page_shows_what_every_column_of_its_table_holds() -> None:
+    table = {
+        "rows": [Column("id", pa.string(), "Of the row."), Column("note", pa.string(), "As it was written.")],
+        "cells": [Column("note", pa.string(), "As it is now.", columns_from("rows", "note"))],
+    }
+    assert sentence_of(table, "rows", "note") == "As it was written."
+    assert sentence_of(table, "cells", "note") == "As it is now."
+    assert sentence_of(table, "cells", "id") == "Of the row."
+    assert sentence_of(table, "cells", "somebody_elses") is None
+    # What a scorer left that the profile does not name any more.
+    assert sentence_of(table, "rows", "gone_error") == "Why gone failed on the image; null where it did not."

@@ -8,16 +8,12 @@ brought up; one that says nothing is of version 1, by release 0.1.0.
 import lance
 import pyarrow as pa
 
+from mm_assets.engines.lake.fields import SINCE
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.release import RELEASE
 
-SINCE, SCHEMA_VERSION, MADE_BY = b"mm.since", b"mm.schema_version", b"mm.release"
+SCHEMA_VERSION, MADE_BY = b"mm.schema_version", b"mm.release"
 FIRST_RELEASE = "0.1.0"
-
-
-def since(version: int, field: pa.Field) -> pa.Field:
-    """A column that schemas below a version do not have."""
-    return field.with_metadata({**(field.metadata or {}), SINCE: str(version).encode()})
 
 
 def version_of(schema: pa.Schema) -> int:

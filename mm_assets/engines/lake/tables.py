@@ -19,12 +19,6 @@ TABLE_ID = b"mm.table_id"
 AWS = S3Settings()
 # Blob v2 needs file version 2.2; stable row ids cannot be switched on later.
 STORAGE_VERSION = "2.2"
-KEY = {"lance-schema:unenforced-primary-key": "true"}
-
-
-def key_field(name: str) -> pa.Field:
-    """A string primary key, as Lance wants it declared at creation."""
-    return pa.field(name, pa.string(), nullable=False, metadata=KEY)
 
 
 class GoneError(RefusalError):

@@ -11,28 +11,34 @@ import lance
 import pyarrow as pa
 
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import schema_of
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.models.files import has_model
+from mm_assets.lineage.columns import Column, Kind
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.lineage.step import StepContext, StepResult
 
 TABLE = "models"
 
-SCHEMA = pa.schema(
-    [
-        key_field("digest"),  # of the files: see `files_digest`
-        pa.field("kind", pa.string()),  # base | checkpoint
-        pa.field("name", pa.string()),
-        pa.field("num_bytes", pa.int64()),
-        pa.field("inputs", pa.string()),  # JSON: data version by asset, of everything that was read
-        pa.field("recipe_digest", pa.string()),
-        pa.field("recipe", pa.string()),  # JSON: what the files were made from; the same recipe is not made twice
-        pa.field("metrics", pa.string()),  # JSON
-        pa.field("run_id", pa.string()),
-        pa.field("created_at", pa.timestamp("us", tz="UTC")),
-    ]
+COLUMNS = (
+    Column(
+        "digest",
+        pa.string(),
+        "SHA-256 over the names and contents of the model's files, 16 hex digits.",
+        kind=Kind.KEY,
+    ),
+    Column("kind", pa.string(), "base or checkpoint."),
+    Column("name", pa.string(), "As a person calls it."),
+    Column("num_bytes", pa.int64(), "Bytes of all files."),
+    Column("inputs", pa.string(), "JSON: data version by asset, of everything that was read."),
+    Column("recipe_digest", pa.string(), "Of the recipe: the same one is not made twice."),
+    Column("recipe", pa.string(), "JSON: what the files were made from."),
+    Column("metrics", pa.string(), "JSON: what the training measured."),
+    Column("run_id", pa.string(), "The run that made it."),
+    Column("created_at", pa.timestamp("us", tz="UTC"), "When it was registered."),
 )
+SCHEMA = schema_of(COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,33 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pyarrow as pa
 
+from mm_assets.engines.lake.fields import schema_of
 from mm_assets.images import ImageError
+from mm_assets.lineage.columns import Column, Kind
 from mm_assets.pace import Pace
 
-LISTING = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("source_uri", pa.string()),
-        pa.field("etag", pa.string()),
-        pa.field("size", pa.int64()),  # bytes
-        pa.field("label", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("error", pa.string()),  # `<reason>: <detail>` of an entry that the listing itself refuses
-    ]
+LISTING_COLUMNS = (
+    Column("image_id", pa.string(), "The manifest's own id, else the path below the source.", kind=Kind.KEY),
+    Column(
+        "source_uri",
+        pa.string(),
+        "Where the object lies: relative to the source and percent-encoded, or as the manifest says.",
+    ),
+    Column(
+        "etag",
+        pa.string(),
+        "What tells a new version of the object: the store's ETag, or size and time of a file.",
+    ),
+    Column("size", pa.int64(), "Bytes of the object as it was listed."),
+    Column("label", pa.string(), "The class: the manifest's, else the first folder of the path."),
+    Column("caption", pa.string(), "What the manifest says of the image."),
+    Column(
+        "error",
+        pa.string(),
+        "Why the listing itself refuses the entry, as `<reason>: <detail>`; null where it does not.",
+    ),
 )
+LISTING = schema_of(LISTING_COLUMNS)
 # Reasons that only a listing gives (a line's number may follow): reading the object again would not change them.
 BAD_LINE, REPEATED, UNSUPPORTED = "bad manifest line", "repeated id", "unsupported uri"
 REFUSALS = (BAD_LINE, REPEATED, UNSUPPORTED)

@@ -2,12 +2,16 @@
 
 import dagster as dg
 
+from mm_assets.catalog import BASE_MODEL
 from mm_assets.resources import LakeResource
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings
+from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
+READS: Reads = {BASE_MODEL.key: lambda settings: [settings.base]}
 
-@dg.asset(group_name="base", code_version="1", kinds={"huggingface"}, owners=["team:ml"])
+
+@dg.asset(key=asset_key(BASE_MODEL), code_version="1", kinds={"huggingface"})
 def base_model(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
@@ -16,6 +20,12 @@ def base_model(
     A Hugging Face model at a pinned revision, or one built in place by a function (profile `local`: a tiny
     LLaVA-NeXT with random weights, offline).
     """
+    from mm_assets.engines.models.registry import COLUMNS
     from mm_assets.stages.base.job import provide_base
 
-    return materialize(context, lake, lambda step: provide_base(step, lake.tables(), settings.base))
+    return materialize(
+        context,
+        lake,
+        lambda step: provide_base(step, lake.tables(), settings.base),
+        columns={BASE_MODEL.key: COLUMNS},
+    )

@@ -4,22 +4,24 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES
+from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES, SFT_DATASET
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.resources import LakeResource
 from mm_assets.scoring import Scorer
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings
 from mm_assets.stages.curate.checks import ASSET, BEFORE_PUBLICATION
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize_each
 
+READS: Reads = {ASSET: lambda settings: [settings.curate.decides()]}
+
 
 def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
     """The dataset, made from the scores that the profile limits, built-in ones and one's own."""
-    keys = [["scores", scorer.name] for scorer in limited]
+    keys = [scorer.asset.split("/") for scorer in limited]
 
     @dg.asset(
-        group_name="curate",
+        key=asset_key(SFT_DATASET),
         deps=[
             asset_key(IMAGE_TABLE),
             *(dg.AssetKey(key) for key in keys),
@@ -28,7 +30,6 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         ],
         code_version="1",
         kinds={"lance"},
-        owners=["team:ml"],
         check_specs=BEFORE_PUBLICATION,
     )
     def sft_dataset(
@@ -44,11 +45,12 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         """
         from mm_assets.stages.curate.job import build_dataset
         from mm_assets.stages.curate.previews import previews
+        from mm_assets.stages.curate.tables import SFT_COLUMNS
 
         def build(step: StepContext) -> dict[str, StepResult]:
             chosen = list(scorers.values())
             return {ASSET: build_dataset(step, lake.tables(), settings.curate, chosen, settings.checks)}
 
-        yield from materialize_each(context, lake, build, previews)
+        yield from materialize_each(context, lake, build, previews, columns={ASSET: SFT_COLUMNS})
 
     return sft_dataset

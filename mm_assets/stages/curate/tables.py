@@ -2,24 +2,54 @@
 
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import key_field
+from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES, SCORES
+from mm_assets.engines.lake.fields import schema_of
+from mm_assets.lineage.columns import Column, Kind, handed_on, sources
+from mm_assets.stages.ingest.tables import IMAGES_COLUMNS
+from mm_assets.stages.score.tables import GROUP_COLUMNS
 
 SFT = "sft"
 
 _PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(_PART))])
+_IMAGE = pa.struct([("image_id", pa.string()), ("sha256", pa.string())])
+_WORDS = sources(IMAGE_TABLE.key, "label", "caption")
 
-SFT_SCHEMA = pa.schema(
-    [
-        key_field("example_id"),  # `<task>:<image_id>`
-        pa.field("task", pa.string()),  # label | caption
-        pa.field("images", pa.list_(pa.struct([("image_id", pa.string()), ("sha256", pa.string())]))),
-        pa.field("messages", pa.list_(_MESSAGE)),  # TRL's format; null where left out
-        pa.field("label", pa.string()),  # of the image, in both tasks
-        pa.field("caption", pa.string()),
-        pa.field("group_id", pa.string()),  # near-duplicates share it, and never straddle splits
-        pa.field("split", pa.string()),  # train | validation | test; null where left out
-        pa.field("num_tokens", pa.int32()),  # image tokens included
-        pa.field("left_out", pa.string()),  # `<reason>: <detail>`; null for an example
-    ]
+SFT_COLUMNS = (
+    Column("example_id", pa.string(), "`<task>:<image_id>`.", sources(IMAGE_TABLE.key, "image_id"), Kind.KEY),
+    Column("task", pa.string(), "label or caption: what is asked."),
+    Column(
+        "images",
+        pa.list_(_IMAGE),
+        "The images of the example, by id and digest.",
+        sources(IMAGE_TABLE.key, "image_id", "sha256"),
+    ),
+    Column("messages", pa.list_(_MESSAGE), "The conversation in TRL's format; null where it was left out.", _WORDS),
+    *handed_on(IMAGE_TABLE.key, IMAGES_COLUMNS, "label", "caption"),  # of the image, in both tasks
+    *handed_on(NEAR_DUPLICATES.key, GROUP_COLUMNS, "group_id"),  # a group never straddles splits
+    Column(
+        "split",
+        pa.string(),
+        "train, validation or test; null where it was left out.",
+        sources(NEAR_DUPLICATES.key, "first_group_id"),
+    ),
+    Column(
+        "num_tokens",
+        pa.int32(),
+        "Tokens of the conversation, those of the image included.",
+        (*_WORDS, *sources(IMAGE_TABLE.key, "width", "height"), *sources(BASE_MODEL.key, "digest")),
+    ),
+    Column(
+        "left_out",
+        pa.string(),
+        "Why it is no example, as `<reason>: <detail>`; null for one.",
+        (
+            *sources(IMAGE_TABLE.key, "error", "label", "caption"),
+            *sources(SCORES.member("sharpness"), "sharpness"),
+            *sources(SCORES.member("exposure"), "luminance", "clipped"),
+            *sources(SCORES.member("entropy"), "entropy"),
+            *sources(NEAR_DUPLICATES.key, "group_id", "first_group_id"),
+        ),
+    ),
 )
+SFT_SCHEMA = schema_of(SFT_COLUMNS)

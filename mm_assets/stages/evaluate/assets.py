@@ -2,19 +2,20 @@
 
 import dagster as dg
 
-from mm_assets.catalog import LLAVA_CHECKPOINT
+from mm_assets.catalog import EVALUATION, LLAVA_CHECKPOINT
 from mm_assets.resources import LakeResource, RayCluster
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
+READS: Reads = {EVALUATION.key: lambda settings: [settings.evaluate, settings.predict.decoding()]}
+
 
 @dg.asset(
-    group_name="evaluate",
+    key=asset_key(EVALUATION),
     deps=[asset_key(LLAVA_CHECKPOINT)],
     code_version="1",
     kinds={"pytorch", "ray"},
-    owners=["team:ml"],
 )
 def evaluation(
     context: dg.AssetExecutionContext, lake: LakeResource, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
@@ -28,6 +29,7 @@ def evaluation(
     """
     from mm_assets.stages.evaluate.job import evaluate_checkpoint
     from mm_assets.stages.evaluate.previews import previews
+    from mm_assets.stages.evaluate.tables import EVALUATIONS_COLUMNS
 
     return materialize(
         context,
@@ -36,4 +38,5 @@ def evaluation(
             step, lake.tables(), ray_cluster.cluster(), settings.evaluate, settings.predict
         ),
         previews,
+        columns={EVALUATION.key: EVALUATIONS_COLUMNS},
     )

@@ -1,38 +1,78 @@
 """The columns of `evaluations.lance`: one row per evaluation and held-out image."""
 
-import lance
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import key_field
+from mm_assets.catalog import BASE_MODEL, LLAVA_CHECKPOINT, SFT_DATASET
+from mm_assets.engines.lake.fields import schema_of
+from mm_assets.lineage.columns import Column, Kind, Source, handed_on, sources
+from mm_assets.stages.curate.tables import SFT_COLUMNS
+from mm_assets.stages.ingest.tables import IMAGES_COLUMNS
+
+if TYPE_CHECKING:
+    import lance
 
 EVALUATIONS = "evaluations"
 
-EVALUATIONS_SCHEMA = pa.schema(
-    [
-        key_field("id"),  # evaluation and image
-        pa.field("evaluation_id", pa.string()),  # digest of models, examples and settings
-        pa.field("challenger", pa.string()),  # digest of the model that was trained
-        pa.field("champion", pa.string()),  # digest of the production model before (the base where there was none)
-        pa.field("promoted", pa.bool_()),
-        pa.field("production", pa.string()),  # digest of the production model after; null where there is none
-        pa.field("task", pa.string()),  # label | caption: what both were asked
-        pa.field("image_id", pa.string()),
-        pa.field("sha256", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("challenger_score", pa.float32()),  # 1 for the right label, else 0; of a caption, its token accuracy
-        pa.field("challenger_label", pa.string()),  # null for a caption, as the confidence
-        pa.field("challenger_confidence", pa.float32()),
-        pa.field("champion_score", pa.float32()),
-        pa.field("champion_label", pa.string()),
-        pa.field("champion_confidence", pa.float32()),
-        pa.field("error", pa.string()),
-        pa.field("at", pa.timestamp("us", tz="UTC")),
-    ]
+_CHALLENGER, _BASE = sources(LLAVA_CHECKPOINT.key, "digest"), sources(BASE_MODEL.key, "digest")
+_PICTURES = sources(SFT_DATASET.key, "images")
+_ASKED = sources(SFT_DATASET.key, "images", "messages")
+_BY_NAME = {column.name: column for column in IMAGES_COLUMNS}
+
+
+def _answers(side: str, model: tuple[Source, ...]) -> list[Column]:
+    """What one of the two models answered."""
+    kinds = {
+        "score": (pa.float32(), f"Of the {side}: 1 for the right label, else 0; of a caption, its token accuracy."),
+        "label": (pa.string(), f"What the {side} answered; null for a caption."),
+        "confidence": (pa.float32(), f"Of the {side}'s label; null for a caption."),
+    }
+    return [Column(f"{side}_{name}", kind, says, (*_ASKED, *model)) for name, (kind, says) in kinds.items()]
+
+
+EVALUATIONS_COLUMNS = (
+    # Of the evaluation and the image.
+    Column("id", pa.string(), "Digest of what makes the row unique.", _PICTURES, Kind.KEY),
+    Column(
+        "evaluation_id",
+        pa.string(),
+        "Digest of the models, the examples and the settings.",
+        (*_CHALLENGER, *_PICTURES),
+    ),
+    Column("challenger", pa.string(), "Digest of the model that was trained.", _CHALLENGER),
+    # Made from the base before the first promotion; then it is a challenger of before.
+    Column(
+        "champion",
+        pa.string(),
+        "Digest of the production model before; of the base model where there was none.",
+        _BASE,
+    ),
+    Column(
+        "promoted",
+        pa.bool_(),
+        "Whether the challenger became the production model.",
+        (*sources(SFT_DATASET.key, "label", "caption"), *_CHALLENGER, *_BASE),
+    ),
+    Column(
+        "production",
+        pa.string(),
+        "Digest of the production model after; null where there is none.",
+        _CHALLENGER,
+    ),
+    *handed_on(SFT_DATASET.key, SFT_COLUMNS, "task"),
+    _BY_NAME["image_id"].of_another(*_PICTURES),
+    _BY_NAME["sha256"].of_another(*_PICTURES),
+    *handed_on(SFT_DATASET.key, SFT_COLUMNS, "label", "caption"),
+    *_answers("challenger", _CHALLENGER),
+    *_answers("champion", _BASE),
+    Column("error", pa.string(), "Why a model gave no answer; null where both did.", _ASKED),
+    Column("at", pa.timestamp("us", tz="UTC"), "When it was judged."),
 )
+EVALUATIONS_SCHEMA = schema_of(EVALUATIONS_COLUMNS)
 
 
-def current_production(ds: lance.LanceDataset) -> str | None:
+def current_production(ds: "lance.LanceDataset") -> str | None:
     """Digest of the model in production, as the newest evaluation left it; None before the first promotion."""
     rows = ds.to_table(columns=["production", "at"]).sort_by([("at", "descending")])
     return rows["production"][0].as_py() if rows.num_rows else None

@@ -3,11 +3,13 @@
 import dagster as dg
 from pydantic import Field
 
-from mm_assets.catalog import BASE_MODEL, SFT_DATASET
+from mm_assets.catalog import BASE_MODEL, LLAVA_CHECKPOINT, SFT_DATASET
 from mm_assets.resources import LakeResource, RayCluster
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
+
+READS: Reads = {LLAVA_CHECKPOINT.key: lambda settings: [settings.train.recipe()]}
 
 
 class TrainConfig(dg.Config):
@@ -17,11 +19,10 @@ class TrainConfig(dg.Config):
 
 
 @dg.asset(
-    group_name="finetune",
+    key=asset_key(LLAVA_CHECKPOINT),
     deps=[asset_key(BASE_MODEL), asset_key(SFT_DATASET)],
     code_version="1",
     kinds={"pytorch", "ray"},
-    owners=["team:ml"],
 )
 def llava_checkpoint(
     context: dg.AssetExecutionContext,
@@ -38,10 +39,12 @@ def llava_checkpoint(
     """
     from mm_assets.stages.finetune.job import train_checkpoint
     from mm_assets.stages.finetune.previews import previews
+    from mm_assets.stages.finetune.tables import CHECKPOINT_COLUMNS
 
     return materialize(
         context,
         lake,
         lambda step: train_checkpoint(step, lake.tables(), ray_cluster.cluster(), settings.train, force=config.force),
         previews,
+        columns={LLAVA_CHECKPOINT.key: CHECKPOINT_COLUMNS},
     )

@@ -29,7 +29,8 @@ from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
 from mm_assets.settings import IngestSettings
 from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, OBJECTS, OBJECTS_SCHEMA, UPDATED_CELLS
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA, UPDATED_CELLS
+from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, OBJECTS_SCHEMA
 from mm_assets.stages.ingest.worker import ImageWriter, Piece
 
 SOURCE = "mm.source"

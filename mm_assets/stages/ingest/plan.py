@@ -16,7 +16,8 @@ from mm_assets.history.reuse import outside_versions_since, written_at
 from mm_assets.lineage.step import StepContext
 from mm_assets.reasons import reasons
 from mm_assets.settings import IngestSettings
-from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, UPDATED_CELLS
+from mm_assets.stages.ingest.schema import UPDATED_CELLS
+from mm_assets.stages.ingest.tables import IMAGES, OBJECTS
 
 ASSET, LISTED = IMAGE_TABLE.key, RAW_IMAGES.key
 # What a row has of the listing: where one of the first differs the object is read, of the last the words are written.

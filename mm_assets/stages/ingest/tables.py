@@ -1,37 +1,40 @@
-"""The columns of `objects.lance` and `images.lance`."""
+"""The columns of `objects.lance` and `images.lance`; the schema of the images is in `schema.py`."""
 
-import lance
 import pyarrow as pa
 
-from mm_assets.engines.lake.tables import key_field
-from mm_assets.engines.sources.source import LISTING
+from mm_assets.catalog import RAW_IMAGES
+from mm_assets.engines.sources.source import LISTING, LISTING_COLUMNS
+from mm_assets.lineage.columns import Column, Kind, handed_on, sources
 
 OBJECTS = "objects"
 IMAGES = "images"
 
-OBJECTS_SCHEMA = pa.schema([key_field("image_id"), *list(LISTING)[1:]])
+OBJECTS_COLUMNS, OBJECTS_SCHEMA = LISTING_COLUMNS, LISTING
 
-IMAGES_SCHEMA = pa.schema(
-    [
-        key_field("image_id"),
-        pa.field("source_uri", pa.string()),
-        pa.field("etag", pa.string()),
-        pa.field("sha256", pa.string()),  # of the file's bytes, also where they are no usable image
-        lance.blob_field("image"),  # the file's bytes, as they were; null where the object was rejected
-        pa.field("format", pa.string()),
-        pa.field("width", pa.int32()),  # pixels, EXIF orientation applied
-        pa.field("height", pa.int32()),
-        pa.field("num_bytes", pa.int64()),
-        pa.field("label", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("error", pa.string()),  # `<reason>: <detail>` of a rejected object
-    ]
-)
+_LISTED = RAW_IMAGES.key
+_BYTES = sources(_LISTED, "source_uri")
 
-# Cells of a row whose object is another one (its etag, its place, its words) with the same bytes.
-UPDATED_CELLS = pa.schema(
-    [
-        pa.field("_rowid", pa.uint64()),
-        *(IMAGES_SCHEMA.field(name) for name in ("sha256", "source_uri", "etag", "label", "caption")),
-    ]
+IMAGES_COLUMNS = (
+    LISTING_COLUMNS[0].of_another((_LISTED, "image_id"), kind=Kind.KEY),
+    *handed_on(_LISTED, LISTING_COLUMNS, "source_uri", "etag"),
+    # Also of a file that is no usable image.
+    Column("sha256", pa.string(), "SHA-256 of the file's bytes.", _BYTES),
+    Column(
+        "image",
+        pa.large_binary(),
+        "The file's bytes as they were; null where the object was rejected.",
+        _BYTES,
+        Kind.BLOB,
+    ),
+    Column("format", pa.string(), "Of the file: JPEG, PNG, WEBP, GIF, BMP or TIFF.", _BYTES),
+    Column("width", pa.int32(), "Pixels, EXIF orientation applied.", _BYTES),
+    Column("height", pa.int32(), "Pixels, EXIF orientation applied.", _BYTES),
+    Column("num_bytes", pa.int64(), "Bytes of the file.", sources(_LISTED, "source_uri", "size")),
+    *handed_on(_LISTED, LISTING_COLUMNS, "label", "caption"),
+    Column(
+        "error",
+        pa.string(),
+        "Why it could not be used, as `<reason>: <detail>`; null where it could.",
+        sources(_LISTED, "source_uri", "error"),
+    ),
 )

@@ -14,7 +14,8 @@ from mm_assets.engines.sources.source import Source
 from mm_assets.engines.workers.sandbox import DecodeLimits, DecodeSandbox
 from mm_assets.images import ImageError, ImageInfo
 from mm_assets.reasons import reasons
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA, UPDATED_CELLS
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA, UPDATED_CELLS
+from mm_assets.stages.ingest.tables import IMAGES
 
 # A piece of so many listed objects of which none can be read speaks against the place.
 SUSPICIOUS = 16

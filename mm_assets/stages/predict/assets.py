@@ -2,19 +2,26 @@
 
 import dagster as dg
 
-from mm_assets.catalog import EVALUATION, IMAGE_TABLE
+from mm_assets.catalog import BATCH_PREDICTIONS, EVALUATION, IMAGE_TABLE
 from mm_assets.resources import LakeResource, RayCluster, RetryConfig
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings, SettingValue
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
+def _reads(settings: Settings) -> list[SettingValue]:
+    predict = settings.predict
+    return [predict.decoding(), predict.model, predict.engine, predict.sampling, *predict.also]
+
+
+READS: Reads = {BATCH_PREDICTIONS.key: _reads}
+
+
 @dg.asset(
-    group_name="predict",
+    key=asset_key(BATCH_PREDICTIONS),
     deps=[asset_key(IMAGE_TABLE), asset_key(EVALUATION)],
     code_version="1",
     kinds={"pytorch", "ray"},
-    owners=["team:ml"],
     # Where both are ready in one run, the scores go first: the dataset waits for them, and for this nobody does.
     op_tags={"dagster/priority": "-1"},
 )
@@ -36,6 +43,7 @@ def batch_predictions(
     """
     from mm_assets.stages.predict.job import predict
     from mm_assets.stages.predict.previews import previews
+    from mm_assets.stages.predict.tables import PREDICTIONS_COLUMNS
 
     return materialize(
         context,
@@ -44,4 +52,5 @@ def batch_predictions(
             step, lake.tables(), ray_cluster.cluster(), settings.predict, retry_errors=config.retry_errors
         ),
         previews,
+        columns={BATCH_PREDICTIONS.key: PREDICTIONS_COLUMNS},
     )

@@ -4,29 +4,30 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from mm_assets.catalog import IMAGE_TABLE
+from mm_assets.catalog import IMAGE_TABLE, NEAR_DUPLICATES, SCORES
+from mm_assets.lineage.columns import TableColumns
 from mm_assets.resources import LakeResource, RayCluster, RetryConfig
 from mm_assets.scoring import Scorer
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings
 from mm_assets.stages.score.duplicates import GROUPING_REVISION
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize, materialize_each
 
+READS: Reads = {NEAR_DUPLICATES.key: lambda settings: [settings.duplicates]}
 
-def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
+
+def scores_asset(scorers: Mapping[str, Scorer], columns: TableColumns) -> dg.AssetsDefinition:
     """One asset per scorer, computed together: the built-in ones and those of the profile."""
 
     @dg.multi_asset(
         name="scores",
         specs=[
             dg.AssetSpec(
-                ["scores", scorer.name],
+                scorer.asset.split("/"),
                 deps=[asset_key(IMAGE_TABLE)],
-                group_name="score",
                 code_version=scorer.revision,
                 description=scorer.description,
                 kinds={"lance", "ray"},
-                owners=["team:data"],
                 skippable=True,
             )
             for scorer in scorers.values()
@@ -57,30 +58,38 @@ def scores_asset(scorers: Mapping[str, Scorer]) -> dg.AssetsDefinition:
                 retry_errors=config.retry_errors,
             ),
             previews,
+            columns=columns,
         )
 
     return scores
 
 
-@dg.asset(
-    key=["scores", "near_duplicates"],
-    group_name="score",
-    deps=[dg.AssetKey(["scores", "phash"])],
-    code_version=GROUPING_REVISION,
-    kinds={"lance"},
-    owners=["team:data"],
-)
-def near_duplicates(
-    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    """Groups of images whose phash differs in few bits (`duplicates.max_distance`), found without comparing all pairs.
+def near_duplicates_asset(columns: TableColumns) -> dg.AssetsDefinition:
+    """The groups of the image table, whose page shows the whole table."""
 
-    `group_id` is the group now, named after its first member; `first_group_id` is the first group that a row ever had,
-    is written once, and decides the row's split.
-    """
-    from mm_assets.stages.score.grouping import group_duplicates
-    from mm_assets.stages.score.previews import previews
-
-    return materialize(
-        context, lake, lambda step: group_duplicates(step, lake.tables(), settings.duplicates.max_distance), previews
+    @dg.asset(
+        key=asset_key(NEAR_DUPLICATES),
+        deps=[dg.AssetKey(SCORES.member("phash").split("/"))],
+        code_version=GROUPING_REVISION,
+        kinds={"lance"},
     )
+    def near_duplicates(
+        context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+    ) -> dg.MaterializeResult:
+        """Groups of images whose phash differs in few bits (`duplicates.max_distance`).
+
+        They are found without comparing all pairs. `group_id` is the group now, named after its first member;
+        `first_group_id` is the first group that a row ever had, is written once, and decides the row's split.
+        """
+        from mm_assets.stages.score.grouping import group_duplicates
+        from mm_assets.stages.score.previews import previews
+
+        return materialize(
+            context,
+            lake,
+            lambda step: group_duplicates(step, lake.tables(), settings.duplicates.max_distance),
+            previews,
+            columns=columns,
+        )
+
+    return near_duplicates

@@ -19,15 +19,11 @@ from mm_assets.lineage.refs import LanceRef
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.duplicates import components, group_names, revision_of
+from mm_assets.stages.score.tables import GROUP_FIELDS
 
 NEAR_DUPLICATES = "scores/near_duplicates"
 
-GROUP_FIELDS = [
-    pa.field("group_id", pa.string()),
-    pa.field("first_group_id", pa.string()),
-    pa.field("near_duplicates_rev", pa.string()),
-]
-GROUP_COLUMNS = [field.name for field in GROUP_FIELDS]
+GROUP_NAMES = [field.name for field in GROUP_FIELDS]
 
 
 @dataclass(frozen=True)
@@ -94,9 +90,9 @@ def _regroup(
 def _with_groups(pinned: lance.LanceDataset, head: lance.LanceDataset) -> pa.Table:
     """The pinned hashes, oldest first (row ids rise with age), beside the groups that their rows have now."""
     rows = _hashes(pinned, ["image_id"]).sort_by("_rowid")
-    groups = head.scanner(columns=GROUP_COLUMNS, with_row_id=True).to_table()
+    groups = head.scanner(columns=GROUP_NAMES, with_row_id=True).to_table()
     places = pc.index_in(rows["_rowid"], groups["_rowid"])
-    for name in GROUP_COLUMNS:
+    for name in GROUP_NAMES:
         rows = rows.append_column(name, groups[name].take(places))
     return rows
 

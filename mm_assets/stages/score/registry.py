@@ -1,14 +1,14 @@
 """The scorers by name, those of the package and the user's own: both by import path, refused when they are loaded."""
 
 import re
-from collections.abc import Iterable
 
 import pyarrow as pa
 
-from mm_assets.lineage.columns import SOURCES
+from mm_assets.catalog import NEAR_DUPLICATES
 from mm_assets.own_code import OwnCodeError, load
 from mm_assets.scoring import READABLE, Scorer
 from mm_assets.settings import Resources, ScoreSettings, Settings, SettingsError
+from mm_assets.stages.score.tables import columns_of, image_columns
 
 BUILT_IN = (
     "mm_assets.stages.score.builtin.sharpness:sharpness",
@@ -17,8 +17,6 @@ BUILT_IN = (
     "mm_assets.stages.score.builtin.phash:phash",
 )
 OWN = "score.own (MM_SCORE__OWN)"
-# Its column is no scorer's: it compares all images with each other.
-NEAR_DUPLICATES = "scores/near_duplicates"
 
 
 def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
@@ -30,10 +28,10 @@ def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
     scorers: dict[str, Scorer] = {}
     for path in (*BUILT_IN, *settings.own):
         scorer = _import(path)
-        taken = {*SOURCES["image_table"], *SOURCES[NEAR_DUPLICATES], *_columns(scorers.values())}
-        if scorer.name in scorers or scorer.asset == NEAR_DUPLICATES:
+        taken = {column.name for columns in image_columns(scorers.values()).values() for column in columns}
+        if scorer.name in scorers or scorer.asset == NEAR_DUPLICATES.key:
             raise SettingsError(f"{OWN}: {path}: there is a scorer named {scorer.name} already")
-        clash = sorted(taken & set(_columns([scorer])))
+        clash = sorted(taken & {column.name for column in columns_of(scorer)})
         if clash:
             raise SettingsError(f"{OWN}: {path}: the image table has a column {clash[0]} already: name yours otherwise")
         scorers[scorer.name] = scorer
@@ -110,7 +108,3 @@ def _fault(scorer: Scorer) -> str | None:
         return "resources: give mm_assets.Resources(...)"
     unknown = sorted(set(scorer.reads) - set(READABLE))
     return f"reads: {unknown[0]} is none of {', '.join(READABLE)}" if unknown else None
-
-
-def _columns(scorers: Iterable[Scorer]) -> list[str]:
-    return [field.name for scorer in scorers for field in scorer.fields()]

@@ -2,14 +2,21 @@
 
 import dagster as dg
 
-from mm_assets.catalog import EVALUATION
+from mm_assets.catalog import EVALUATION, SERVING_BUNDLE
 from mm_assets.resources import LakeResource
-from mm_assets.settings import Settings
+from mm_assets.settings import Reads, Settings, SettingValue
 from mm_assets.steps.keys import asset_key
 from mm_assets.steps.materialize import materialize
 
 
-@dg.asset(group_name="serve", deps=[asset_key(EVALUATION)], code_version="1", kinds={"huggingface"}, owners=["team:ml"])
+def _reads(settings: Settings) -> list[SettingValue]:
+    return [settings.serve.bundle(), settings.serve.upload_to or "", settings.predict.precision]
+
+
+READS: Reads = {SERVING_BUNDLE.key: _reads}
+
+
+@dg.asset(key=asset_key(SERVING_BUNDLE), deps=[asset_key(EVALUATION)], code_version="1", kinds={"huggingface"})
 def serving_bundle(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
@@ -22,10 +29,12 @@ def serving_bundle(
     """
     from mm_assets.stages.serve.job import bundle_production
     from mm_assets.stages.serve.previews import previews
+    from mm_assets.stages.serve.tables import BUNDLES_COLUMNS
 
     return materialize(
         context,
         lake,
         lambda step: bundle_production(step, lake.tables(), settings.serve, settings.predict.precision),
         previews,
+        columns={SERVING_BUNDLE.key: BUNDLES_COLUMNS},
     )

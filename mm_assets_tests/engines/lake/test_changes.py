@@ -9,8 +9,9 @@ import pytest
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.changes import Changes, Synced, changes_since, difference, sync_rows
 from mm_assets.engines.lake.commits import commit, commits_after, properties_of
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("tags", pa.list_(pa.string()))])
 

@@ -18,8 +18,9 @@ from mm_assets.engines.lake.commits import (
     properties_of,
     tag,
 )
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows, rows_by_id, rows_by_key
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.properties import ASSETS, MARK
 
 SCHEMA = pa.schema([key_field("id"), pa.field("value", pa.int64()), pa.field("sha256", pa.string())])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field, since
 from mm_assets.engines.lake.schemas import (
     MADE_BY,
     SCHEMA_VERSION,
@@ -16,10 +17,9 @@ from mm_assets.engines.lake.schemas import (
     bring_up,
     filled,
     missing,
-    since,
     version_of,
 )
-from mm_assets.engines.lake.tables import Lake, key_field
+from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.release import RELEASE
 

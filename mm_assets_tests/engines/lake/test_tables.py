@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import properties_of
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.schemas import MADE_BY, SCHEMA_VERSION
-from mm_assets.engines.lake.tables import STORAGE_VERSION, GoneError, Lake, key_field, table_id
+from mm_assets.engines.lake.tables import STORAGE_VERSION, GoneError, Lake, table_id
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.release import RELEASE
 

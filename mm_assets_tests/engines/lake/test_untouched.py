@@ -4,8 +4,9 @@ import pyarrow as pa
 
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.lake.untouched import untouched
 
 SCHEMA = pa.schema([key_field("id"), pa.field("a", pa.int64())])

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.commits import commit
+from mm_assets.engines.lake.fields import key_field
 from mm_assets.engines.lake.rows import replace_rows
-from mm_assets.engines.lake.tables import Lake, key_field, write_fragments
+from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.lake.upkeep.cleanup import remove_orphans
 from mm_assets.lineage.step import StepContext
 from mm_assets.operations.automation import tables_sensor

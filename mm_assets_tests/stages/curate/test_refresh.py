@@ -30,8 +30,10 @@ from mm_assets.stages.curate.bounds import bounds_of
 from mm_assets.stages.curate.examples import Wording
 from mm_assets.stages.curate.selection import choose
 from mm_assets.stages.curate.tables import SFT, SFT_SCHEMA
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
-from mm_assets.stages.score.grouping import GROUP_FIELDS, NEAR_DUPLICATES
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
+from mm_assets.stages.score.grouping import NEAR_DUPLICATES
+from mm_assets.stages.score.tables import GROUP_FIELDS
 from mm_assets_tests.kit.small_lake import BUILT_IN, CAPTION, LABEL, dataset, names
 from mm_assets_tests.kit.steps import run_step
 

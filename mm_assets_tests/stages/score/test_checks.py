@@ -17,8 +17,8 @@ from mm_assets.stages.evaluate.tables import EVALUATIONS, EVALUATIONS_SCHEMA
 from mm_assets.stages.score.builtin.entropy import entropy
 from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.checks import ordered_columns
-from mm_assets.stages.score.grouping import GROUP_FIELDS
 from mm_assets.stages.score.registry import all_scorers
+from mm_assets.stages.score.tables import GROUP_FIELDS
 from mm_assets.stages.score.verdicts import error_budget, moved, scored
 from mm_assets_tests.kit.lake_rows import image_row, plain, record, write, write_images
 from mm_assets_tests.kit.project import Project, failure_of, verdicts_of

@@ -19,7 +19,8 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.history import History
 from mm_assets.history.publish import publish as publish_record
 from mm_assets.lineage.step import StepContext, StepResult
-from mm_assets.stages.ingest.tables import IMAGES, IMAGES_SCHEMA
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
+from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score import grouping
 from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.duplicates import components

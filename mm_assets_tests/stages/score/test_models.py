@@ -16,7 +16,7 @@ from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.scoring import READABLE, Scorer, Values
 from mm_assets.settings import ScoreSettings
-from mm_assets.stages.ingest.tables import IMAGES_SCHEMA
+from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
 from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets.stages.score.checks import ordered_columns
 from mm_assets.stages.score.plan import needs

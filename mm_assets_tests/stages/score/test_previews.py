@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.stages.score.grouping import GROUP_FIELDS
 from mm_assets.stages.score.previews import previews
+from mm_assets.stages.score.tables import GROUP_FIELDS
 from mm_assets_tests.kit.lake_rows import image_row, materialized, noise, plain, png, record, write_images
 
 OWN = [pa.field(name, pa.float64()) for name in ("one", "two", "three", "four", "five")]

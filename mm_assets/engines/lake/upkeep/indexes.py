@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import lance
 
 from mm_assets.engines.lake.commits import is_conflict
-from mm_assets.engines.lake.tables import KEY, Lake
+from mm_assets.engines.lake.fields import KEY
+from mm_assets.engines.lake.tables import Lake
 
 # Below so many rows a pass over the key is as fast as an index (docs/decisions/0017).
 LEAST_ROWS = 100_000

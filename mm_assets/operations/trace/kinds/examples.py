@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from mm_assets.catalog import SFT_DATASET
+from mm_assets.catalog import IMAGE_TABLE, SFT_DATASET
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.lineage.columns import IMAGES
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.trace.kinds.images import Past, pinned_node, read_pasts
 from mm_assets.operations.trace.kinds.versions import unreadable_version, version_node
@@ -67,9 +66,9 @@ def _images_of(lake: TracedLake, data_version: str, models: Sequence[Row]) -> st
     """The images version that a dataset was read with last; a reused dataset was read with several."""
     last, first = lake.history.newest.get(ASSET), lake.history.first_of_version.get((ASSET, data_version))
     if last is not None and last.data_version == data_version:
-        return last.read.get(IMAGES)
-    pinned_images = (model["inputs"][IMAGES] for model in models if IMAGES in model["inputs"])
-    return next(pinned_images, first.read.get(IMAGES) if first is not None else None)
+        return last.read.get(IMAGE_TABLE.key)
+    pinned_images = (model["inputs"][IMAGE_TABLE.key] for model in models if IMAGE_TABLE.key in model["inputs"])
+    return next(pinned_images, first.read.get(IMAGE_TABLE.key) if first is not None else None)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Uses:
         if rows and split in (TEST, None):
             how = EVALUATED
         model_facts = {"in_production": model["digest"] == self.lake.production, "name": model["name"]}
-        facts = {"how": how, **model_facts, "images": model["inputs"].get(IMAGES)}
+        facts = {"how": how, **model_facts, "images": model["inputs"].get(IMAGE_TABLE.key)}
         return Node("checkpoint", model["digest"], facts, tuple(answer_node(row) for row in rows))
 
 

@@ -3,26 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mm_assets.catalog import NEAR_DUPLICATES, find_asset
 from mm_assets.engines.lake.rows import is_in
-from mm_assets.lineage.columns import GROUPS, column_sources
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.operations.trace.kinds.images import Past
 from mm_assets.operations.trace.kinds.versions import unreadable_version
 from mm_assets.operations.trace.lake import Row, TracedLake, rows_where
 from mm_assets.operations.trace.nodes import Node
+from mm_assets.stages.score.tables import GROUP_COLUMNS
 
 
 def scores_of(lake: TracedLake, pasts: Mapping[str, Past]) -> dict[str, list[Node]]:
     """Score cells and near-duplicate groups of images that the newest image table has, by image id."""
     nodes: dict[str, list[Node]] = {image_id: [] for image_id in pasts}
     current = [image_id for image_id, past in pasts.items() if past.is_current]
-    newest = [
-        record for asset, record in sorted(lake.history.newest.items()) if asset.startswith("scores/") and current
-    ]
+    newest = [record for asset, record in sorted(lake.history.newest.items()) if current and _adds_columns(asset)]
     rows = {ref: _rows(lake, ref, current, newest) for ref in {record.ref for record in newest}}
     for record in newest:
-        others = _members(lake, record, rows[record.ref].values()) if record.asset == GROUPS else {}
+        others = _members(lake, record, rows[record.ref].values()) if record.asset == NEAR_DUPLICATES.key else {}
         for image_id in current:
             if lake.at(record.ref) is None:
                 nodes[image_id].append(unreadable_version(lake, record.asset, record.data_version))
@@ -31,14 +30,20 @@ def scores_of(lake: TracedLake, pasts: Mapping[str, Past]) -> dict[str, list[Nod
     return nodes
 
 
+def _adds_columns(asset: str) -> bool:
+    row = find_asset(asset)
+    return row is not None and row.adds_columns
+
+
 def _columns(record: Record, names: Sequence[str]) -> list[str]:
     """The value columns of a scorer."""
-    columns: list[str] = record.metadata.get("columns") or list(column_sources(record.asset, names))
+    groups = [column.name for column in GROUP_COLUMNS] if record.asset == NEAR_DUPLICATES.key else []
+    columns: list[str] = record.metadata.get("columns", groups)
     return [name for name in columns if name in names and name not in _state(record)]
 
 
 def _state(record: Record) -> list[str]:
-    scorer = record.asset.removeprefix("scores/")
+    scorer = record.asset.split("/")[-1]
     return [f"{scorer}_rev", f"{scorer}_error"]
 
 
@@ -61,7 +66,7 @@ def _node(record: Record, past: Past, row: Row | None, others: Mapping[str, Sequ
         return Node("score", record.asset, {**facts, "revision": None, "values": {}, "error": None, "same_bytes": None})
     rev, error = _state(record)
     facts |= {"revision": row.get(rev), "error": row.get(error), "same_bytes": row["sha256"] == past.sha256}
-    if record.asset == GROUPS:
+    if record.asset == NEAR_DUPLICATES.key:
         group = row.get("group_id")
         members = [name for name in others.get(group or "", ()) if name != past.image_id]
         facts |= {"first_group_id": row.get("first_group_id"), "others": members}
