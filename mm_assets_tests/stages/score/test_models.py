@@ -1,8 +1,10 @@
 """Scorers that are models, on Ray: opened once in a worker, called with batches, any Arrow type as result."""
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.scoring import READABLE, Scorer, Values
+from mm_assets.operations.trace.command import run
+from mm_assets.scoring import READABLE, FunctionScorer, Scorer, Values
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
 from mm_assets.stages.score.builtin.sharpness import sharpness
@@ -266,3 +269,27 @@ def test_a_label_that_changed_and_came_back_while_a_step_was_cut_off_is_noticed(
 
 def test_a_scorer_may_read_what_ingest_writes() -> None:
     assert set(READABLE) < set(IMAGES_SCHEMA.names)
+
+
+def test_values_of_any_type_are_traced(tables: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = InProcess()
+    ingest(tables, here, plain(tmp_path / "p", 2))
+    values = {"vector": [0.25] * 300, "raw": b"\x00", "seen": datetime(2026, 5, 4, 3, 2, 1), "named": {"a": [1.5]}}
+    types = [pa.list_(pa.float32(), 300), pa.binary(), pa.timestamp("us"), pa.struct([("a", pa.list_(pa.float32()))])]
+    columns = dict(zip(values, types, strict=True))
+    score(tables, here, FunctionScorer("odd", "1", columns, lambda _: values))
+    assert run(tables, "a/001.png", as_json=True)() == 0
+    (scored,) = [node for node in nodes(json.loads(capsys.readouterr().out)) if node.get("id") == "scores/odd"]
+    assert scored["values"]["vector"] == values["vector"]
+    assert scored["values"]["seen"] == "2026-05-04 03:02:01"
+    assert run(tables, "a/001.png", as_json=False)() == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "scores/odd" in line)
+    assert "vector [0.25, 0.25" in line
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """All mappings in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(item)
