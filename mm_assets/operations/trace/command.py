@@ -27,8 +27,7 @@ def _print_error(sentence: str) -> int:
 
 def _print_traces(what: str, traces: Sequence[Trace], *, as_json: bool) -> int:
     if as_json:
-        # A scorer may give what JSON has no form for, such as times.
-        print(json.dumps(as_values(as_text(what), traces), indent=2, default=str))
+        print(json.dumps(as_values(as_text(what), traces), indent=2))
         return 0
     from rich.console import Console
 

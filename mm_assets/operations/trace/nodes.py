@@ -62,4 +62,5 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    as_it_is = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if as_it_is else str(value)  # a scorer may give what JSON has no form for, such as bytes
