@@ -18,7 +18,7 @@ from mm_assets.lineage.budget import BudgetError
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.operations.trace.command import run
 from mm_assets.scoring import READABLE, FunctionScorer, Scorer, Values
-from mm_assets.settings import ScoreSettings
+from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.schema import IMAGES_SCHEMA
 from mm_assets.stages.score.builtin.sharpness import sharpness
 from mm_assets.stages.score.checks import ordered_columns
@@ -294,3 +294,27 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from nodes(item)
+
+
+class _Device(Greys):
+    columns = {"device": pa.string()}  # noqa: RUF012
+
+    def open(self, device: str) -> None:
+        self.device = device
+
+    def __call__(self, images: Sequence[Image.Image], **beside: list[Any]) -> list[Values]:
+        return [{"device": self.device}] * len(images)
+
+
+@pytest.mark.parametrize(
+    ("own", "profile", "device"),
+    [({}, {}, "cpu"), ({"gpus": 0.5}, {}, "cuda"), ({"gpus": 1}, {"cpus": 2}, "cpu"), ({}, {"gpus": 1}, "cuda")],
+)
+def test_a_model_is_told_where_to_run(
+    tables: Lake, tmp_path: Path, own: dict[str, Any], profile: dict[str, Any], device: str
+) -> None:
+    here, scorer = InProcess(), _Device(set())
+    scorer.name, scorer.resources = "device", Resources(**own)
+    ingest(tables, here, plain(tmp_path / "p", 1))
+    score(tables, here, scorer, resources={"device": profile} if profile else {})
+    assert cells(tables, "device") == {"a/000.png": (device,)}
