@@ -1,0 +1,1 @@
+"""Lakes as earlier releases wrote them, packed, and the script that made them."""
