@@ -14,9 +14,9 @@ from mm_assets.lineage.step import AssetState
 def heal(history: History, asset: str) -> AssetState:
     """Find an asset's last commit and record; a record lost to a crash after its final commit is written now.
 
-    A worked example. A run commits version 8 of `images` with the record of `scores/phash` inside, and dies before it
-    writes the row. The newest row of `scores/phash` names version 6. The next step looks at the commits after version
-    6, finds the record in version 8, tags that version and writes the row. A third process that does the same at once
+    A worked example. A run commits version 8 of `images` with the record of the asset `hashes` inside, and dies before
+    it writes the row. The newest row of `hashes` names version 6. The next step looks at the commits after version 6,
+    finds the record in version 8, tags that version and writes the row. A third process that does the same at once
     finds the row there and writes nothing.
     """
     lake, table = history.lake, table_of(asset)

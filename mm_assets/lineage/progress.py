@@ -12,7 +12,7 @@ _OLD_COMPARED, _OLD_SCANNED, _OLD_CONFIRMED = ("compared", "groups"), "commits",
 class Progress:
     """Versions of tables up to which a materialization has read or compared them.
 
-    A worked example. `sft_dataset` read `images` at version 40. It compared its rows with version 5 of `sft`, and its
+    A worked example. The dataset read `images` at version 40. It compared its rows with version 5 of `sft`, and its
     commit became version 6, while another run committed version 7. Its record says `inputs={"images": 40}`,
     `compared_to=5` and `scanned_to=7`. The next run looks at images that changed after version 40, finds the commit of
     the other run above version 5, and so compares everything.

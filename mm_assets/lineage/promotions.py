@@ -1,4 +1,4 @@
-"""The last promoted run: which evaluation promoted its model, and what that model was made from."""
+"""Promotions: which record put a model into production, and what that model was made from."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ PROMOTING = keys_where(lambda row: row.promotes)
 
 
 def last_promotion(history: Mapping[str, Record]) -> Record | None:
-    """The evaluation that promoted a model, the newest one; None before the first promotion.
+    """The newest record that promoted a model; None before the first promotion.
 
     Args:
         history: all records by id, oldest first.
@@ -22,11 +22,11 @@ def last_promotion(history: Mapping[str, Record]) -> Record | None:
 
 
 def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Record | None:
-    """The evaluation that put a model into production, the newest one up to a version of the evaluations.
+    """The newest record that put a model into production, up to a version of its table.
 
     Args:
         digest: of the model.
-        at: a version of the table of evaluations.
+        at: a version of the table of those that promote.
         history: all records by id, oldest first; None is returned where it has lost that one.
     """
     promotions = [

@@ -5,7 +5,7 @@ A setting enters as a field with a description, in the section of its stage; not
 
 from mm_assets.settings.loading import digest, known_variables, load_settings
 from mm_assets.settings.operation import AutomationSettings, ChecksSettings, UpkeepSettings
-from mm_assets.settings.predicting import Ask, Decoding, LabelMethod, PredictSettings, Sampling, VllmSettings
+from mm_assets.settings.predicting import PREDICT, Ask, Decoding, LabelMethod, PredictSettings, Sampling, VllmSettings
 from mm_assets.settings.root import DRAWN, PREFIX, PROFILES, Reads, Settings, SettingsError, SettingValue, profile_path
 from mm_assets.settings.section import Resources, S3Settings, Section
 from mm_assets.settings.serving import BundleSettings, ServeSettings
@@ -27,6 +27,7 @@ from mm_assets.settings.stages import (
 __all__ = [
     "DRAWN",
     "PILLOW_MAX_PIXELS",
+    "PREDICT",
     "PREFIX",
     "PROFILES",
     "Ask",

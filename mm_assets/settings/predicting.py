@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from mm_assets.settings.section import MiB, Resources, Section, Share
 from mm_assets.settings.stages import BATCH_SECONDS, PromptTemplate, TaskName
 
+# The section, as sentences about its settings name it.
+PREDICT = "predict"
 LabelMethod = Literal["likelihood", "greedy"]
 
 

@@ -31,16 +31,16 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
     """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
     for name in BLOCKING_CHECKS:
-        evaluation = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
-        if evaluation is not None and _is_error(evaluation) and _judged(evaluation) == data_version:
-            return name, evaluation.description or ""
+        outcome = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        if outcome is not None and _is_error(outcome) and _judged(outcome) == data_version:
+            return name, outcome.description or ""
     return None
 
 
-def _is_error(evaluation: dg.AssetCheckEvaluation) -> bool:
-    return bool(evaluation.blocking) and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+def _is_error(outcome: dg.AssetCheckEvaluation) -> bool:
+    return bool(outcome.blocking) and not outcome.passed and outcome.severity == dg.AssetCheckSeverity.ERROR
 
 
-def _judged(evaluation: dg.AssetCheckEvaluation) -> str | None:
-    entry = evaluation.metadata.get(JUDGED)
+def _judged(outcome: dg.AssetCheckEvaluation) -> str | None:
+    entry = outcome.metadata.get(JUDGED)
     return None if entry is None else str(entry.value)

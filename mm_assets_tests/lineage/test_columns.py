@@ -10,7 +10,7 @@ from mm_assets.lineage.columns import Column, sentence_of, sources_of
 from mm_assets.lineage.columns import sources as columns_from
 from mm_assets.scoring import scorer
 from mm_assets.settings import ScoreSettings, load_settings
-from mm_assets.stages.curate.tables import SFT_COLUMNS
+from mm_assets.stages.curate.tables import sft_columns
 from mm_assets.stages.evaluate.tables import EVALUATIONS_COLUMNS
 from mm_assets.stages.finetune.tables import CHECKPOINT_COLUMNS
 from mm_assets.stages.ingest.tables import IMAGES_COLUMNS, OBJECTS_COLUMNS
@@ -19,12 +19,19 @@ from mm_assets.stages.score.registry import all_scorers
 from mm_assets.stages.score.tables import image_columns
 from mm_assets.stages.serve.tables import BUNDLES_COLUMNS
 
+# The limits of the default profile.
+LIMITED = [
+    ("scores/sharpness", "sharpness"),
+    ("scores/exposure", "luminance"),
+    ("scores/exposure", "clipped"),
+    ("scores/entropy", "entropy"),
+]
 # In the order in which data flows.
 COLUMNS = {
     "raw_images": OBJECTS_COLUMNS,
     **image_columns(all_scorers(ScoreSettings()).values()),
     "base_model": MODELS_COLUMNS,
-    "sft_dataset": SFT_COLUMNS,
+    "sft_dataset": sft_columns(LIMITED),
     "llava_checkpoint": CHECKPOINT_COLUMNS,
     "evaluation": EVALUATIONS_COLUMNS,
     "batch_predictions": PREDICTIONS_COLUMNS,
@@ -116,3 +123,9 @@ def test_a_page_shows_what_every_column_of_its_table_holds() -> None:
     assert sentence_of(table, "cells", "somebody_elses") is None
     # What a scorer left that the profile does not name any more.
     assert sentence_of(table, "rows", "gone_error") == "Why gone failed on the image; null where it did not."
+
+
+def test_why_an_image_is_left_out_leads_to_the_scores_that_the_profile_limits() -> None:
+    by_name = {column.name: column.made_from for column in sft_columns([("scores/watermark", "watermark")])}
+    assert ("scores/watermark", "watermark") in by_name["left_out"]
+    assert not [asset for asset, _ in by_name["left_out"] if asset == "scores/sharpness"]

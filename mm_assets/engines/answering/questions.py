@@ -8,7 +8,7 @@ from mm_assets.chat import fill
 from mm_assets.engines.answering.usage import Usage
 from mm_assets.engines.models.registry import Model
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.settings import Ask, TaskName
+from mm_assets.settings import PREDICT, Ask, TaskName
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Question:
     references: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, settings: Ask, task: TaskName | None = None, setting: str = "predict") -> Self:
+    def of(cls, model: Model, settings: Ask, task: TaskName | None = None, setting: str = PREDICT) -> Self:
         """What a checkpoint was trained to be asked and to answer.
 
         Args:
@@ -63,7 +63,7 @@ def main_task(model: Model) -> TaskName:
 
 def reference(model: Model, caption: str) -> str:
     """What a checkpoint should answer about an image with this caption."""
-    return fill(_words(model, "caption", "predict")["answer"], caption=caption)
+    return fill(_words(model, "caption", PREDICT)["answer"], caption=caption)
 
 
 def _words(model: Model, task: TaskName, setting: str) -> dict[str, Any]:

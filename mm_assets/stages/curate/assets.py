@@ -18,13 +18,13 @@ READS: Reads = {ASSET: lambda settings: [settings.curate.decides()]}
 
 def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
     """The dataset, made from the scores that the profile limits, built-in ones and one's own."""
-    keys = [scorer.asset.split("/") for scorer in limited]
+    keys = {scorer.asset: list(scorer.columns) for scorer in limited}
 
     @dg.asset(
         key=asset_key(SFT_DATASET),
         deps=[
             asset_key(IMAGE_TABLE),
-            *(dg.AssetKey(key) for key in keys),
+            *(dg.AssetKey(key.split("/")) for key in keys),
             asset_key(NEAR_DUPLICATES),
             asset_key(BASE_MODEL),
         ],
@@ -45,12 +45,13 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         """
         from mm_assets.stages.curate.job import build_dataset
         from mm_assets.stages.curate.previews import previews
-        from mm_assets.stages.curate.tables import SFT_COLUMNS
+        from mm_assets.stages.curate.tables import sft_columns
 
         def build(step: StepContext) -> dict[str, StepResult]:
             chosen = list(scorers.values())
             return {ASSET: build_dataset(step, lake.tables(), settings.curate, chosen, settings.checks)}
 
-        yield from materialize_each(context, lake, build, previews, columns={ASSET: SFT_COLUMNS})
+        limits = [(key, name) for key, names in keys.items() for name in names if name in settings.curate.limits]
+        yield from materialize_each(context, lake, build, previews, columns={ASSET: sft_columns(limits)})
 
     return sft_dataset

@@ -1,10 +1,13 @@
 """The columns of `sft.lance`: one row per image and task, an example or the reason why it is none."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pyarrow as pa
 
-from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES, SCORES
+from mm_assets.catalog import BASE_MODEL, IMAGE_TABLE, NEAR_DUPLICATES
 from mm_assets.engines.lake.fields import schema_of
-from mm_assets.lineage.columns import Column, Kind, handed_on, sources
+from mm_assets.lineage.columns import Column, Kind, Source, handed_on, sources
 from mm_assets.stages.ingest.tables import IMAGES_COLUMNS
 from mm_assets.stages.score.tables import GROUP_COLUMNS
 
@@ -14,6 +17,8 @@ _PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(_PART))])
 _IMAGE = pa.struct([("image_id", pa.string()), ("sha256", pa.string())])
 _WORDS = sources(IMAGE_TABLE.key, "label", "caption")
+_UNUSABLE = sources(IMAGE_TABLE.key, "error", "label", "caption")
+_DUPLICATE = sources(NEAR_DUPLICATES.key, "group_id", "first_group_id")
 
 SFT_COLUMNS = (
     Column("example_id", pa.string(), "`<task>:<image_id>`.", sources(IMAGE_TABLE.key, "image_id"), Kind.KEY),
@@ -43,13 +48,13 @@ SFT_COLUMNS = (
         "left_out",
         pa.string(),
         "Why it is no example, as `<reason>: <detail>`; null for one.",
-        (
-            *sources(IMAGE_TABLE.key, "error", "label", "caption"),
-            *sources(SCORES.member("sharpness"), "sharpness"),
-            *sources(SCORES.member("exposure"), "luminance", "clipped"),
-            *sources(SCORES.member("entropy"), "entropy"),
-            *sources(NEAR_DUPLICATES.key, "group_id", "first_group_id"),
-        ),
+        (*_UNUSABLE, *_DUPLICATE),
     ),
 )
 SFT_SCHEMA = schema_of(SFT_COLUMNS)
+
+
+def sft_columns(limited: Sequence[Source]) -> list[Column]:
+    """The columns of a dataset that leaves images out by limits of these columns of scores."""
+    *others, left_out = SFT_COLUMNS
+    return [*others, replace(left_out, made_from=(*_UNUSABLE, *limited, *_DUPLICATE))]
