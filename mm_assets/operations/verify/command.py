@@ -17,16 +17,16 @@ HOME = "DAGSTER_HOME"
 
 
 def prove(tables: Lake, *, deep: bool, as_json: bool) -> Callable[[], int]:
-    """Verify a lake, and Dagster's event log where there is one; what is returned prints, and gives the exit code."""
+    """Verifies a lake, and Dagster's event log if there is one; returns what prints and gives the exit code."""
     with ExitStack() as stack:
-        report = verify(tables, _say, _event_log(stack), deep=deep)
-    return lambda: _show(report, tables.root, deep=deep, as_json=as_json)
+        report = verify(tables, _print_progress, _event_log(stack), deep=deep)
+    return lambda: _print_result(report, tables.root, deep=deep, as_json=as_json)
 
 
-def _show(report: Report, lake: str, *, deep: bool, as_json: bool) -> int:
+def _print_result(report: Report, lake: str, *, deep: bool, as_json: bool) -> int:
     empty = not (report.looked_at["materializations"] or report.disagreements)
     if empty:
-        _say(f"nothing was materialized in {lake} yet (MM_LAKE names the lake)")
+        _print_progress(f"nothing was materialized in {lake} yet (MM_LAKE names the lake)")
     if as_json:
         print(json.dumps({"lake": lake, "deep": deep, **report.as_json()}, indent=2))
     else:
@@ -34,8 +34,8 @@ def _show(report: Report, lake: str, *, deep: bool, as_json: bool) -> int:
     return 1 if report.disagreements or empty else 0
 
 
-def _say(line: str) -> None:
-    """Progress, which is no part of the result."""
+def _print_progress(line: str) -> None:
+    """Prints progress on stderr; stdout has the result alone."""
     print(f"mm-assets: {line}", file=sys.stderr)
 
 
@@ -44,7 +44,7 @@ def _event_log(stack: ExitStack) -> EventLog | None:
     if home and not Path(home).is_absolute():
         raise SettingsError(f"{HOME} is {home}: Dagster wants the whole path, {Path(home).absolute()}")
     if not home or not Path(home).is_dir():
-        _say(f"{HOME} names no folder: Dagster's event log is not compared")
+        _print_progress(f"{HOME} names no folder: Dagster's event log is not compared")
         return None
     import dagster as dg
 
@@ -57,8 +57,8 @@ def _print(report: Report) -> None:
     for item in report.disagreements:
         print(f"{item.kind}: {item}")
     print(f"{report.verdict}; looked at {_counted(report.looked_at)}")
-    if +report.named:
-        print(f"no disagreement, but named: {_counted(+report.named)}")
+    if +report.expected_leftovers:
+        print(f"expected leftovers: {_counted(+report.expected_leftovers)}")
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Dagster's event log, as `events` wants it; the one module of this folder that knows Dagster."""
+"""Dagster's event log as plain values; no other module of this folder but `ops` knows Dagster."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ URI = "dagster/uri"
 
 
 class DagsterLog:
-    """The materializations that an instance knows of this project's assets."""
+    """This project's materializations in the event log of one instance."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -39,39 +39,39 @@ class DagsterLog:
 
     def succeeded(self, run_ids: Iterable[str]) -> Mapping[str, bool]:
         """See `EventLog`."""
-        wanted = sorted(run_ids)
-        found: dict[str, bool] = {}
-        for start in range(0, len(wanted), RUNS):
-            runs = self._instance.get_runs(filters=dg.RunsFilter(run_ids=wanted[start : start + RUNS]))
-            found |= {run.run_id: run.status == dg.DagsterRunStatus.SUCCESS for run in runs}
-        return found
+        ids = sorted(run_ids)
+        success_by_run: dict[str, bool] = {}
+        for start in range(0, len(ids), RUNS):
+            runs = self._instance.get_runs(filters=dg.RunsFilter(run_ids=ids[start : start + RUNS]))
+            success_by_run |= {run.run_id: run.status == dg.DagsterRunStatus.SUCCESS for run in runs}
+        return success_by_run
 
     def wiped(self, asset: str) -> datetime | None:
-        """See `EventLog`; an asset that is wiped and was not materialized since is none that the instance has."""
-        found = self._instance.get_asset_records([dg.AssetKey(asset.split("/"))])
-        if not found:
+        """See `EventLog`. An instance has no record of an asset that was wiped and not materialized since."""
+        records = self._instance.get_asset_records([dg.AssetKey(asset.split("/"))])
+        if not records:
             return datetime.max.replace(tzinfo=UTC)
-        details = found[0].asset_entry.asset_details
+        details = records[0].asset_entry.asset_details
         moment = details.last_wipe_timestamp if details else None
         return datetime.fromtimestamp(moment, UTC) if moment else None
 
 
 def newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Event | None:
     """The newest materialization of an asset."""
-    found = newest_event(instance, key)
-    return _event(key, found) if found else None
+    record = newest_event(instance, key)
+    return _event(key, record) if record else None
 
 
 def _event(key: dg.AssetKey, record: dg.EventLogRecord) -> Event:
-    made = record.asset_materialization
-    assert made is not None
+    materialization = record.asset_materialization
+    assert materialization is not None
     tags = tags_of(record)
-    said, uri = made.metadata.get(RECORD), made.metadata.get(URI)
+    record_id, uri = materialization.metadata.get(RECORD), materialization.metadata.get(URI)
     return Event(
         asset=key.to_user_string(),
         number=record.storage_id,
         run_id=record.run_id,
-        record_id=None if said is None else str(said.value),
+        record_id=None if record_id is None else str(record_id.value),
         data_version=tags.get(DATA_VERSION),
         table=table_of(key.to_user_string()),
         uri=None if uri is None else str(uri.value),

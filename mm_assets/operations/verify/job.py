@@ -14,7 +14,7 @@ from mm_assets.operations.verify.rules.models import check_models
 from mm_assets.operations.verify.rules.records import check_dropped, check_records, check_tags
 from mm_assets.operations.verify.rules.rows import check_examples, check_predictions
 
-# How often a lake is looked at again that was written meanwhile: half of a commit's trail looks like a disagreement.
+# So often a lake is verified that is being written: a commit without its record yet looks like a disagreement.
 ROUNDS = 3
 
 
@@ -37,7 +37,7 @@ def verify(
         report = Report()
         lake = LakeSnapshot(tables, report)
         _look_at(lake, report, log, events, deep=deep)
-        if not report.disagreements or not lake.moved():
+        if not report.disagreements or not lake.was_written_since():
             break
         log("the lake was written meanwhile: looking again")
     return report

@@ -25,26 +25,26 @@ DATA_VERSION = re.compile(r"(?P<table>\w+):(?P<id>[0-9a-f]{6})@v(?P<version>\d+)
 
 
 class LakeSnapshot:
-    """What is compared with each other; read once. Tables that cannot be read are told to the report, and left out."""
+    """The history and the tables of a lake, read once. An unreadable table is a line of the report, and left out."""
 
     def __init__(self, tables: Lake, report: Report, names: Iterable[str] = ALL_TABLES) -> None:
         """Read what is compared.
 
         Args:
             tables: the lake.
-            report: where damage is told.
-            names: of the tables that are looked at, all their versions; see `meet`.
+            report: gets a line for each table that cannot be read.
+            names: of the tables to load, with all their versions; see `load_table`.
         """
         self.tables, self._report = tables, report
         self.heads: dict[str, lance.LanceDataset] = {}
         self.commits: dict[str, dict[int, Commit]] = {}
         self.ids: dict[str, str] = {}
-        # First: a row that is added while the tables are read is then seen by `moved`.
+        # First: `was_written_since` then notices a row that is added while the tables are read.
         self._opened = {LINEAGE: self._open(LINEAGE)}
         self.history = self._history()
         self.expired = {(item.asset, item.ref) for item in self.history.expiries}
         for name in names:
-            self.meet(name)
+            self.load_table(name)
 
     def _open(self, name: str) -> lance.LanceDataset | None:
         with self._report.reading(name):
@@ -59,27 +59,27 @@ class LakeSnapshot:
                 return read_history(self.tables, ds, self._report)
         return History(self.tables)
 
-    def meet(self, name: str, versions: Sequence[int] | None = None) -> None:
-        """Look at a table, where it is there: at the commits of some of its versions, or of all."""
+    def load_table(self, name: str, versions: Sequence[int] | None = None) -> None:
+        """Loads a table, if it is there: its head and the commits of some versions, or of all."""
         if name not in self._opened:
             self._opened[name] = self._open(name)
         ds = self._opened[name]
         if ds is None:
             return
         with self._report.reading(name):
-            found = commits_in(ds, [item.number for item in versions_of(ds)] if versions is None else versions)
-            self.commits[name] = {commit.version: commit for commit in found}
+            commits = commits_in(ds, [item.number for item in versions_of(ds)] if versions is None else versions)
+            self.commits[name] = {commit.version: commit for commit in commits}
             self.heads[name], self.ids[name] = ds, table_id(ds)
 
     @cached_property
-    def finished(self) -> dict[tuple[str, str], int]:
+    def final_versions(self) -> dict[tuple[str, str], int]:
         """The version at which a run has materialized an asset, by asset and run."""
-        found: dict[tuple[str, str], int] = {}
+        versions: dict[tuple[str, str], int] = {}
         for record in self.history.records.values():
             if self.is_here(record.ref):
                 key = (record.asset, record.run_id)
-                found[key] = max(found.get(key, 0), record.ref.version)
-        return found
+                versions[key] = max(versions.get(key, 0), record.ref.version)
+        return versions
 
     @cached_property
     def drafts(self) -> list[Record]:
@@ -92,36 +92,36 @@ class LakeSnapshot:
         ]
 
     @cached_property
-    def forgotten(self) -> bool:
-        """Whether several runs wrote records and the history has none: the first one that is killed stands alone."""
+    def history_is_empty(self) -> bool:
+        """Whether the history has no record though several runs wrote some; a lone first run may have been killed."""
         return not self.history.records and len({draft.run_id for draft in self.drafts}) > 1
 
     @cached_property
-    def untold(self) -> set[str]:
-        """Assets of which the record that the last commit carries is not in the history."""
+    def assets_missing_last_record(self) -> set[str]:
+        """Assets whose last commit carries a record that the history does not have."""
         last = {draft.asset: draft for draft in self.drafts}
         return {asset for asset, draft in last.items() if draft.id not in self.history.records}
 
     @cached_property
     def tags(self) -> dict[str, dict[str, int]]:
         """Version by tag, of every table whose tags can be read."""
-        found = {}
+        by_table = {}
         for name, ds in self.heads.items():
             with self._report.reading(f"{name}, tags"):
-                found[name] = _tags_of(ds)
-        return found
+                by_table[name] = _tags_of(ds)
+        return by_table
 
     @cached_property
     def files(self) -> dict[str, dict[str, File]]:
         """The files of every table that can be listed, by their path below it."""
-        found = {}
+        by_table = {}
         for name in self.heads:
             with self._report.reading(f"{name}, files"):
-                found[name] = files_of(self.tables, name)
-        return found
+                by_table[name] = files_of(self.tables, name)
+        return by_table
 
     @cached_property
-    def promised(self) -> dict[tuple[str, LanceRef], Record]:
+    def must_be_readable(self) -> dict[tuple[str, LanceRef], Record]:
         """Materialized versions that must be readable, of tables that are still there; each with its newest record."""
         return {
             (record.asset, record.ref): record
@@ -130,8 +130,8 @@ class LakeSnapshot:
         }
 
     @cached_property
-    def known_tables(self) -> set[str]:
-        """What the data versions of this lake begin with: of its tables as they are, and as its history knows them."""
+    def data_version_prefixes(self) -> set[str]:
+        """`table:id` of this lake's tables, as they are now and as its history names them."""
         here = {f"{name}:{identity[:6]}" for name, identity in self.ids.items()}
         return here | {record.data_version.rpartition("@")[0] for record in self.history.records.values()}
 
@@ -140,22 +140,22 @@ class LakeSnapshot:
         return self.ids.get(ref.table) == ref.table_id
 
     def version_here(self, data_version: str | None) -> int | None:
-        """The version that a data version names, of a table as it is now; None for any other."""
-        named = DATA_VERSION.fullmatch(data_version or "")
-        if named is None or not self.ids.get(named["table"], "").startswith(named["id"]):
+        """The version number in a data version; None unless it is of a table as it is now."""
+        match = DATA_VERSION.fullmatch(data_version or "")
+        if match is None or not self.ids.get(match["table"], "").startswith(match["id"]):
             return None
-        return int(named["version"])
+        return int(match["version"])
 
     def newest(self, asset: str) -> Record | None:
         """The last materialization of an asset, of its table as it is now."""
         own = [record for record in self.history.records.values() if record.asset == asset and self.is_here(record.ref)]
         return own[-1] if own else None
 
-    def moved(self) -> bool:
+    def was_written_since(self) -> bool:
         """Whether somebody wrote since, dropped a table or made one."""
-        return any(_version(self._now(name)) != _version(ds) for name, ds in self._opened.items())
+        return any(_version(self._open_again(name)) != _version(ds) for name, ds in self._opened.items())
 
-    def _now(self, name: str) -> lance.LanceDataset | None:
+    def _open_again(self, name: str) -> lance.LanceDataset | None:
         try:
             return self.tables.open(name)
         except (OSError, ValueError, RefusalError):
@@ -174,6 +174,6 @@ def _version(ds: lance.LanceDataset | None) -> tuple[str, int] | None:
 
 def _tags_of(ds: lance.LanceDataset) -> dict[str, int]:
     try:
-        return {tag: int(found["version"]) for tag, found in ds.tags.list().items()}
-    except RuntimeError as error:  # which Lance has for a tag's file that is damaged
+        return {tag: int(content["version"]) for tag, content in ds.tags.list().items()}
+    except RuntimeError as error:  # Lance raises it for a damaged tag file
         raise OSError(str(error)) from error

@@ -1,4 +1,4 @@
-"""The newest materialization of one asset: its event, record, commit, tag and inputs, without a look at the rest."""
+"""Verifies the newest materialization of one asset: its event, record, commit, tag and inputs."""
 
 from itertools import takewhile
 
@@ -12,29 +12,28 @@ from mm_assets.operations.verify.rules.records import check_record, check_tag
 
 
 def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report, Record | None]:
-    """Compare what Dagster says of a materialization with the lake: a few reads, whatever the lake holds.
+    """Compares a materialization as Dagster has it with the lake. The reads are few, however large the lake is.
 
     Args:
         tables: the lake.
         asset: its name.
-        event: its newest one, as Dagster has it. Where there is none, or it is of another lake, this lake's own newest
-            materialization is looked at: it is the one that a step would read.
+        event: its newest one, as Dagster has it. Without one, or with one of another lake, the lake's own newest
+            materialization is checked: a step would read that one.
 
     Returns:
-        What was found, and the record that was looked at; None where the lake has none.
+        The report, and the record that was checked; None where the lake has none.
     """
     report = Report()
     lake = LakeSnapshot(tables, report, names=())
     record = lake.history.records.get(event.record_id or "") if event else None
     record = record or lake.history.newest.get(asset)
-    earlier = _before(lake, record)
+    earlier = _earlier_versions(lake, record)
     if record is not None:
-        known = not record.reused or (record.asset, record.ref) in earlier
-        lake.meet(
-            record.ref.table, range(record.ref.version, (record.ref.version if known else record.confirmed_at) + 1)
-        )
+        is_named_before = not record.reused or (record.asset, record.ref) in earlier
+        last = record.ref.version if is_named_before else record.confirmed_at
+        lake.load_table(record.ref.table, range(record.ref.version, last + 1))
     elif event is not None:
-        lake.meet(event.table, [])
+        lake.load_table(event.table, [])
     if event is not None:
         check_event(lake, event, {}, report)
     if record is not None:
@@ -44,7 +43,7 @@ def verify_newest(tables: Lake, asset: str, event: Event | None) -> tuple[Report
     return report, record
 
 
-def _before(lake: LakeSnapshot, record: Record | None) -> set[tuple[str, LanceRef]]:
-    """The versions that the history names before a record."""
-    older = takewhile(lambda known: known is not record, lake.history.records.values())
-    return {(known.asset, known.ref) for known in older}
+def _earlier_versions(lake: LakeSnapshot, record: Record | None) -> set[tuple[str, LanceRef]]:
+    """Versions that the history names before a record."""
+    older = takewhile(lambda other: other is not record, lake.history.records.values())
+    return {(other.asset, other.ref) for other in older}

@@ -13,8 +13,8 @@ from mm_assets.steps.metadata import JUDGED, as_metadata
 if TYPE_CHECKING:
     from mm_assets.operations.verify.report import Report
 
-# Disagreements that an error names; the metadata has more, and the log all.
-NAMED = 10
+# So many disagreements are in the error's text; the log has all.
+MOST_LINES = 10
 
 
 class VerifyConfig(dg.Config):
@@ -36,19 +36,19 @@ def verification(context: dg.OpExecutionContext, config: VerifyConfig, lake: Lak
     for item in report.disagreements:
         context.log.error(f"{item.kind}: {item}")
     if report.disagreements:
-        raise dg.Failure(_sentence(report), metadata=_described(report), allow_retries=False)
-    return dg.Output(None, metadata=_described(report))
+        raise dg.Failure(_sentence(report), metadata=_metadata_of(report), allow_retries=False)
+    return dg.Output(None, metadata=_metadata_of(report))
 
 
 def _sentence(report: "Report") -> str:
     lines = [str(item) for item in report.disagreements]
-    more = [f"... and {len(lines) - NAMED:,} more"] if len(lines) > NAMED else []
-    return "\n".join([report.verdict, *lines[:NAMED], *more])
+    more = [f"... and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
+    return "\n".join([report.verdict, *lines[:MOST_LINES], *more])
 
 
-def _described(report: "Report") -> dict[str, Any]:
-    said = report.as_json()
-    return {name: as_metadata(value) for name, value in said.items() if value}
+def _metadata_of(report: "Report") -> dict[str, Any]:
+    values = report.as_json()
+    return {name: as_metadata(value) for name, value in values.items() if value}
 
 
 @dg.job(
@@ -76,9 +76,9 @@ def _lineage_check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
         report, record = verify_newest(lake.tables(), key.to_user_string(), newest(context.instance, key))
         judged = {JUDGED: record.data_version} if record else {}
         if report.disagreements:
-            metadata = {**judged, **_described(report)}
+            metadata = {**judged, **_metadata_of(report)}
             return dg.AssetCheckResult(passed=False, description=_sentence(report), metadata=metadata)
-        said = f"{record.data_version} is what was read and written" if record else "nothing was materialized yet"
-        return dg.AssetCheckResult(passed=True, description=said, metadata=judged)
+        sentence = f"{record.data_version} is what was read and written" if record else "nothing was materialized yet"
+        return dg.AssetCheckResult(passed=True, description=sentence, metadata=judged)
 
     return check

@@ -36,9 +36,9 @@ def places(tables: Lake) -> tuple[Path, Path]:
 
 
 def test_what_is_whole_is_no_disagreement(packed: Lake) -> None:
-    found = check(packed, deep=True)
-    assert found.disagreements == []
-    assert (found.looked_at["bundles"], found.looked_at["bundles hashed"]) == (2, 2)
+    report = check(packed, deep=True)
+    assert report.disagreements == []
+    assert (report.looked_at["bundles"], report.looked_at["bundles hashed"]) == (2, 2)
 
 
 def test_the_file_of_the_newest_bundle_is_missed(packed: Lake) -> None:
@@ -50,9 +50,9 @@ def test_the_file_of_the_newest_bundle_is_missed(packed: Lake) -> None:
 def test_the_file_of_an_older_bundle_may_be_deleted(packed: Lake) -> None:
     older, _ = places(packed)
     shutil.rmtree(older.parent)
-    found = check(packed)
-    assert found.disagreements == []
-    assert found.named["bundles of before whose file was deleted"] == 1
+    report = check(packed)
+    assert report.disagreements == []
+    assert report.expected_leftovers["older bundles whose file was deleted"] == 1
 
 
 def test_a_file_that_was_cut_has_another_size(packed: Lake) -> None:

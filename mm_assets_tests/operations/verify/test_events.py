@@ -26,16 +26,16 @@ KEY = dg.AssetKey("raw_images")
 @pytest.fixture
 def project(tmp_path: Path, few_pictures: Path) -> Project:
     """A lake with a listing, which needs no Ray, materialized twice: the second time nothing is new."""
-    made = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
-    made.materialize("raw_images")
-    made.materialize("raw_images")
-    return made
+    record = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
+    record.materialize("raw_images")
+    record.materialize("raw_images")
+    return record
 
 
 @pytest.fixture
 def instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(project.home)) as found:
-        yield found
+    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+        yield instance
 
 
 def check(project: Project, instance: dg.DagsterInstance) -> Report:
@@ -43,9 +43,9 @@ def check(project: Project, instance: dg.DagsterInstance) -> Report:
 
 
 def lines(project: Project, instance: dg.DagsterInstance) -> list[str]:
-    found = check(project, instance).disagreements
-    assert {item.kind for item in found} <= {"event"}
-    return [str(item) for item in found]
+    report = check(project, instance).disagreements
+    assert {item.kind for item in report} <= {"event"}
+    return [str(item) for item in report]
 
 
 def report(instance: dg.DagsterInstance, version: str, **metadata: str) -> int:
@@ -56,16 +56,16 @@ def report(instance: dg.DagsterInstance, version: str, **metadata: str) -> int:
 
 
 def test_events_and_records_agree(project: Project, instance: dg.DagsterInstance) -> None:
-    found = check(project, instance)
-    assert found.disagreements == []
-    assert (found.looked_at["events"], found.looked_at["materializations"]) == (2, 2)
+    report = check(project, instance)
+    assert report.disagreements == []
+    assert (report.looked_at["events"], report.looked_at["materializations"]) == (2, 2)
 
 
 def test_an_event_reported_by_hand(project: Project, instance: dg.DagsterInstance) -> None:
     version = project.newest()["raw_images"].data_version
     number = report(instance, version)
-    said = "reported by hand: it names no record of the lake"
-    assert lines(project, instance) == [f"raw_images {version}, event {number}: {said}"]
+    sentence = "reported by hand: it names no record of the lake"
+    assert lines(project, instance) == [f"raw_images {version}, event {number}: {sentence}"]
 
 
 def test_an_event_that_names_a_record_for_itself(project: Project, instance: dg.DagsterInstance) -> None:
@@ -82,15 +82,15 @@ def test_an_event_that_names_a_record_for_itself(project: Project, instance: dg.
 def test_an_event_of_a_record_that_does_not_exist(project: Project, instance: dg.DagsterInstance) -> None:
     version = project.newest()["raw_images"].data_version
     number = report(instance, version, lineage_record="nobody's")
-    said = "its record nobody's is not in lineage.lance"
-    assert lines(project, instance) == [f"raw_images {version}, event {number}: {said}"]
+    sentence = "its record nobody's is not in lineage.lance"
+    assert lines(project, instance) == [f"raw_images {version}, event {number}: {sentence}"]
 
 
 def test_an_event_of_another_lake_is_named(project: Project, instance: dg.DagsterInstance) -> None:
     report(instance, "objects:ffffff@v2", lineage_record="another")
-    found = check(project, instance)
-    assert found.disagreements == []
-    assert found.named["events of other lakes"] == 1
+    result = check(project, instance)
+    assert result.disagreements == []
+    assert result.expected_leftovers["events of other lakes"] == 1
 
 
 def test_events_that_were_wiped_are_named(project: Project, instance: dg.DagsterInstance) -> None:
@@ -99,9 +99,9 @@ def test_events_that_were_wiped_are_named(project: Project, instance: dg.Dagster
     assert len(lines(project, instance)) == 1
     instance.wipe_assets([KEY])
     for _ in range(2):
-        found = check(project, instance)
-        assert found.disagreements == []
-        assert found.named["materializations whose events were wiped"] == 2
+        result = check(project, instance)
+        assert result.disagreements == []
+        assert result.expected_leftovers["materializations whose events were wiped"] == 2
         project.materialize("raw_images")
 
 
@@ -121,8 +121,8 @@ class Changed(DagsterLog):
 
 @pytest.mark.parametrize("which", [min, max])
 def test_a_hole_in_the_log(project: Project, instance: dg.DagsterInstance, which: Callable[[Any], int]) -> None:
-    gone = which(event.number for event in DagsterLog(instance).events())
-    (item,) = verify(project.tables, lambda _: None, Changed(instance, gone)).disagreements
+    lost_file = which(event.number for event in DagsterLog(instance).events())
+    (item,) = verify(project.tables, lambda _: None, Changed(instance, lost_file)).disagreements
     assert str(item).endswith("succeeded, and Dagster has no event of it")
 
 
@@ -133,9 +133,9 @@ def test_events_that_were_taken_out_of_the_database_are_not_wiped(
     for event in DagsterLog(instance).events():
         instance.event_log_storage.delete_events(event.run_id)
     assert list(DagsterLog(instance).events()) == []
-    found = lines(project, instance)
-    assert len(found) == 2
-    assert all(line.endswith("succeeded, and Dagster has no event of it") for line in found)
+    all_lines = lines(project, instance)
+    assert len(all_lines) == 2
+    assert all(line.endswith("succeeded, and Dagster has no event of it") for line in all_lines)
 
 
 def test_a_commit_of_a_run_that_succeeded_and_materialized_nothing(
@@ -146,23 +146,23 @@ def test_a_commit_of_a_run_that_succeeded_and_materialized_nothing(
     put(project.tables, "objects", project.tables.open("objects").schema, "image_id", row, step)
     assert check(project, instance).disagreements == []  # of a run that nobody knows, or that was cut off
     (item,) = verify(project.tables, lambda _: None, Changed(instance, run_id="forged")).disagreements
-    said = "a commit of raw_images by run forged, which succeeded and did not materialize it"
-    assert (item.kind, str(item)) == ("commit", f"objects@v3: {said}")
+    sentence = "a commit of raw_images by run forged, which succeeded and did not materialize it"
+    assert (item.kind, str(item)) == ("commit", f"objects@v3: {sentence}")
 
 
 @pytest.mark.parametrize("version", ["objects:ffffff", "images:ffffff@v2", "anything"])
 def test_an_event_with_a_version_that_is_none(project: Project, instance: dg.DagsterInstance, version: str) -> None:
     number = report(instance, version, lineage_record="another")
-    said = "its data version is none of objects.lance"
-    assert lines(project, instance) == [f"raw_images {version}, event {number}: {said}"]
+    sentence = "its data version is none of objects.lance"
+    assert lines(project, instance) == [f"raw_images {version}, event {number}: {sentence}"]
 
 
 def test_an_event_whose_record_went_with_the_whole_history(project: Project, instance: dg.DagsterInstance) -> None:
     """The table has an id of its own, too."""
     shutil.rmtree(project.tables.uri("lineage"))
-    found = [str(item) for item in check(project, instance).disagreements if item.kind == "event"]
-    assert len(found) == 2
-    assert all(line.endswith("is not in lineage.lance") for line in found)
+    sentences = [str(item) for item in check(project, instance).disagreements if item.kind == "event"]
+    assert len(sentences) == 2
+    assert all(line.endswith("is not in lineage.lance") for line in sentences)
     event = newest(instance, KEY)
     assert event
     report, looked_at = verify_newest(project.tables, "raw_images", event)
@@ -174,16 +174,16 @@ def test_events_of_a_copy_are_of_another_lake(project: Project, instance: dg.Dag
     copied = tmp_path / "copied"
     shutil.copytree(project.lake, copied)
     project.materialize("raw_images")
-    found = verify(Lake(str(copied)), lambda _: None, DagsterLog(instance))
-    assert found.disagreements == []
-    assert found.named["events of other lakes"] == 1
+    report = verify(Lake(str(copied)), lambda _: None, DagsterLog(instance))
+    assert report.disagreements == []
+    assert report.expected_leftovers["events of other lakes"] == 1
 
 
 def test_another_instance_does_not_know_the_runs(project: Project, tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as other:
-        found = check(project, other)
-    assert found.disagreements == []
-    assert found.named["materializations by another Dagster instance"] == 2
+        report = check(project, other)
+    assert report.disagreements == []
+    assert report.expected_leftovers["materializations by another Dagster instance"] == 2
 
 
 def test_a_run_that_died_before_its_event_is_named(
@@ -198,6 +198,6 @@ def test_a_run_that_died_before_its_event_is_named(
     with monkeypatch.context() as patch:
         patch.setattr(beginning, "publish", dying)
         project.materialize("raw_images", fails=True)
-    found = check(project, instance)
-    assert found.disagreements == []
-    assert found.named["materializations whose run was cut off before the event"] == 1
+    report = check(project, instance)
+    assert report.disagreements == []
+    assert report.expected_leftovers["materializations whose run was cut off before the event"] == 1

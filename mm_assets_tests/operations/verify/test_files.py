@@ -1,4 +1,4 @@
-"""Files of tables, images and models that are gone, cut or changed."""
+"""Files of tables, images and models that are missing, cut or changed."""
 
 import hashlib
 import shutil
@@ -30,23 +30,25 @@ def data_file(tables: Lake, table: str) -> Path:
 
 
 def test_a_file_that_is_gone_or_cut(whole: Lake) -> None:
-    gone, cut = data_file(whole, PREDICTIONS), data_file(whole, SFT)
-    gone.unlink()
+    lost_file, cut = data_file(whole, PREDICTIONS), data_file(whole, SFT)
+    lost_file.unlink()
     cut.write_bytes(cut.read_bytes()[:-7])
     with pytest.raises((OSError, ValueError)):
         whole.open(PREDICTIONS).to_table()
-    found = lines(whole)
-    assert any(line.endswith(f"its file data/{gone.name} is gone") for line in found)
-    assert any(line.startswith(f"version: {PREDICTIONS}: cannot be read: ") for line in found)
+    all_lines = lines(whole)
+    assert any(line.endswith(f"its file data/{lost_file.name} is gone") for line in all_lines)
+    assert any(line.startswith(f"version: {PREDICTIONS}: cannot be read: ") for line in all_lines)
     size = cut.stat().st_size
-    assert any(line.endswith(f"its file data/{cut.name} has {size:,} bytes instead of {size + 7:,}") for line in found)
+    assert any(
+        line.endswith(f"its file data/{cut.name} has {size:,} bytes instead of {size + 7:,}") for line in all_lines
+    )
 
 
 def test_a_version_that_cannot_be_opened(whole: Lake) -> None:
     (manifest, *_) = sorted(Path(whole.uri(SFT), "_versions").glob("*.manifest"))
     manifest.write_bytes(b"nothing of a manifest")
-    found = lines(whole)
-    assert any(line.startswith(f"version: {SFT}: cannot be read: ") for line in found)
+    all_lines = lines(whole)
+    assert any(line.startswith(f"version: {SFT}: cannot be read: ") for line in all_lines)
 
 
 def large(tables: Lake, step: StepContext) -> None:
@@ -95,8 +97,8 @@ def test_bytes_that_a_compaction_has_copied_are_read_in_both_files(whole: Lake) 
         whole.open(IMAGES).optimize.compact_files()
     materialize_large(whole)
     assert old not in {Path(whole.uri(IMAGES), "data", path) for path in image_files(whole.open(IMAGES)).values()}
-    found = check(whole, deep=True)
-    assert (found.disagreements, found.looked_at["images hashed"]) == ([], 16 + 17 + 1)
+    report = check(whole, deep=True)
+    assert (report.disagreements, report.looked_at["images hashed"]) == ([], 16 + 17 + 1)
     old.write_bytes(old.read_bytes().replace(data, data[:-1] + bytes([data[-1] ^ 1])))
     (line,) = lines(whole, deep=True)
     assert line.startswith(f"image: {record.ref}, ")
@@ -111,11 +113,11 @@ def materialize_large(tables: Lake) -> Record:
 
 
 def test_a_list_of_removed_rows_that_was_replaced_or_damaged(whole: Lake) -> None:
-    made = [write_dataset(whole), write_dataset(whole)]
+    record = [write_dataset(whole), write_dataset(whole)]
     first, second = sorted(Path(whole.uri(SFT), "_deletions").glob("*"), key=lambda path: path.stat().st_mtime)
     whole_file = second.read_bytes()
     second.write_bytes(first.read_bytes())
-    where = f"sft@v{made[1].ref.version}"
+    where = f"sft@v{record[1].ref.version}"
     name = f"_deletions/{second.name}"
     assert f"file: {where}: its file {name} leaves 15 rows instead of 14" in lines(whole)
     second.write_bytes(b"nothing")
@@ -133,8 +135,8 @@ def test_a_file_is_counted_once(whole: Lake) -> None:
 def test_a_model_whose_registry_row_is_damaged(whole: Lake) -> None:
     digest = str(newest(whole, "base_model").metadata["digest"])
     whole.open("models").update({"num_bytes": "null"}, where=f"digest = '{digest}'")
-    said = "the registry does not say how many bytes its files have"
-    assert f"model: models/{digest}: {said}" in lines(whole)
+    sentence = "the registry does not say how many bytes its files have"
+    assert f"model: models/{digest}: {sentence}" in lines(whole)
 
 
 def test_a_model_whose_files_are_others_or_gone(whole: Lake) -> None:
@@ -143,7 +145,7 @@ def test_a_model_whose_files_are_others_or_gone(whole: Lake) -> None:
     weights = Path(whole.root, "models", trained, "config.json")
     weights.write_text(weights.read_text() + " ")
     shutil.rmtree(Path(whole.root, "models", base))
-    found = sorted(lines(whole))
-    assert len(found) == 2
-    assert any(line.startswith(f"model: models/{trained}: its files have the digest ") for line in found)
-    assert f"model: models/{base}: its files are gone" in found
+    all_lines = sorted(lines(whole))
+    assert len(all_lines) == 2
+    assert any(line.startswith(f"model: models/{trained}: its files have the digest ") for line in all_lines)
+    assert f"model: models/{base}: its files are gone" in all_lines

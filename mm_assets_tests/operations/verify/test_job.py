@@ -15,11 +15,11 @@ from mm_assets_tests.kit.verifying import check
 
 
 def test_a_quiet_lake_holds(whole: Lake) -> None:
-    found = check(whole, deep=True)
-    assert found.disagreements == []
+    report = check(whole, deep=True)
+    assert report.disagreements == []
     looked_at = ("materializations", "examples", "predictions", "images hashed", "models")
-    assert [found.looked_at[name] for name in looked_at] == [10, 16, 16, 16, 2]
-    assert +found.named == {}
+    assert [report.looked_at[name] for name in looked_at] == [10, 16, 16, 16, 2]
+    assert +report.expected_leftovers == {}
 
 
 def test_an_empty_lake_holds(tables: Lake) -> None:
@@ -28,9 +28,9 @@ def test_an_empty_lake_holds(tables: Lake) -> None:
 
 def test_the_report_is_json(whole: Lake) -> None:
     whole.open(IMAGES).add_columns([pa.field("mine", pa.int8())])
-    said = json.loads(json.dumps(check(whole).as_json()))
-    assert {item["kind"] for item in said["disagreements"]} == {"commit"}
-    assert said["looked_at"]["predictions"] == 16
+    values = json.loads(json.dumps(check(whole).as_json()))
+    assert {item["kind"] for item in values["disagreements"]} == {"commit"}
+    assert values["looked_at"]["predictions"] == 16
 
 
 @pytest.mark.parametrize("error", [OSError(), ClientError({"Error": {"Code": "503"}}, "Get"), ValueError("so\nlong")])

@@ -15,9 +15,9 @@ SAID = "Delete, made outside: no step, no maintenance run and not the lake's his
 
 @pytest.fixture
 def project(tmp_path: Path, few_pictures: Path) -> Project:
-    made = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
-    made.materialize("raw_images")
-    return made
+    record = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
+    record.materialize("raw_images")
+    return record
 
 
 def forge(project: Project) -> str:
@@ -32,27 +32,27 @@ def run_job(project: Project, name: str) -> dg.ExecuteInProcessResult:
 
 
 def test_the_command_says_that_all_is_well_and_what_it_looked_at(project: Project) -> None:
-    found = project.command("verify", module="mm-assets")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout == "0 disagreements; looked at 4 commits, 1 events, 2 files, 1 materializations, 1 tags\n"
-    said = json.loads(project.command("verify", "--deep", "--json", module="mm-assets").stdout)
-    assert (said["disagreements"], said["deep"], said["lake"]) == ([], True, str(project.lake))
-    assert said["looked_at"]["events"] == 1
+    process = project.command("verify", module="mm-assets")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "0 disagreements; looked at 4 commits, 1 events, 2 files, 1 materializations, 1 tags\n"
+    values = json.loads(project.command("verify", "--deep", "--json", module="mm-assets").stdout)
+    assert (values["disagreements"], values["deep"], values["lake"]) == ([], True, str(project.lake))
+    assert values["looked_at"]["events"] == 1
 
 
 def test_the_command_ends_with_1_and_a_line_for_each_disagreement(project: Project) -> None:
     line = forge(project)
-    found = project.command("verify", module="mm-assets")
-    assert (found.returncode, found.stdout.splitlines()[0]) == (1, line)
-    said = json.loads(project.command("verify", "--json", module="mm-assets").stdout)
-    assert said["disagreements"] == [{"kind": "commit", "where": "objects@v3", "said": SAID}]
+    process = project.command("verify", module="mm-assets")
+    assert (process.returncode, process.stdout.splitlines()[0]) == (1, line)
+    values = json.loads(project.command("verify", "--json", module="mm-assets").stdout)
+    assert values["disagreements"] == [{"kind": "commit", "where": "objects@v3", "said": SAID}]
 
 
 def test_a_lake_that_is_empty_or_cannot_be_read_is_a_sentence(tmp_path: Path, few_pictures: Path) -> None:
     project = Project(tmp_path / "lake", few_pictures, tmp_path / "home")
-    found = project.command("verify", module="mm-assets")
-    assert found.returncode == 1
-    assert "nothing was materialized" in found.stderr
+    process = project.command("verify", module="mm-assets")
+    assert process.returncode == 1
+    assert "nothing was materialized" in process.stderr
 
 
 def test_the_job_fails_with_the_lines_and_changes_nothing(project: Project) -> None:
@@ -66,16 +66,16 @@ def test_the_job_fails_with_the_lines_and_changes_nothing(project: Project) -> N
 
 
 def evaluation(project: Project, run: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
-    (found,) = [item for item in run.get_asset_check_evaluations() if item.check_name == "lineage_verified"]
-    return found
+    (result,) = [item for item in run.get_asset_check_evaluations() if item.check_name == "lineage_verified"]
+    return result
 
 
 def test_every_asset_has_the_check_and_a_materialization_passes_it(project: Project) -> None:
     keys = project.definitions().resolve_asset_graph().asset_check_keys
     assert sum(key.name == "lineage_verified" for key in keys) == 13
-    found = evaluation(project, project.materialize("raw_images"))
-    assert found.passed
-    assert found.description == f"{project.newest()['raw_images'].data_version} is what was read and written"
+    result = evaluation(project, project.materialize("raw_images"))
+    assert result.passed
+    assert result.description == f"{project.newest()['raw_images'].data_version} is what was read and written"
 
 
 def run_check(project: Project) -> dg.AssetCheckEvaluation:
@@ -89,9 +89,9 @@ def run_check(project: Project) -> dg.AssetCheckEvaluation:
 def test_what_fails_the_check_is_read_by_no_step_until_it_passes(project: Project) -> None:
     version = project.newest()["raw_images"].data_version
     project.tables.open("objects").tags.delete("raw_images.v2")
-    found = run_check(project)
-    assert not found.passed
-    assert "objects, raw_images.v2: is missing: a clean-up may remove" in (found.description or "")
+    result = run_check(project)
+    assert not result.passed
+    assert "objects, raw_images.v2: is missing: a clean-up may remove" in (result.description or "")
     sentence = failure_of(project.materialize("image_table", fails=True))
     assert f"raw_images at {version} failed its check lineage_verified (1 disagreement" in sentence
     project.tables.open("objects").tags.create("raw_images.v2", 2)

@@ -53,10 +53,10 @@ def rewrite(tables: Lake, record: Record, **changed: Any) -> None:
 def test_a_record_that_was_taken_out(whole: Lake) -> None:
     record = newest(whole, "base_model")
     whole.open(LINEAGE).delete(f"id = '{record.id}'")
-    found = lines(whole)
-    assert f"commit: lineage@v{whole.open(LINEAGE).version}: Delete, made outside" in found[0]
+    all_lines = lines(whole)
+    assert f"commit: lineage@v{whole.open(LINEAGE).version}: Delete, made outside" in all_lines[0]
     version = record.data_version
-    missing = [line for line in found if line.endswith(f"its input base_model {version} has no record")]
+    missing = [line for line in all_lines if line.endswith(f"its input base_model {version} has no record")]
     assert len(missing) == 2  # of the dataset and the checkpoint
 
 
@@ -65,23 +65,25 @@ def test_a_record_whose_inputs_were_changed(whole: Lake) -> None:
     inputs = [{"asset": "base_model", "data_version": other.data_version, "record_id": other.id}]
     rewrite(whole, record, inputs=inputs)
     where = f"{SFT}@v{record.ref.version}"
-    found = lines(whole)
-    assert f"record: {where}: lineage.lance and the commit differ about sft_dataset: inputs" in found
-    assert f"record: sft_dataset {record.data_version}: recorded are other inputs than its commit names" in found
+    all_lines = lines(whole)
+    assert f"record: {where}: lineage.lance and the commit differ about sft_dataset: inputs" in all_lines
+    assert f"record: sft_dataset {record.data_version}: recorded are other inputs than its commit names" in all_lines
 
 
 def test_a_record_of_a_version_that_nobody_made(whole: Lake) -> None:
     record = newest(whole, "sft_dataset")
     rewrite(whole, record, version=99, data_version=record.data_version.replace("@v2", "@v99"))
     version = f"sft:{record.ref.table_id[:6]}@v99"
-    assert f"version: sft_dataset {version}: cannot be read, and nothing says that it was let go" in lines(whole)
+    assert f"version: sft_dataset {version}: cannot be read, and lineage.lance does not say that it expired" in lines(
+        whole
+    )
 
 
 def test_a_record_in_the_name_of_another_run(whole: Lake) -> None:
     record = newest(whole, "sft_dataset")
     rewrite(whole, record, run_id="another")
-    said = f"recorded by run another, its commit is by {record.run_id}"
-    assert f"record: sft_dataset {record.data_version}: {said}" in lines(whole)
+    sentence = f"recorded by run another, its commit is by {record.run_id}"
+    assert f"record: sft_dataset {record.data_version}: {sentence}" in lines(whole)
 
 
 def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: Lake) -> None:
@@ -91,27 +93,27 @@ def test_a_record_that_its_commit_alone_has_is_written_by_the_next_run(whole: La
     assert record.id not in History.read(whole).records
     tag = f"batch_predictions.v{record.ref.version}"
     cut_off = "tags of versions whose materialization was cut off"
-    found = check(whole)
-    assert (found.disagreements, found.named[cut_off]) == ([], 1)
+    result = check(whole)
+    assert (result.disagreements, result.expected_leftovers[cut_off]) == ([], 1)
     whole.open(PREDICTIONS).tags.delete(tag)  # it may die before the tag, too
-    found = check(whole)
-    assert (found.disagreements, found.named[cut_off]) == ([], 0)
-    assert found.named["records that the asset's next run will write"] == 1
+    result = check(whole)
+    assert (result.disagreements, result.expected_leftovers[cut_off]) == ([], 0)
+    assert result.expected_leftovers["records that the asset's next run will write"] == 1
     run_step(whole, lambda step: StepResult({"rows": 16}), "batch_predictions", inputs=("image_table", "evaluation"))
-    assert +check(whole).named == {}
+    assert +check(whole).expected_leftovers == {}
     assert History.read(whole).records[record.id] == record
 
 
-def test_what_retention_let_go_is_named_and_upkeep_is_no_forgery(whole: Lake) -> None:
+def test_expired_versions_are_expected_and_upkeep_is_no_forgery(whole: Lake) -> None:
     for words in ("one", "two", "three"):
         dataset(whole, CurateSettings(tasks=[LABEL.model_copy(update={"prompt": words})]))
     settings = UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0)
     done = maintain(whole, settings, "night", quiet)
     assert done.changed
-    found = check(whole, deep=True)
-    assert found.disagreements == []
+    report = check(whole, deep=True)
+    assert report.disagreements == []
     # Of four: one is the newest, one its start, one a model's.
-    assert found.named["versions that retention let go"] == 1
+    assert report.expected_leftovers["expired versions"] == 1
     assert not maintain(whole, settings, "next-night", quiet).changed
 
 
@@ -138,18 +140,18 @@ def test_what_another_run_wrote_is_recorded_as_reused(whole: Lake) -> None:
 def test_the_history_is_gone(whole: Lake) -> None:
     """Several runs have written records."""
     shutil.rmtree(whole.uri(LINEAGE))
-    found = lines(whole)
+    result = lines(whole)
     for asset in ("image_table", "base_model", "sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"):
-        assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in found)
+        assert any(line.startswith("record: ") and f" the record of {asset} that the commit" in line for line in result)
 
 
 def test_an_older_copy_of_the_history_was_put_back(whole: Lake) -> None:
-    """A run that is killed leaves one record untold, of which nobody has made anything."""
+    """A run that is killed leaves one record out of the history, and nothing was made from it."""
     lost = [write_dataset(whole), write_dataset(whole)]
     put_back(whole, 2)
     (line,) = lines(whole)
-    said = f"the record of sft_dataset that the commit carries ({lost[0].id}) is not in lineage.lance"
-    assert line == f"record: sft@v{lost[0].ref.version}: {said}"
+    sentence = f"the record of sft_dataset that the commit carries ({lost[0].id}) is not in lineage.lance"
+    assert line == f"record: sft@v{lost[0].ref.version}: {sentence}"
     put_back(whole)
     assert f"({newest(whole, 'evaluation').id})" not in "".join(lines(whole))
     put_back(whole)
@@ -160,9 +162,9 @@ def test_a_first_run_that_was_killed_before_its_lineage_row(tables: Lake) -> Non
     """There is no history at all yet."""
     store(tables, photos())
     shutil.rmtree(tables.uri(LINEAGE))
-    found = check(tables)
-    assert found.disagreements == []
-    assert found.named["records that the asset's next run will write"] == 5
+    report = check(tables)
+    assert report.disagreements == []
+    assert report.expected_leftovers["records that the asset's next run will write"] == 5
 
 
 DAMAGED = {"inputs": None, "metadata": "{", "watermarks": "[]", "at": None, "run_id": None, "kind": "another"}
@@ -173,18 +175,18 @@ def test_a_row_that_cannot_be_understood_is_told_and_the_rest_is_looked_at(whole
     record = newest(whole, "batch_predictions")
     whole.open(SFT).delete("split = 'test'")
     rewrite(whole, record, **{column: DAMAGED[column]})
-    found = lines(whole)
-    assert any(line.startswith(f"record: lineage, row {record.id}: says nothing that can") for line in found)
-    assert any(line.startswith(f"commit: {SFT}@v3: Delete, made outside") for line in found)
+    all_lines = lines(whole)
+    assert any(line.startswith(f"record: lineage, row {record.id}: says nothing that can") for line in all_lines)
+    assert any(line.startswith(f"commit: {SFT}@v3: Delete, made outside") for line in all_lines)
 
 
 def test_a_row_that_says_two_things(whole: Lake) -> None:
     record = newest(whole, "batch_predictions")
     rewrite(whole, record, data_version="sft:000000@v2", uri="/elsewhere")
     where = f"record: lineage, row {record.id}"
-    found = lines(whole)
-    assert f"{where}: its data_version is sft:000000@v2 instead of {record.data_version}" in found
-    assert f"{where}: its uri is /elsewhere instead of predictions.lance" in found
+    all_lines = lines(whole)
+    assert f"{where}: its data_version is sft:000000@v2 instead of {record.data_version}" in all_lines
+    assert f"{where}: its uri is /elsewhere instead of predictions.lance" in all_lines
 
 
 def test_a_history_that_cannot_be_read_or_is_none(whole: Lake) -> None:
@@ -196,12 +198,12 @@ def test_a_history_that_cannot_be_read_or_is_none(whole: Lake) -> None:
     assert any("lineage: cannot be read: " in line and "no column asset any more" in line for line in lines(whole))
 
 
-@pytest.mark.parametrize("said", ["{", "5", '["x"]', '[{"id": 5}]', "[null]"])
-def test_a_commit_whose_records_cannot_be_understood(whole: Lake, said: str) -> None:
+@pytest.mark.parametrize("text", ["{", "5", '["x"]', '[{"id": 5}]', "[null]"])
+def test_a_commit_whose_records_cannot_be_understood(whole: Lake, text: str) -> None:
     step = forged_step(newest(whole, "sft_dataset"), run_id="forged")
     row = whole.open(SFT).to_table(limit=1).to_pylist()[0]
     fragments = write_fragments(whole, SFT, pa.Table.from_pylist([row], schema=SFT_SCHEMA))
-    properties = step.properties(["sft_dataset"], 1) | {"mm.records": said, "mm.inputs": said}
+    properties = step.properties(["sft_dataset"], 1) | {"mm.records": text, "mm.inputs": text}
     commit(whole, SFT, lambda ds: replace_rows(ds, "example_id", [row["example_id"]], fragments), properties)
     records_line, inputs_line = sorted(lines(whole), reverse=True)
     assert records_line.startswith("record: sft@v3, mm.records: says nothing that can be understood: ")
@@ -241,8 +243,8 @@ def test_a_commit_without_a_record_that_the_next_run_reuses(whole: Lake) -> None
     assert again(whole).ref.version == head
     assert lines(whole) == []
     maintain(whole, UpkeepSettings(keep_last=1, grace_seconds=0, scratch_seconds=0), "night", quiet)
-    found = check(whole)
-    assert found.disagreements == []
+    report = check(whole)
+    assert report.disagreements == []
     assert (reused.asset, reused.ref) in {(item.asset, item.ref) for item in expiries(whole)}
 
 
@@ -252,14 +254,16 @@ def event_of(record: Record) -> Event:
 
 def test_a_record_that_reuses_a_batch_in_the_middle(whole: Lake) -> None:
     batches(whole, "over-budget", 2)
-    made = again(whole)
-    batch = replace(made.ref, version=made.ref.version - 1)
-    forged = replace(made, id="forged", ref=batch)
+    record = again(whole)
+    batch = replace(record.ref, version=record.ref.version - 1)
+    forged = replace(record, id="forged", ref=batch)
     History.read(whole).append(forged)
     whole.open(PREDICTIONS).tags.create(f"batch_predictions.v{batch.version}", batch.version)
-    said = f"reuses what no materialization before it names, though v{made.ref.version} of the asset was there already"
-    assert lines(whole) == [f"record: batch_predictions {forged.data_version}: {said}"]
+    sentence = (
+        f"reuses what no materialization before it names, though v{record.ref.version} of the asset was there already"
+    )
+    assert lines(whole) == [f"record: batch_predictions {forged.data_version}: {sentence}"]
     report, looked_at = verify_newest(whole, "batch_predictions", event_of(forged))
     assert looked_at == forged
-    (found,) = report.disagreements
-    assert str(found) == f"batch_predictions {forged.data_version}: {said}"
+    (disagreement,) = report.disagreements
+    assert str(disagreement) == f"batch_predictions {forged.data_version}: {sentence}"

@@ -32,15 +32,15 @@ def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: Lake) -> 
         commit(whole, SFT, lambda ds: replace_rows(ds, "example_id", [row["example_id"]], fragments), properties)
         return final
 
-    made = run_step(whole, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
+    record = run_step(whole, job, "sft_dataset", inputs=("image_table",))["sft_dataset"]
     version = newest(whole, "image_table").data_version
     (line,) = lines(whole)
-    where = f"{made.data_version}, {row['example_id']}"
+    where = f"{record.data_version}, {row['example_id']}"
     assert line == f"example: {where}: names bytes that {version} does not have"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "sentence"),
     [
         ({"id": "0" * 32}, "its key is not the digest of its image, bytes, model and prompt"),
         ({"sha256": "0" * 64}, "names bytes that {pinned} does not have"),
@@ -48,7 +48,7 @@ def test_an_example_of_bytes_that_the_pinned_images_do_not_have(whole: Lake) -> 
         ({"model_digest": "f" * 16}, "its model is not in the registry"),
     ],
 )
-def test_a_prediction_whose_key_does_not_resolve(whole: Lake, changed: dict[str, str], said: str) -> None:
+def test_a_prediction_whose_key_does_not_resolve(whole: Lake, changed: dict[str, str], sentence: str) -> None:
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0] | changed
     if "id" not in changed:
         row["id"] = prediction_key(row["image_id"], row["sha256"], row["model_digest"], row["prompt_digest"])
@@ -63,15 +63,15 @@ def test_a_prediction_whose_key_does_not_resolve(whole: Lake, changed: dict[str,
 
     run_step(whole, job, "batch_predictions", inputs=("image_table", "evaluation"))
     assert pinned.ref.version == 2
-    said = said.replace("{pinned}", pinned.data_version)
-    assert lines(whole) == [f"prediction: predictions, {row['id']}: {said}"]
+    sentence = sentence.replace("{pinned}", pinned.data_version)
+    assert lines(whole) == [f"prediction: predictions, {row['id']}: {sentence}"]
 
 
 @pytest.mark.parametrize("images", [[], None])
 def test_an_example_without_an_image(whole: Lake, images: list[Any] | None) -> None:
-    made = write_dataset(whole, {"images": images})
+    record = write_dataset(whole, {"images": images})
     key = whole.open(SFT).to_table(filter=NO_IMAGE)["example_id"][0].as_py()
-    assert lines(whole) == [f"example: {made.data_version}, {key}: names no image"]
+    assert lines(whole) == [f"example: {record.data_version}, {key}: names no image"]
 
 
 NO_IMAGE = "images is null or array_length(images) = 0"
@@ -83,17 +83,17 @@ def test_images_that_were_made_again_are_not_those_that_were_pinned(whole: Lake)
     shutil.rmtree(whole.uri(IMAGES))
     store(whole, [row | {"image": b"other bytes of " + row["image_id"].encode()} for row in photos()])
     assert newest(whole, "image_table").ref.version == before.ref.version
-    found = check(whole)
-    assert {item.kind for item in found.disagreements} == {"version"}  # these lead back to the old table
-    assert found.named["datasets whose images' table was dropped"] == 1
-    assert found.named["predictions of images that were replaced, whose version was let go"] == 16
+    report = check(whole)
+    assert {item.kind for item in report.disagreements} == {"version"}  # these lead back to the old table
+    assert report.expected_leftovers["datasets whose images' table was dropped"] == 1
+    assert report.expected_leftovers["predictions of images that were replaced, whose version expired"] == 16
 
 
 def test_models_of_a_registry_that_was_dropped(whole: Lake) -> None:
     shutil.rmtree(whole.uri("models"))
     for _ in range(2):  # and then with a registry that knows the base model alone
-        found = check(whole)
-        assert {item.kind for item in found.disagreements} == {"version"}
-        assert found.named["predictions by models of a registry that was dropped"] == 16
+        result = check(whole)
+        assert {item.kind for item in result.disagreements} == {"version"}
+        assert result.expected_leftovers["predictions by models of a registry that was dropped"] == 16
         dataset(whole, CurateSettings(tasks=[LABEL]))
-    assert found.named["evaluations of models of a registry that was dropped"] == 1
+    assert result.expected_leftovers["evaluations of models of a registry that was dropped"] == 1

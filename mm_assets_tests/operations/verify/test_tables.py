@@ -40,35 +40,35 @@ def test_a_table_written_outside(whole: Lake, what: str) -> None:
     table, write = OUTSIDE[what]
     before = whole.open(table).version
     write(whole)
-    found = lines(whole)
-    assert any(line.startswith(f"commit: {table}@v{before + 1}: ") and "made outside" in line for line in found)
-    assert all(line.startswith(("commit: ", "prediction: ")) for line in found)
+    all_lines = lines(whole)
+    assert any(line.startswith(f"commit: {table}@v{before + 1}: ") and "made outside" in line for line in all_lines)
+    assert all(line.startswith(("commit: ", "prediction: ")) for line in all_lines)
 
 
 def test_a_table_written_over_is_no_table_of_the_lake(whole: Lake) -> None:
     rows = whole.open(SFT).to_table()
     lance.write_dataset(rows.replace_schema_metadata(None), whole.uri(SFT), mode="overwrite")
-    found = check(whole)
-    assert any(item.where == f"{SFT}@v{whole.open(SFT).version}" for item in found.disagreements)
-    assert found.named["materializations of tables that were dropped since"] == 1
+    report = check(whole)
+    assert any(item.where == f"{SFT}@v{whole.open(SFT).version}" for item in report.disagreements)
+    assert report.expected_leftovers["materializations of tables that were dropped since"] == 1
 
 
 def test_a_table_that_was_dropped_is_history_when_all_was_made_again(whole: Lake) -> None:
     lost = newest(whole, "sft_dataset")
     shutil.rmtree(whole.uri(SFT))
     (line, *more) = lines(whole)
-    said = "sft.lance was dropped, or written over; its materialized versions cannot be read"
-    assert line == f"version: sft_dataset {lost.data_version}: {said}"
+    sentence = "sft.lance was dropped, or written over; its materialized versions cannot be read"
+    assert line == f"version: sft_dataset {lost.data_version}: {sentence}"
     dataset(whole, CurateSettings(tasks=[LABEL]))
     assert lines(whole) == more  # the model still is of the old one
     checkpoint = newest(whole, "llava_checkpoint").data_version
-    said = f"leads back to sft_dataset {lost.data_version}, whose table was dropped since"
-    assert more[0] == f"version: llava_checkpoint {checkpoint}: {said}"
+    sentence = f"leads back to sft_dataset {lost.data_version}, whose table was dropped since"
+    assert more[0] == f"version: llava_checkpoint {checkpoint}: {sentence}"
     assert len(more) == 3  # and what the model has judged and predicted
     build_after_dataset(whole)
-    found = check(whole)
-    assert found.disagreements == []
-    assert found.named["materializations of tables that were dropped since"] == 1
+    report = check(whole)
+    assert report.disagreements == []
+    assert report.expected_leftovers["materializations of tables that were dropped since"] == 1
 
 
 def test_a_commit_in_the_name_of_a_run_that_had_finished(whole: Lake) -> None:
@@ -86,16 +86,16 @@ def test_a_batch_of_a_run_that_was_cut_off_is_named(whole: Lake) -> None:
     row = whole.open(PREDICTIONS).to_table(limit=1).to_pylist()[0]
     step = forged_step(newest(whole, "batch_predictions"), run_id="cut-off")
     put(whole, PREDICTIONS, PREDICTIONS_SCHEMA, "id", row, step)
-    found = check(whole)
-    assert found.named["commits of runs that did not finish"] == 1
-    assert [item.kind for item in found.disagreements] == []
+    report = check(whole)
+    assert report.expected_leftovers["commits of runs that did not finish"] == 1
+    assert [item.kind for item in report.disagreements] == []
 
 
 def test_a_table_that_goes_away_while_it_is_looked_at(whole: Lake) -> None:
     lake = LakeSnapshot(whole, Report())
-    assert not lake.moved()
+    assert not lake.was_written_since()
     shutil.rmtree(whole.uri(SFT))
-    assert lake.moved()
+    assert lake.was_written_since()
 
 
 def test_a_row_of_the_history_that_comes_while_the_tables_are_read(

@@ -60,9 +60,9 @@ def test_an_evaluation_that_was_killed_before_its_tag(whole: Lake) -> None:
     checkpoint = newest(whole, "llava_checkpoint")
     promoted(whole, str(checkpoint.metadata["digest"]))
     put_back(whole)
-    found = check(whole)
-    assert found.disagreements == []
-    assert found.named["tags of production that the next evaluation will set"] == 1
+    result = check(whole)
+    assert result.disagreements == []
+    assert result.expected_leftovers["tags of production that the next evaluation will set"] == 1
 
 
 def test_a_tag_of_a_version_that_nobody_materialized(whole: Lake) -> None:

@@ -14,7 +14,7 @@ from mm_assets.stages.serve.tables import BUNDLES
 def check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None], *, deep: bool) -> None:
     """Look for the file of every bundle, and compare its size (deep: its SHA-256) with its row.
 
-    Older ones may have been deleted to save the disk: a bundle whose file is gone is packed again when it is wanted.
+    The files of older bundles may be deleted to save the disk; a step packs one again when it is needed.
     """
     if BUNDLES in lake.heads:
         with report.reading(BUNDLES):
@@ -32,7 +32,7 @@ def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None
         report.looked_at["bundles"] += 1
         size = bundle_size(lake.tables, row["uri"])
         if size is None and row["id"] != current:
-            report.named["bundles of before whose file was deleted"] += 1
+            report.expected_leftovers["older bundles whose file was deleted"] += 1
         elif size is None:
             report.disagree("bundle", row["uri"], "its file is gone")
         elif size != row["num_bytes"]:
@@ -47,6 +47,6 @@ def _check_bundles(lake: LakeSnapshot, report: Report, log: Callable[[str], None
 
 def _check_models(lake: LakeSnapshot, digests: set[str], report: Report) -> None:
     registry = lake.heads.get(MODELS)
-    known = set(registry.to_table(columns=["digest"])["digest"].to_pylist()) if registry is not None else set()
-    for digest in sorted(digests - known - dropped_models(lake)):
+    registered = set(registry.to_table(columns=["digest"])["digest"].to_pylist()) if registry is not None else set()
+    for digest in sorted(digests - registered - dropped_models(lake)):
         report.disagree("bundle", BUNDLES, f"names the model {digest}, which is not in the registry")

@@ -1,4 +1,4 @@
-"""Commits against the lake's history: every one is a step's, upkeep's or the history's own, and is told as it was."""
+"""Commits against the lake's history: each is a step's, upkeep's or the history's own, and agrees with its record."""
 
 import json
 from collections import Counter
@@ -26,12 +26,14 @@ def check_commits(lake: LakeSnapshot, report: Report) -> None:
             _check_runs(lake, commit, report)
             if inputs_in(commit) is None:
                 report.disagree("commit", f"{table}@v{commit.version}", f"its {INPUTS} cannot be understood")
-        report.named["commits that added columns of a later release"] += sum(map(_brings_up, commits.values()))
-    report.named["commits of runs that did not finish"] += sum(1 for _ in unfinished(lake))
+        report.expected_leftovers["commits that added columns of a later release"] += sum(
+            map(_adds_columns, commits.values())
+        )
+    report.expected_leftovers["commits of runs that did not finish"] += sum(1 for _ in unfinished(lake))
     _check_drafts(lake, report)
 
 
-def _brings_up(commit: Commit) -> bool:
+def _adds_columns(commit: Commit) -> bool:
     return commit.is_no_op and SCHEMA in commit.properties
 
 
@@ -46,10 +48,10 @@ def _check_runs(lake: LakeSnapshot, commit: Commit, report: Report) -> None:
     """A batch comes before the materialization of its run, if that has one."""
     run_id = commit.properties.get(RUN, "")
     for asset in commit.assets:
-        done = lake.finished.get((asset, run_id), commit.version)
+        done = lake.final_versions.get((asset, run_id), commit.version)
         if commit.version > done:
-            said = f"a commit of {asset} by run {run_id}, which had materialized it at v{done}"
-            report.disagree("commit", f"{commit.table}@v{commit.version}", said)
+            sentence = f"a commit of {asset} by run {run_id}, which had materialized it at v{done}"
+            report.disagree("commit", f"{commit.table}@v{commit.version}", sentence)
 
 
 def unfinished(lake: LakeSnapshot) -> Iterator[tuple[Commit, str]]:
@@ -57,22 +59,22 @@ def unfinished(lake: LakeSnapshot) -> Iterator[tuple[Commit, str]]:
     for commits in lake.commits.values():
         for commit in commits.values():
             for asset in commit.assets:
-                if (asset, commit.properties.get(RUN, "")) not in lake.finished:
+                if (asset, commit.properties.get(RUN, "")) not in lake.final_versions:
                     yield commit, asset
 
 
 def _check_drafts(lake: LakeSnapshot, report: Report) -> None:
     """The records that commits carry are those of the history."""
     last = {draft.asset: draft for draft in lake.drafts}
-    for said in lake.drafts:
-        told = lake.history.records.get(said.id)
-        if told is None:
-            _check_untold(lake, said, report, is_last=last[said.asset] is said)
+    for draft in lake.drafts:
+        recorded = lake.history.records.get(draft.id)
+        if recorded is None:
+            _check_unrecorded(lake, draft, report, is_last=last[draft.asset] is draft)
             continue
-        unlike = [item.name for item in fields(Record) if _plain(told, item.name) != _plain(said, item.name)]
+        unlike = [item.name for item in fields(Record) if _plain(recorded, item.name) != _plain(draft, item.name)]
         if unlike:
-            what = f"lineage.lance and the commit differ about {said.asset}: {', '.join(unlike)}"
-            report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what)
+            sentence = f"lineage.lance and the commit differ about {draft.asset}: {', '.join(unlike)}"
+            report.disagree("record", f"{draft.ref.table}@v{draft.ref.version}", sentence)
 
 
 def _plain(record: Record, name: str) -> object:
@@ -81,14 +83,21 @@ def _plain(record: Record, name: str) -> object:
     return json.dumps(value, sort_keys=True) if name == "metadata" else value
 
 
-def _check_untold(lake: LakeSnapshot, said: Record, report: Report, *, is_last: bool) -> None:
-    """A crash before the lineage row is healed by the asset's next run, and nobody pins a version without a row."""
-    newest = lake.newest(said.asset)
-    healed = newest is not None and newest.commits_scanned_to >= said.ref.version
-    lost = [item.asset for item in said.inputs if item.record_id not in lake.history.records]
-    if not is_last or healed or lost or lake.forgotten:
-        what = f"the record of {said.asset} that the commit carries ({said.id}) is not in lineage.lance"
+def _check_unrecorded(lake: LakeSnapshot, draft: Record, report: Report, *, is_last: bool) -> None:
+    """A record that only the commit carries: is it the one that the asset's next run will write?
+
+    A run is killed between its commit and its row of lineage.lance. For example, of the asset's records
+        v7  by run A, in lineage.lance
+        v8  by run B, killed: only the commit has it   the asset's next run writes it: expected
+    It is a disagreement where v8 is not the last one, a run has healed the asset since (`commits_scanned_to` >= 8), an
+    input of it has no record either, or the history is empty though several runs wrote.
+    """
+    newest = lake.newest(draft.asset)
+    healed = newest is not None and newest.commits_scanned_to >= draft.ref.version
+    lost = [item.asset for item in draft.inputs if item.record_id not in lake.history.records]
+    if not is_last or healed or lost or lake.history_is_empty:
+        sentence = f"the record of {draft.asset} that the commit carries ({draft.id}) is not in lineage.lance"
         more = f", nor are those of its inputs {', '.join(lost)}" if lost else ""
-        report.disagree("record", f"{said.ref.table}@v{said.ref.version}", what + more)
+        report.disagree("record", f"{draft.ref.table}@v{draft.ref.version}", sentence + more)
     else:
-        report.named["records that the asset's next run will write"] += 1
+        report.expected_leftovers["records that the asset's next run will write"] += 1

@@ -1,4 +1,4 @@
-"""Dagster's event log against the lake's history; what an event is, is told to this module."""
+"""Dagster's event log against the lake's history. Events come in as plain values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,47 +44,49 @@ class EventLog(Protocol):
         """All materializations of the project's assets, oldest first."""
 
     def succeeded(self, run_ids: Iterable[str]) -> Mapping[str, bool]:
-        """Of those runs that this instance knows, whether they came to a good end."""
+        """Whether each run succeeded; runs that this instance does not know are left out."""
 
     def wiped(self, asset: str) -> datetime | None:
-        """Until when the events of an asset were wiped; None where they never were."""
+        """The moment up to which the events of an asset were wiped; None where they never were."""
 
 
 def check_events(lake: LakeSnapshot, log: EventLog, report: Report) -> None:
     """Every event says what its record says, and every record of a run that succeeded has one event."""
     batches = list(unfinished(lake))
     runs = {record.run_id for record in lake.history.records.values()}
-    # Before the events are read: of a run that has succeeded by then all are in the log.
+    # Asked before the events are read: a run that has succeeded by now has all its events in the log.
     ends = log.succeeded(runs | {commit.properties.get(RUN, "") for commit, _ in batches})
     for commit, asset in batches:
         if ends.get(commit.properties.get(RUN, "")):
-            said = f"a commit of {asset} by run {commit.properties[RUN]}, which succeeded and did not materialize it"
-            report.disagree("commit", f"{commit.table}@v{commit.version}", said)
-    seen: dict[str, int] = {}
+            sentence = (
+                f"a commit of {asset} by run {commit.properties[RUN]}, which succeeded and did not materialize it"
+            )
+            report.disagree("commit", f"{commit.table}@v{commit.version}", sentence)
+    numbers: dict[str, int] = {}
     for event in log.events():
         report.looked_at["events"] += 1
-        check_event(lake, event, seen, report)
-    without = [record for record in lake.history.records.values() if record.id not in seen]
+        check_event(lake, event, numbers, report)
+    without = [record for record in lake.history.records.values() if record.id not in numbers]
     wiped = {asset: log.wiped(asset) for asset in {record.asset for record in without}}
     for record in without:
         _check_missing(record, ends, wiped[record.asset], report)
 
 
 def _check_missing(record: Record, ends: Mapping[str, bool], wiped: datetime | None, report: Report) -> None:
-    """A record without an event; wiping takes an asset's events away, up to some moment."""
+    """A record without an event. It is expected for a run that was cut off, another instance, or wiped events."""
     if not ends.get(record.run_id):
-        known = record.run_id in ends
-        what = "whose run was cut off before the event" if known else "by another Dagster instance"
-        report.named[f"materializations {what}"] += 1
+        is_run_of_log = record.run_id in ends
+        reason = "whose run was cut off before the event" if is_run_of_log else "by another Dagster instance"
+        report.expected_leftovers[f"materializations {reason}"] += 1
     elif wiped is not None and record.at <= wiped:
-        report.named["materializations whose events were wiped"] += 1
+        report.expected_leftovers["materializations whose events were wiped"] += 1
     else:
-        said = f"its run {record.run_id} succeeded, and Dagster has no event of it"
-        report.disagree("event", f"{record.asset} {record.data_version}", said)
+        sentence = f"its run {record.run_id} succeeded, and Dagster has no event of it"
+        report.disagree("event", f"{record.asset} {record.data_version}", sentence)
 
 
-def check_event(lake: LakeSnapshot, event: Event, seen: dict[str, int], report: Report) -> None:
-    """One event; `seen` are the records that have an event already, which it is added to."""
+def check_event(lake: LakeSnapshot, event: Event, numbers: dict[str, int], report: Report) -> None:
+    """Checks one event. `numbers` has the event's number by record id of the events before it; this one is added."""
     where = f"{event.asset} {event.data_version or '(no data version)'}, event {event.number}"
     if event.record_id is None:
         report.disagree("event", where, "reported by hand: it names no record of the lake")
@@ -93,26 +95,28 @@ def check_event(lake: LakeSnapshot, event: Event, seen: dict[str, int], report: 
     if record is None:
         _check_unknown(lake, event, where, report)
         return
-    if event.record_id in seen:
-        report.disagree("event", where, f"its record has an event already, {seen[event.record_id]}")
-    seen.setdefault(event.record_id, event.number)
-    for what, (said, recorded) in _compared(event, record).items():
-        if said != recorded:
-            report.disagree("event", where, f"{what}: Dagster says {said}, lineage.lance {recorded}")
+    if event.record_id in numbers:
+        report.disagree("event", where, f"its record has an event already, {numbers[event.record_id]}")
+    numbers.setdefault(event.record_id, event.number)
+    for what, (in_event, recorded) in _facts_of_both(event, record).items():
+        if in_event != recorded:
+            report.disagree("event", where, f"{what}: Dagster says {in_event}, lineage.lance {recorded}")
 
 
 def _check_unknown(lake: LakeSnapshot, event: Event, where: str, report: Report) -> None:
     """An event without a record may be of another lake: of a table that this one never had, or of a copy of it."""
-    named = DATA_VERSION.fullmatch(event.data_version or "")
-    if named is None or named["table"] != event.table:
+    match = DATA_VERSION.fullmatch(event.data_version or "")
+    if match is None or match["table"] != event.table:
         report.disagree("event", where, f"its data version is none of {event.table}.lance")
-    elif f"{named['table']}:{named['id']}" not in lake.known_tables or lake.is_another_place(event.uri, event.table):
-        report.named["events of other lakes"] += 1
+    elif f"{match['table']}:{match['id']}" not in lake.data_version_prefixes or lake.is_another_place(
+        event.uri, event.table
+    ):
+        report.expected_leftovers["events of other lakes"] += 1
     else:
         report.disagree("event", where, f"its record {event.record_id} is not in lineage.lance")
 
 
-def _compared(event: Event, record: Record) -> dict[str, tuple[object, object]]:
+def _facts_of_both(event: Event, record: Record) -> dict[str, tuple[object, object]]:
     return {
         "asset": (event.asset, record.asset),
         "data version": (event.data_version, record.data_version),

@@ -1,4 +1,4 @@
-"""The files of every version that must be readable: there, and as long as the version says."""
+"""The files of every version that must be readable: each is there, with the length that the version records."""
 
 from collections.abc import Iterator
 
@@ -22,64 +22,64 @@ def check_files(lake: LakeSnapshot, report: Report) -> None:
     """Look at each file once, however many versions share it."""
     for table in lake.files:
         ds = lake.heads[table]
-        refs = {ref for _, ref in lake.promised if ref.table == table}
-        seen: set[str] = set()
+        refs = {ref for _, ref in lake.must_be_readable if ref.table == table}
+        checked: set[str] = set()
         for number in sorted({ref.version for ref in refs} & set(lake.commits[table]) | {ds.version}):
             with report.reading(f"{table}@v{number}"):
-                _check_version(lake, lake.tables.open(table, number), table, seen, report)
-        report.looked_at["files"] += sum(not path.endswith("/") for path in seen)
+                _check_version(lake, lake.tables.open(table, number), table, checked, report)
+        report.looked_at["files"] += sum(not path.endswith("/") for path in checked)
 
 
-def _check_version(lake: LakeSnapshot, ds: lance.LanceDataset, table: str, seen: set[str], report: Report) -> None:
+def _check_version(lake: LakeSnapshot, ds: lance.LanceDataset, table: str, checked: set[str], report: Report) -> None:
     files = lake.files[table]
     where = f"{table}@v{ds.version}"
     for fragment in ds.get_fragments():
         for file in fragment.metadata.files:
             path = f"{DATA}/{file.path}"
-            if path not in seen:
-                seen.add(path)
+            if path not in checked:
+                checked.add(path)
                 _check_file(where, path, file.file_size_bytes, files, report)
-        _check_removed(where, fragment, seen, files, report)
+        _check_removed(where, fragment, checked, files, report)
     if table == IMAGES and IMAGE in ds.schema.names:
-        for path, size in _blobs(ds, seen):
-            seen.add(path)
+        for path, size in _blobs(ds, checked):
+            checked.add(path)
             _check_file(where, path, size, files, report, longer=True)
 
 
 def _check_removed(
-    where: str, fragment: lance.LanceFragment, seen: set[str], files: dict[str, File], report: Report
+    where: str, fragment: lance.LanceFragment, checked: set[str], files: dict[str, File], report: Report
 ) -> None:
-    """The list of a fragment's removed rows has no length to compare with: it is counted what it leaves."""
+    """Checks a fragment's list of removed rows by the rows that it leaves: its length is not recorded."""
     removed = fragment.metadata.deletion_file
     path = removed.path(fragment.fragment_id) if removed is not None else None
-    if path is None or path in seen:
+    if path is None or path in checked:
         return
-    seen.add(path)
+    checked.add(path)
     if path not in files:
         _check_file(where, path, None, files, report)
         return
     with report.reading(f"{where}, {path}"):
         left = fragment.scanner(columns=[], with_row_id=True).to_table().num_rows
         if left != fragment.count_rows():
-            said = f"its file {path} leaves {left:,} rows instead of {fragment.count_rows():,}"
-            report.disagree("file", where, said)
+            sentence = f"its file {path} leaves {left:,} rows instead of {fragment.count_rows():,}"
+            report.disagree("file", where, sentence)
 
 
 def _check_file(
     where: str, path: str, size: int | None, files: dict[str, File], report: Report, *, longer: bool = False
 ) -> None:
-    there = files.get(path)
-    if there is None:
+    file = files.get(path)
+    if file is None:
         report.disagree("file", where, f"its file {path} is gone")
-    elif size is not None and (there.num_bytes < size if longer else there.num_bytes != size):
-        report.disagree("file", where, f"its file {path} has {there.num_bytes:,} bytes instead of {size:,}")
+    elif size is not None and (file.num_bytes < size if longer else file.num_bytes != size):
+        report.disagree("file", where, f"its file {path} has {file.num_bytes:,} bytes instead of {size:,}")
 
 
-def _blobs(ds: lance.LanceDataset, seen: set[str]) -> Iterator[tuple[str, int]]:
+def _blobs(ds: lance.LanceDataset, checked: set[str]) -> Iterator[tuple[str, int]]:
     """The files of larger images, and the bytes that they must have at least; each file once."""
     stems = {fragment: path.removesuffix(".lance") for fragment, path in image_files(ds).items()}
-    beside = {fragment: name for fragment, name in stems.items() if f"{name}/" not in seen}
-    seen.update(f"{name}/" for name in beside.values())
+    beside = {fragment: name for fragment, name in stems.items() if f"{name}/" not in checked}
+    checked.update(f"{name}/" for name in beside.values())
     if not beside:
         return
     for (fragment, blob), size in _sizes(ds, list(beside)).items():

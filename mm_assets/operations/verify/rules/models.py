@@ -1,4 +1,4 @@
-"""Models: the files under a digest are those that the digest names, and the history names models of the registry."""
+"""Models: files have the digest that they lie under, and every model that is named is in the registry."""
 
 from collections.abc import Callable
 
@@ -27,31 +27,31 @@ def _check_models(lake: LakeSnapshot, report: Report, log: Callable[[str], None]
         if row["num_bytes"] is None:
             report.disagree("model", f"models/{digest}", "the registry does not say how many bytes its files have")
         log(f"model {digest}, {(row['num_bytes'] or 0) / 1e6:,.0f} MB")
-        there = stored_digest(lake.tables, digest)
+        digest_now = stored_digest(lake.tables, digest)
         report.looked_at["models"] += 1
-        if there != digest:
-            said = "its files are gone" if there is None else f"its files have the digest {there}"
-            report.disagree("model", f"models/{digest}", said)
-    known = {row["digest"] for row in rows}
-    dropped = dropped_models(lake) - known
-    for where, digest in _named(lake):
+        if digest_now != digest:
+            sentence = "its files are gone" if digest_now is None else f"its files have the digest {digest_now}"
+            report.disagree("model", f"models/{digest}", sentence)
+    registered = {row["digest"] for row in rows}
+    dropped = dropped_models(lake) - registered
+    for where, digest in _models_named(lake):
         if digest in dropped:
-            report.named["evaluations of models of a registry that was dropped"] += 1
-        elif digest not in known:
+            report.expected_leftovers["evaluations of models of a registry that was dropped"] += 1
+        elif digest not in registered:
             report.disagree("model", where, f"names the model {digest}, which is not in the registry")
 
 
 def dropped_models(lake: LakeSnapshot) -> set[str]:
-    """Digests of models that a registry had which was dropped since."""
+    """Digests of models in a registry that was dropped since."""
     lost = (
         record for record in lake.history.records.values() if record.asset in MAKERS and not lake.is_here(record.ref)
     )
     return {str(record.metadata["digest"]) for record in lost if "digest" in record.metadata}
 
 
-def _named(lake: LakeSnapshot) -> list[tuple[str, str]]:
-    """Where a model is named, and its digest."""
-    found = [
+def _models_named(lake: LakeSnapshot) -> list[tuple[str, str]]:
+    """Every place that names a model, with its digest."""
+    places = [
         (f"{record.asset} {record.data_version}", str(record.metadata["digest"]))
         for record in lake.history.records.values()
         if record.asset in MAKERS and lake.is_here(record.ref) and "digest" in record.metadata
@@ -59,5 +59,5 @@ def _named(lake: LakeSnapshot) -> list[tuple[str, str]]:
     if EVALUATIONS in lake.heads:
         judged = lake.heads[EVALUATIONS].to_table(columns=["challenger", "champion"]).to_pydict()
         for side, digests in judged.items():
-            found += [(f"{EVALUATIONS}, {side}", digest) for digest in sorted({*digests} - {None})]
-    return found
+            places += [(f"{EVALUATIONS}, {side}", digest) for digest in sorted({*digests} - {None})]
+    return places

@@ -15,15 +15,15 @@ from mm_assets.operations.verify.lake import LakeSnapshot
 from mm_assets.operations.verify.report import Report
 from mm_assets.stages.evaluate.tables import EVALUATIONS, current_production
 
-LET_GO = "versions that retention let go"
+EXPIRED = "expired versions"
 DROPPED = "materializations of tables that were dropped since"
 CUT_OFF = "tags of versions whose materialization was cut off"
-OURS = re.compile(r"(?P<asset>[A-Za-z0-9._-]+)\.v(?P<version>\d+)")
+OUR_TAG = re.compile(r"(?P<asset>[A-Za-z0-9._-]+)\.v(?P<version>\d+)")
 PRODUCTION = "production"
 
 
 def check_records(lake: LakeSnapshot, report: Report) -> None:
-    """What a record says it wrote has its commit, with its run and inputs; what it read has a record."""
+    """Every record agrees with its commit about run and inputs, and every input has a record."""
     earlier: set[tuple[str, LanceRef]] = set()
     report.looked_at["materializations"] = len(lake.history.records)
     for record in lake.history.records.values():
@@ -32,34 +32,36 @@ def check_records(lake: LakeSnapshot, report: Report) -> None:
 
 
 def check_record(lake: LakeSnapshot, record: Record, report: Report, earlier: Collection[tuple[str, LanceRef]]) -> None:
-    """One materialization; `earlier` are the versions that those before it name."""
+    """Checks one record; `earlier` has the versions that records before it name."""
     _check_inputs(lake, record, report)
     if not lake.is_here(record.ref):
-        report.named[DROPPED] += 1
+        report.expected_leftovers[DROPPED] += 1
         return
     commit = lake.commits[record.ref.table].get(record.ref.version)
     if commit is not None:
         _check_commit(record, commit, report)
         if record.reused and (record.asset, record.ref) not in earlier:
-            _check_found(lake, record, report)
+            _check_reused(lake, record, report)
     elif (record.asset, record.ref) not in lake.expired:
-        report.disagree("version", _at(record), "cannot be read, and nothing says that it was let go")
+        report.disagree("version", _at(record), "cannot be read, and lineage.lance does not say that it expired")
 
 
 def check_dropped(lake: LakeSnapshot, report: Report) -> None:
-    """A table that was dropped is history once it was made again, and nothing that is newest leads back to the old."""
+    """A dropped table is no disagreement once it was made again and no newest version leads back to it."""
     for asset in dict.fromkeys(record.asset for record in lake.history.records.values()):
         newest = lake.newest(asset)
         if newest is None:
             lost = [record for record in lake.history.records.values() if record.asset == asset]
-            said = f"{lost[-1].ref.table}.lance was dropped, or written over; its materialized versions cannot be read"
-            report.disagree("version", _at(lost[-1]), said)
+            sentence = (
+                f"{lost[-1].ref.table}.lance was dropped, or written over; its materialized versions cannot be read"
+            )
+            report.disagree("version", _at(lost[-1]), sentence)
             continue
-        gone = next(
+        dropped = next(
             (record for record in walk_known(newest, lake.history.records) if not lake.is_here(record.ref)), None
         )
-        if gone is not None:
-            report.disagree("version", _at(newest), f"leads back to {_at(gone)}, whose table was dropped since")
+        if dropped is not None:
+            report.disagree("version", _at(newest), f"leads back to {_at(dropped)}, whose table was dropped since")
 
 
 def _at(record: Record) -> str:
@@ -72,8 +74,8 @@ def _check_inputs(lake: LakeSnapshot, record: Record, report: Report) -> None:
         if read is None:
             report.disagree("record", _at(record), f"its input {item.asset} {item.data_version} has no record")
         elif (read.asset, read.data_version) != (item.asset, item.data_version):
-            said = f"its input {item.asset} {item.data_version} is recorded as {read.asset} {read.data_version}"
-            report.disagree("record", _at(record), said)
+            sentence = f"its input {item.asset} {item.data_version} is recorded as {read.asset} {read.data_version}"
+            report.disagree("record", _at(record), sentence)
 
 
 def _check_commit(record: Record, commit: Commit, report: Report) -> None:
@@ -81,50 +83,61 @@ def _check_commit(record: Record, commit: Commit, report: Report) -> None:
         report.disagree("record", _at(record), f"its commit holds nothing of {record.asset}")
     elif not record.reused:
         if commit.properties.get(RUN) != record.run_id:
-            said = f"recorded by run {record.run_id}, its commit is by {commit.properties.get(RUN)}"
-            report.disagree("record", _at(record), said)
+            sentence = f"recorded by run {record.run_id}, its commit is by {commit.properties.get(RUN)}"
+            report.disagree("record", _at(record), sentence)
         if inputs_in(commit) != record.read:
             report.disagree("record", _at(record), "recorded are other inputs than its commit names")
 
 
-def _check_found(lake: LakeSnapshot, record: Record, report: Report) -> None:
-    """What another run wrote and did not record is reused where it was the asset's newest when it was looked at."""
+def _check_reused(lake: LakeSnapshot, record: Record, report: Report) -> None:
+    """A reused version that no earlier record names must have been the asset's newest when the run read the table.
+
+    A run may be killed after its commit; the next run reuses that commit. For example, for one asset of a table:
+        v7  commit by run A, killed before its row of lineage.lance
+        v8  commit of another asset
+        run B read the table at v8 (`confirmed_at`) and recorded "reused, v7"
+    This is right: no commit of the asset lies in v8..v8. With a commit of the asset at v8, B should have named v8.
+    """
     commits = lake.commits[record.ref.table].items()
     later = [
         v for v, commit in commits if record.ref.version < v <= record.confirmed_at and record.asset in commit.assets
     ]
     if later:
-        said = f"reuses what no materialization before it names, though v{min(later)} of the asset was there already"
-        report.disagree("record", _at(record), said)
+        sentence = (
+            f"reuses what no materialization before it names, though v{min(later)} of the asset was there already"
+        )
+        report.disagree("record", _at(record), sentence)
 
 
 def check_tags(lake: LakeSnapshot, report: Report) -> None:
-    """Every version that retention promises is tagged, and every tag of ours stands where its name says."""
-    for record in lake.promised.values():
+    """Every version that must be readable has its tag, and every tag of ours stands at the version in its name."""
+    for record in lake.must_be_readable.values():
         check_tag(lake, record, report)
     assets = {record.asset for record in (*lake.history.records.values(), *lake.drafts)}
-    known = {tag_name(asset, 0).removesuffix(".v0") for asset in assets}
-    made = {(record.ref.table, _tag(record)) for record in lake.history.records.values() if lake.is_here(record.ref)}
+    asset_prefixes = {tag_name(asset, 0).removesuffix(".v0") for asset in assets}
+    tags_of_records = {
+        (record.ref.table, _tag(record)) for record in lake.history.records.values() if lake.is_here(record.ref)
+    }
     for table, tags in lake.tags.items():
         report.looked_at["tags"] += len(tags)
         for tag, version in tags.items():
-            named = OURS.fullmatch(tag)
-            if not named or named["asset"] not in known:
+            match = OUR_TAG.fullmatch(tag)
+            if not match or match["asset"] not in asset_prefixes:
                 continue
-            if int(named["version"]) != version:
+            if int(match["version"]) != version:
                 report.disagree("tag", f"{table}, {tag}", f"stands at version {version}")
-            elif (table, tag) not in made:
-                _check_unmade(lake, table, tag, version, report)
+            elif (table, tag) not in tags_of_records:
+                _check_unrecorded(lake, table, tag, version, report)
     with report.reading(f"{MODELS}, {PRODUCTION}"):
         _check_production(lake, report)
-    report.named[LET_GO] += sum(lake.is_here(ref) for _, ref in lake.expired)
+    report.expected_leftovers[EXPIRED] += sum(lake.is_here(ref) for _, ref in lake.expired)
 
 
-def _check_unmade(lake: LakeSnapshot, table: str, tag: str, version: int, report: Report) -> None:
+def _check_unrecorded(lake: LakeSnapshot, table: str, tag: str, version: int, report: Report) -> None:
     """A tag comes before the row of the history: a run can be cut off in between."""
     commit = lake.commits[table].get(version)
     if commit is not None and tag in {tag_name(asset, version) for asset in commit.assets}:
-        report.named[CUT_OFF] += 1
+        report.expected_leftovers[CUT_OFF] += 1
     else:
         report.disagree("tag", f"{table}, {tag}", "protects a version that nobody materialized")
 
@@ -132,7 +145,7 @@ def _check_unmade(lake: LakeSnapshot, table: str, tag: str, version: int, report
 def check_tag(lake: LakeSnapshot, record: Record, report: Report) -> None:
     """The tag that protects a version is there."""
     tag = _tag(record)
-    if tag not in lake.tags.get(record.ref.table, {tag: 0}):  # tags that cannot be read are told already
+    if tag not in lake.tags.get(record.ref.table, {tag: 0}):  # unreadable tags are in the report already
         report.disagree("tag", f"{record.ref.table}, {tag}", f"is missing: a clean-up may remove {_at(record)}")
 
 
@@ -144,22 +157,22 @@ def _check_production(lake: LakeSnapshot, report: Report) -> None:
     """The tag `production` protects the model that the evaluations name."""
     if MODELS in lake.heads and MODELS not in lake.tags:
         return
-    said = _about_production(lake)
-    if said and not PROMOTING.isdisjoint(lake.untold):
-        report.named["tags of production that the next evaluation will set"] += 1
-    elif said:
-        report.disagree("tag", f"{MODELS}, {PRODUCTION}", said)
+    problem = _problem_of_production(lake)
+    if problem and not PROMOTING.isdisjoint(lake.assets_missing_last_record):
+        report.expected_leftovers["tags of production that the next evaluation will set"] += 1
+    elif problem:
+        report.disagree("tag", f"{MODELS}, {PRODUCTION}", problem)
 
 
-def _about_production(lake: LakeSnapshot) -> str | None:
-    """What is wrong with it."""
+def _problem_of_production(lake: LakeSnapshot) -> str | None:
+    """What is wrong with the tag `production`; None where nothing is."""
     digest = current_production(lake.heads[EVALUATIONS]) if EVALUATIONS in lake.heads else None
     tagged = lake.tags.get(MODELS, {}).get(PRODUCTION)
     if digest is None and tagged is None:
         return None
     if digest is None or tagged is None:
-        said = f"in production is {digest}" if digest else "no evaluation has promoted a model"
-        return f"{said}, and the tag {'is missing' if tagged is None else 'is there'}"
+        state = f"in production is {digest}" if digest else "no evaluation has promoted a model"
+        return f"{state}, and the tag {'is missing' if tagged is None else 'is there'}"
     if not lake.tables.open(MODELS, tagged).count_rows(f"digest = '{digest}'"):
         return f"stands at version {tagged}, which does not have {digest}, in production"
     return None

@@ -40,7 +40,7 @@ class Images:
         return version if version in self._lake.commits.get(IMAGES, {}) else None
 
     def has(self, pinned: str, ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> np.ndarray | None:
-        """Which (id, digest) are rows of a version, shape (n,); None where the version is not there any more."""
+        """Which (id, digest) are rows of a version, shape (n,); None where the version cannot be read any more."""
         version = self.readable(pinned)
         if version is None:
             return None
@@ -48,15 +48,18 @@ class Images:
             ds = self._lake.tables.open(IMAGES, version)
             self._version, self._rows = version, ds.to_table(columns=["image_id", "sha256"])
         places = pc.index_in(ids, self._rows["image_id"])
-        there = self._rows["sha256"].take(places)
-        same = pc.or_(pc.fill_null(pc.equal(there, digests), False), pc.and_(pc.is_null(there), pc.is_null(digests)))
+        digests_there = self._rows["sha256"].take(places)
+        same = pc.or_(
+            pc.fill_null(pc.equal(digests_there, digests), False),
+            pc.and_(pc.is_null(digests_there), pc.is_null(digests)),
+        )
         return pc.and_(same, pc.is_valid(places)).to_numpy()
 
 
 def check_examples(lake: LakeSnapshot, report: Report) -> None:
-    """Every row of every dataset that is promised: its images exist at the pinned version with the digest recorded."""
+    """Checks every readable dataset: its images are at the pinned version, with the recorded digest."""
     images = Images(lake)
-    for record in lake.promised.values():
+    for record in lake.must_be_readable.values():
         if record.asset == SFT_DATASET.key and record.ref.version in lake.commits[SFT]:
             with report.reading(record.data_version):
                 _check_dataset(lake, record, images, report)
@@ -68,11 +71,13 @@ def _check_dataset(lake: LakeSnapshot, record: Record, images: Images, report: R
     keys = rows["example_id"].filter(empty).to_pylist()
     report.disagree_rows("example", record.data_version, "names no image", keys)
     pinned = record.read.get(IMAGE_TABLE.key, "")
-    named = pc.list_flatten(rows["images"])
-    has = images.has(pinned, pc.struct_field(named, "image_id"), pc.struct_field(named, "sha256"))
+    images_named = pc.list_flatten(rows["images"])
+    has = images.has(pinned, pc.struct_field(images_named, "image_id"), pc.struct_field(images_named, "sha256"))
     if has is None:
         here = lake.version_here(pinned) is not None
-        report.named[f"datasets whose images' {'version was let go' if here else 'table was dropped'}"] += 1
+        report.expected_leftovers[
+            f"datasets whose images' {'version was let go' if here else 'table was dropped'}"
+        ] += 1
         return
     report.looked_at["examples"] += rows.num_rows
     parents = pc.list_parent_indices(rows["images"]).filter(pa.array(~has))
@@ -91,8 +96,8 @@ def _check_predictions(lake: LakeSnapshot, report: Report) -> None:
     rows = lake.heads[PREDICTIONS].to_table(columns=["id", *PARTS, "_row_created_at_version"])
     report.looked_at["predictions"] += rows.num_rows
     wrong = [key for batch in rows.to_batches(CHUNK_ROWS) for key in _wrong_keys(batch)]
-    said = "its key is not the digest of its image, bytes, model and prompt"
-    report.disagree_rows("prediction", PREDICTIONS, said, wrong)
+    sentence = "its key is not the digest of its image, bytes, model and prompt"
+    report.disagree_rows("prediction", PREDICTIONS, sentence, wrong)
     _check_models(lake, rows, report)
     _check_bytes(lake, rows, report)
 
@@ -104,47 +109,52 @@ def _wrong_keys(rows: pa.RecordBatch) -> list[str]:
 
 def _check_models(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
     registry = lake.heads.get(MODELS)
-    known = registry.to_table(columns=["digest"])["digest"] if registry is not None else pa.array([], pa.string())
-    unknown = rows.filter(pc.invert(pc.is_in(rows["model_digest"], known)))
+    registered = registry.to_table(columns=["digest"])["digest"] if registry is not None else pa.array([], pa.string())
+    unknown = rows.filter(pc.invert(pc.is_in(rows["model_digest"], registered)))
     dropped = pc.is_in(unknown["model_digest"], pa.array(sorted(dropped_models(lake)), pa.string()))
-    report.named["predictions by models of a registry that was dropped"] += pc.sum(dropped).as_py() or 0
+    report.expected_leftovers["predictions by models of a registry that was dropped"] += pc.sum(dropped).as_py() or 0
     unknown = unknown.filter(pc.invert(dropped))
     report.disagree_rows("prediction", PREDICTIONS, "its model is not in the registry", unknown["id"].to_pylist())
 
 
 def _check_bytes(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
-    """Nearly all are of images that are there now; the others, of the images that their step had pinned."""
+    """Checks that the bytes of predictions were in an image table.
+
+    Most are in the newest one. The others are looked up at the version that their step had pinned.
+    """
     images, newest = Images(lake), lake.newest(IMAGE_TABLE.key)
     if newest is not None:
         rows = rows.filter(pa.array(~_has(images, newest.data_version, rows)))
     pins = _Pins(lake)
     created = rows["_row_created_at_version"].to_numpy()
-    known = {int(version): pins.of(int(version)) for version in np.unique(created)}
-    for pin in sorted(set(known.values())):
-        part = rows.filter(pa.array(np.isin(created, [version for version, found in known.items() if found == pin])))
+    pins_by_version = {int(version): pins.of(int(version)) for version in np.unique(created)}
+    for pin in sorted(set(pins_by_version.values())):
+        part = rows.filter(
+            pa.array(np.isin(created, [version for version, other in pins_by_version.items() if other == pin]))
+        )
         lost = part["id"].filter(pa.array(~_has(images, pin.pinned, part))).to_pylist()
         if pin.certain and images.readable(pin.pinned) is not None:
-            said = f"names bytes that {pin.pinned} does not have"
-            report.disagree_rows("prediction", PREDICTIONS, said, lost)
+            sentence = f"names bytes that {pin.pinned} does not have"
+            report.disagree_rows("prediction", PREDICTIONS, sentence, lost)
         else:
-            report.named["predictions of images that were replaced, whose version was let go"] += len(lost)
+            report.expected_leftovers["predictions of images that were replaced, whose version expired"] += len(lost)
 
 
 def _has(images: Images, pinned: str, rows: pa.Table) -> np.ndarray:
-    found = images.has(pinned, rows["image_id"], rows["sha256"])
-    return np.zeros(rows.num_rows, dtype=bool) if found is None else found
+    mask = images.has(pinned, rows["image_id"], rows["sha256"])
+    return np.zeros(rows.num_rows, dtype=bool) if mask is None else mask
 
 
 @dataclass(frozen=True, order=True)
 class Pin:
-    """The data version of the images that a step had pinned; certain where its own commit says so. "": nobody knows."""
+    """The images version that a step had pinned ("": unknown); certain where its own commit says so."""
 
     pinned: str
     certain: bool
 
 
 class _Pins:
-    """What the steps had pinned that made predictions, by the version that they made."""
+    """The images versions that prediction steps had pinned, by the version of `predictions` that they made."""
 
     def __init__(self, lake: LakeSnapshot) -> None:
         self._commits = lake.commits[PREDICTIONS]
@@ -156,10 +166,10 @@ class _Pins:
         self._records = sorted(own, key=lambda record: record.ref.version)
 
     def of(self, version: int) -> Pin:
-        """By the commit; where that was let go, by the record of the next materialization."""
+        """The pin that the commit names; where the commit expired, that of the next materialization."""
         commit = self._commits.get(version)
         if commit is not None:
             return Pin((inputs_in(commit) or {}).get(IMAGE_TABLE.key, ""), certain=True)
         later = bisect_left(self._records, version, key=lambda record: record.ref.version)
-        found = self._records[later].read if later < len(self._records) else {}
-        return Pin(found.get(IMAGE_TABLE.key, ""), certain=False)
+        inputs = self._records[later].read if later < len(self._records) else {}
+        return Pin(inputs.get(IMAGE_TABLE.key, ""), certain=False)
