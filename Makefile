@@ -15,7 +15,7 @@ demo: $(STAMP)  ## Materialize the whole graph and print what came of it
 	$(BIN)/mm-assets status
 
 test: WORKERS ?= 2
-test: $(STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
+test: $(BENCH_STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name
@@ -43,16 +43,16 @@ format: $(STAMP)  ## Put the code into shape
 	$(BIN)/ruff check --fix mm_assets mm_assets_tests bench
 
 bench: $(BENCH_STAMP) $(VLLM_STAMP)  ## Measure, against what one would otherwise take: tables on the screen, JSON in bench/results
-	$(BIN)/python bench/columns.py
-	$(BIN)/python bench/point_reads.py
-	$(BIN)/python bench/ingest.py
-	$(BIN)/python bench/growth.py
-	$(BIN)/python bench/gpu_predict.py
+	$(BIN)/python -m bench.columns
+	$(BIN)/python -m bench.point_reads
+	$(BIN)/python -m bench.ingest
+	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.gpu_predict
 
 bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images, the memory of every process, trace and verify
-	$(BIN)/python bench/growth.py --sizes 10000 100000 1000000 --append 0 --json bench/results/growth-full.json
-	$(BIN)/python bench/memory.py
-	$(BIN)/python bench/history.py
+	$(BIN)/python -m bench.growth --sizes 10000 100000 1000000 --append 0 --json bench/results/growth-full.json
+	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.history
 
 torture: N ?= 500
 torture: $(STAMP)  ## Kill -9 steps and Ray workers N times at random instants; the lake must be that of an undisturbed run

@@ -1,6 +1,6 @@
 """Add a score column to a table of images and refresh 1% of it: this project and what else one would take.
 
-`python bench/columns.py --images 20000 --photos 1500`: storage only (random bytes of about 100 KB for images; the score
+`python -m bench.columns --images 20000 --photos 1500`: storage only (random bytes of about 100 KB for images; the score
 is made of the number of the row, and everybody reads what they need to put it in its place) on 20,000 images, then the
 same addition with a real scorer (sharpness) on 1,500 photos. Every way adds the value, its revision and its error.
 Before a figure is printed, the cells of every way are compared with those that they must be, and the images with those
@@ -12,20 +12,18 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
-import pictures
-import processes
 import pyarrow as pa
-from column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisProject, Way, replaced, store
-from driver import local_ray, run_step
-from scores import FIELDS, REAL, Scorer, score_of
 
+from bench import measure, pictures, processes
+from bench.column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisProject, Way, replaced, store
+from bench.driver import local_ray, run_step
+from bench.scores import FIELDS, REAL, Scorer, score_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.step import StepContext, StepResult
@@ -37,9 +35,10 @@ JOB = "this project (the job, on Ray)"
 Found = list[dict[str, Any]]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    options = measure.parser(__doc__, "columns", images=20_000, photos=1_500).parse_args()
+    parser = measure.parser(__doc__, images=20_000, photos=1_500)
+    options = measure.options_of(parser, "columns", arguments, images=100, photos=8)
     with tempfile.TemporaryDirectory(prefix="bench-columns-", dir=options.scratch) as name:
         found = storage_only(Path(name), options.images)
         measure.show(f"storage only, {options.images:,} images of about 100 KB", found)
@@ -48,8 +47,7 @@ def main() -> None:
     targets = judged(found, scored)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "lance-ray", "pyarrow", "ray", "pillow")
-    said = {"versions": packages, "storage_only": found, "with_scorer": scored, "targets": targets}
-    measure.save(options.json, said, options)
+    measure.save(options, {"versions": packages, "storage_only": found, "with_scorer": scored, "targets": targets})
 
 
 def storage_only(scratch: Path, count: int) -> Found:

@@ -24,12 +24,12 @@ def run_step(tables: Lake, job: Job, *assets: str, inputs: tuple[str, ...] = ())
 
 @contextmanager
 def local_ray(wanted: bool) -> Iterator[None]:
-    """A Ray cluster on this machine with its defaults, for what runs on Ray without this project."""
-    if not wanted:
-        yield
-        return
+    """A Ray cluster on this machine with its defaults, or the one that runs already, for what needs no project."""
     import ray
 
+    if not wanted or ray.is_initialized():
+        yield
+        return
     ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

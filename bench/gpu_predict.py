@@ -1,6 +1,6 @@
 """Images per second of the predictions, beside the plain loop over the same engine, cold and warm.
 
-`python bench/gpu_predict.py --size 7b` on a GPU: LLaVA-NeXT-Mistral-7B with random weights (they compute as long as
+`python -m bench.gpu_predict --size 7b` on a GPU: LLaVA-NeXT-Mistral-7B with random weights (they compute as long as
 trained ones, and nothing is downloaded), 1,000 photos of 800 x 600 pixels, no two alike: about 2,300 tokens in, and an
 answer of about 12, held to eight labels. `--size tiny` is the same on a CPU, where the preparing of photos counts most.
 
@@ -14,7 +14,7 @@ wait. Both must give the same answers.
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import packages_distributions
 from multiprocessing import get_context
@@ -22,12 +22,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import measure
-import pictures
-import plain_predict
-from driver import run_step
-from llava import build
-
+from bench import measure, pictures, plain_predict
+from bench.driver import run_step
+from bench.llava import build
 from mm_assets.engines.answering.questions import Question
 from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent
@@ -49,18 +46,18 @@ QUESTION = Question("label", "Fill in the blank: this is a photo of a {}", ANSWE
 ASKED_S, ASKED_TIMES = 75.0, 1.6
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    parser = measure.parser(__doc__, "gpu_predict", images=1000, gpus=0)
+    parser = measure.parser(__doc__, images=1000, gpus=0)
     parser.add_argument("--size", choices=("tiny", "7b"), default="tiny")
     parser.add_argument("--engine", choices=("vllm", "transformers"), default=plain_predict.installed())
-    options = parser.parse_args()
+    options = measure.options_of(parser, "gpu_predict", arguments, images=8)
     with tempfile.TemporaryDirectory(prefix="bench-predict-", dir=options.scratch) as scratch:
         rows, found = compared(Path(scratch), options.size, options.images, settings(options))
     measure.show(f"{options.images:,} photos, {options.size}, {options.engine}", rows)
     measure.show("targets", found["targets"])
     packages = measure.versions("torch", "transformers", "ray", "pylance", *packages_distributions()[options.engine])
-    measure.save(options.json, {"versions": packages, "ways": rows, **found}, options)
+    measure.save(options, {"versions": packages, "ways": rows, **found})
 
 
 def settings(options: Any) -> PredictSettings:  # noqa: ANN401  (an argparse namespace)
@@ -72,7 +69,7 @@ def settings(options: Any) -> PredictSettings:  # noqa: ANN401  (an argparse nam
         precision="bf16" if gpus else "float32",
         batch_size=32 if options.engine == "vllm" else 8,
         resources=Resources(cpus=1, gpus=gpus),
-        vllm={"max_model_len": 4096 if options.size == "7b" else 256},  # type: ignore[arg-type]
+        vllm={"max_model_len": 4096 if options.size == "7b" else 256},
     )
 
 

@@ -1,6 +1,6 @@
 """A refresh of 1,000 new images by the size of the lake, and of 1% new ones, stage by stage.
 
-`python bench/growth.py --sizes 10000 100000 --new 1000 --append 10000`: for each size a lake is made by the project's
+`python -m bench.growth --sizes 10000 100000 --new 1000 --append 10000`: for each size a lake is made by the project's
 own jobs and tables (pictures of 32 x 32 pixels; scores and answers made up), `maintain` brings it into shape, and then
 new images come, three times. The refresh runs the real jobs: listing, ingest, the four scorers, near-duplicates,
 dataset, predictions with the tiny LLaVA; the model stays as it is. Seconds are those inside the step, with Ray
@@ -10,60 +10,61 @@ Then 1% of new images come to 10,000 of about 100 KB, while the files that hold 
 what read one of them would fail.
 """
 
+import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import measure
-import pictures
-from lakes import STAGES, Made, MadeLake, tiny
-
+from bench import measure, pictures
+from bench.lakes import STAGES, Made, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.stages.ingest.tables import IMAGES
 
-REFRESHES = 3
 # Stages that look only at what is new; the others see every row, without images.
 BY_CHANGE = ("ingest", "scores", "predictions")
 Row = dict[str, Any]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    parser = measure.parser(__doc__, "growth", new=1000, append=10_000)
+    parser = measure.parser(__doc__, new=1000, append=10_000, refreshes=3)
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000])
-    options = parser.parse_args()
+    smallest = {"sizes": [40, 80], "new": 8, "append": 100, "refreshes": 1}
+    options = measure.options_of(parser, "growth", arguments, **smallest)
+    work = MadeUp if options.smoke else Cluster
     found, bare = [], {}
     for size in options.sizes:
         with tempfile.TemporaryDirectory(prefix="bench-growth-", dir=options.scratch) as name:
-            rows, bare[size] = refreshed(Path(name), size, options.new)
+            rows, bare[size] = refreshed(Path(name), work(), size, options)
         measure.show(f"{options.new:,} new images on {size:,}", rows)
         found += [{"images": size, **row} for row in rows]
     targets = judged(found, bare) if len(options.sizes) > 1 else []
     appended: dict[str, Any] = {}
     if options.append:
         with tempfile.TemporaryDirectory(prefix="bench-append-", dir=options.scratch) as name:
-            appended, more = append(Path(name), options.append)
+            appended, more = append(Path(name), work(), options.append)
         targets += more
     measure.show("targets", targets)
     said = {"versions": measure.versions("pylance", "ray", "pyarrow"), "growth": found, "bare_listing_s": bare}
-    measure.save(options.json, {**said, **appended, "targets": targets}, options)
+    measure.save(options, {**said, **appended, "targets": targets})
 
 
-def refreshed(scratch: Path, size: int, new: int) -> tuple[list[Row], float]:
+def refreshed(scratch: Path, cluster: Cluster, size: int, options: argparse.Namespace) -> tuple[list[Row], float]:
     """The median cost of every stage of a refresh, and the seconds of a bare listing."""
-    source = Made(size, tiny(200), size, tiny(REFRESHES * new, seed=1))
-    lake = filled(scratch, source)
+    new = options.new
+    source = Made(size, tiny(200), size, tiny(options.refreshes * new, seed=1))
+    lake = filled(scratch, cluster, source)
     costs: dict[str, list[measure.Cost]] = {name: [] for name in STAGES}
     computed: dict[str, int] = {}
     bare = []
     with ray(lake):
-        for number in range(1, REFRESHES + 1):
+        for number in range(1, options.refreshes + 1):
             lake.source = Made(size + number * new, source.photos, size, source.new)
             started = time.perf_counter()
             lake.source.list(lambda _: None)
@@ -80,9 +81,9 @@ def refreshed(scratch: Path, size: int, new: int) -> tuple[list[Row], float]:
     return rows, measure.median(bare)
 
 
-def filled(scratch: Path, source: Made) -> MadeLake:
+def filled(scratch: Path, cluster: Cluster, source: Made) -> MadeLake:
     """A lake in the shape that maintenance gives it."""
-    lake = MadeLake(Lake(str(scratch / "lake")), source, Cluster())
+    lake = MadeLake(Lake(str(scratch / "lake")), source, cluster)
     started = time.perf_counter()
     lake.fill()
     made = time.perf_counter()
@@ -140,11 +141,11 @@ def check(lake: MadeLake, count: int) -> None:
         raise SystemExit(f"after the refresh there should be {count:,} rows each: {wrong}")
 
 
-def append(scratch: Path, count: int) -> tuple[dict[str, Any], list[Row]]:
+def append(scratch: Path, cluster: Cluster, count: int) -> tuple[dict[str, Any], list[Row]]:
     """1% new images of real size, while the old images' files are away: what each stage took, sizes, and targets."""
     new = count // 100
     old, fresh = pictures.drawn(40), pictures.drawn(new, first=1000)
-    lake = filled(scratch, Made(count, tuple(old), count, tuple(fresh)))
+    lake = filled(scratch, cluster, Made(count, tuple(old), count, tuple(fresh)))
     lake.source = Made(count + new, tuple(old), count, tuple(fresh))
     blobs = [path for path in measure.files(Path(lake.tables.uri(IMAGES), "data")) if path.suffix == ".blob"]
     away = sum(path.stat().st_size for path in blobs) / measure.MB

@@ -1,6 +1,6 @@
 """`mm-assets trace` and `mm-assets verify` on a lake of a million images, predictions and examples.
 
-`python bench/history.py --size 1000000`: the lake is made by the project's own jobs and tables (pictures of 32 x 32
+`python -m bench.history --size 1000000`: the lake is made by the project's own jobs and tables (pictures of 32 x 32
 pixels; scores and answers made up), brought into shape by `maintain`, and refreshed with 1,000 new images. Then the
 commands run as their user runs them: seconds from the start of the process to its end. Of each trace the median of
 three; the lake's files are in the page cache.
@@ -12,33 +12,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import measure
-import pictures
-from lakes import STAGES, Made, MadeLake, MadeUp, tiny
-
+from bench import measure, pictures
+from bench.lakes import STAGES, Made, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 
-NEW, TIMES = 1_000, 3
 TRACE_S, VERIFY_S = 2.0, 60.0
 Row = dict[str, Any]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    parser = measure.parser(__doc__, "history")
-    parser.add_argument("--size", type=int, default=1_000_000)
-    options = parser.parse_args()
+    parser = measure.parser(__doc__, size=1_000_000, new=1_000, times=3)
+    options = measure.options_of(parser, "history", arguments, size=60, new=6, times=1)
     with tempfile.TemporaryDirectory(prefix="bench-history-", dir=options.scratch) as name:
-        tables = made(Path(name), options.size)
+        tables = made(Path(name), options.size, options.new)
         sizes = [
             {"table": table, "rows": tables.open(table).count_rows()} for table in ("images", "sft", "predictions")
         ]
         measure.show("the lake", sizes)
-        traces = [traced(tables, kind, what) for kind, what in asked(tables, options.size).items()]
+        traces = [traced(tables, kind, what, options.times) for kind, what in asked(tables, options.size).items()]
         measure.show("trace", traces)
         proofs = [proved(tables)]
         measure.show("verify", proofs)
@@ -49,15 +46,15 @@ def main() -> None:
     ]
     measure.show("targets", targets)
     said = {"versions": measure.versions("pylance", "pyarrow"), "lake": sizes, "trace": traces, "verify": proofs}
-    measure.save(options.json, {**said, "targets": targets}, options)
+    measure.save(options, {**said, "targets": targets})
 
 
-def made(scratch: Path, size: int) -> Lake:
+def made(scratch: Path, size: int, new: int) -> Lake:
     """A lake in the shape that maintenance gives it, with one refresh after that."""
-    lake = MadeLake(Lake(str(scratch / "lake")), Made(size, tiny(200), size, tiny(NEW, seed=1)), MadeUp())
+    lake = MadeLake(Lake(str(scratch / "lake")), Made(size, tiny(200), size, tiny(new, seed=1)), MadeUp())
     lake.fill()
     lake.maintain()
-    lake.source = Made(size + NEW, tiny(200), size, tiny(NEW, seed=1))
+    lake.source = Made(size + new, tiny(200), size, tiny(new, seed=1))
     for stage in STAGES:
         lake.run(stage)
     return lake.tables
@@ -82,9 +79,9 @@ def asked(tables: Lake, size: int) -> dict[str, str]:
     }
 
 
-def traced(tables: Lake, kind: str, what: str) -> Row:
+def traced(tables: Lake, kind: str, what: str, times: int) -> Row:
     """The median of a few runs of the command."""
-    taken = sorted((command(tables, "trace", what, "--json") for _ in range(TIMES)), key=lambda found: found[0])
+    taken = sorted((command(tables, "trace", what, "--json") for _ in range(times)), key=lambda found: found[0])
     seconds, said = taken[len(taken) // 2]
     return {"what": kind, "seconds": round(seconds, 3), "found": len(said["found"])}
 

@@ -1,6 +1,6 @@
 """Images per second: the ingest of this project, the decode limit of the machine, Ray Data, and the loop people write.
 
-`python bench/ingest.py --drawn 12000 --real 20000`: drawn photos of 800 x 600 pixels and about 100 KB, and the small
+`python -m bench.ingest --drawn 12000 --real 20000`: drawn photos of 800 x 600 pixels and about 100 KB, and the small
 real photos (256 x 256 pixels, 12 KB) of the test data where there are any (TEST_DATA), each file with a serial number
 after its end. The decode limit is Pillow decoding every file in full in as many processes as there are cores, reading
 the files, and doing nothing else; once with glibc's defaults, once keeping freed memory (see `sandbox.KEEP`). The
@@ -15,21 +15,19 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lance
-import measure
-import pictures
-import processes
 import pyarrow as pa
 import pyarrow.parquet as pq
-from driver import local_ray, run_step
 from PIL import Image
 
+from bench import measure, pictures, processes
+from bench.driver import local_ray, run_step
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.opening import open_source
 from mm_assets.engines.workers.cluster import Cluster
@@ -44,9 +42,10 @@ LIMIT = "the decode limit (Pillow, a process per core)"
 Work = Callable[[Path, Path], measure.Cost]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    options = measure.parser(__doc__, "ingest", drawn=12_000, real=20_000).parse_args()
+    parser = measure.parser(__doc__, drawn=12_000, real=20_000)
+    options = measure.options_of(parser, "ingest", arguments, drawn=24, real=0)
     found, targets = {}, []
     for name, count, photos in (
         ("drawn", options.drawn, pictures.drawn(40)),
@@ -61,7 +60,7 @@ def main() -> None:
         targets += judged(f"{name} photos", rows)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "ray", "pyarrow", "pillow")
-    measure.save(options.json, {"versions": packages, "ingest": found, "targets": targets}, options)
+    measure.save(options, {"versions": packages, "ingest": found, "targets": targets})
 
 
 def compared(scratch: Path, photos: list[bytes], count: int) -> list[dict[str, Any]]:

@@ -6,17 +6,17 @@ The jobs plan, cut, write and commit as ever; only what their workers compute is
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 import numpy as np
-import pictures
 import pyarrow as pa
-from driver import run_step
 from PIL import Image
 
+from bench import pictures
+from bench.driver import run_step
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
@@ -25,9 +25,12 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.scoring import Scorer
-from mm_assets.settings import Limit, Resources, ScoreSettings, Settings, load_settings
+from mm_assets.settings import Limit, Resources, S3Settings, ScoreSettings, Settings, load_settings
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES
 from mm_assets.stages.score.registry import all_scorers
+
+if TYPE_CHECKING:
+    from mm_assets.engines.answering.questions import Part
 
 SCORES = list(all_scorers(ScoreSettings()).values())
 SCORED = tuple(scorer.asset for scorer in SCORES)
@@ -67,6 +70,11 @@ class Made:
     new: tuple[bytes, ...]
     place: str = "made"
 
+    @classmethod
+    def opened(cls, setting: str, s3: S3Settings) -> Self | None:
+        """See `Source`; no setting names it."""
+        return None
+
     def list(self, _: Callable[[str], None]) -> pa.Table:
         """See `Source`."""
         ids = [pictures.image_id(number) for number in range(self.count)]
@@ -104,6 +112,9 @@ class MadeUp(Cluster):
         super().__init__()
         self._fails = fails
 
+    def connect(self) -> None:
+        """There is nothing to connect to."""
+
     def cpus(self) -> int:
         """One piece at a time."""
         return 1
@@ -123,12 +134,13 @@ class MadeUp(Cluster):
                 return map(worker(*arguments), items)
         return map(MadeUpScorer(arguments[-1]) if worker.__name__ == "ImageScorer" else self._answers, items)
 
-    def _answers(self, rows: pa.Table) -> list[Any]:
-        from mm_assets.engines.answering.questions import Answer
+    def _answers(self, rows: pa.Table) -> "Part":
+        from mm_assets.engines.answering.questions import SHARE, Answer, Part
 
+        good = Answer("", "pool", "this is a photo of a pool.", 0.5, SHARE)
+        bad = Answer("", error="made up")
         names = rows["image_id"].to_pylist()
-        good = {"label": "pool", "text": "this is a photo of a pool.", "confidence": 0.5}
-        return [Answer(name, **({"error": "made up"} if self._fails(name) else good)) for name in names]
+        return Part([replace(bad if self._fails(name) else good, image_id=name) for name in names], [])
 
 
 class NoSandbox:

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 MB = 1e6
 EVERY_S = 0.25
+# Options that say where, not what.
+NOT_RECORDED = {"json", "scratch"}
 
 
 @dataclass
@@ -144,14 +146,37 @@ def size_mb(place: Path) -> float:
     return sum(path.stat().st_size for path in files(place)) / MB
 
 
-def parser(doc: str | None, name: str, **numbers: int) -> argparse.ArgumentParser:
+def parser(doc: str | None, **numbers: int) -> argparse.ArgumentParser:
     """The command line of a measurement: whole numbers with their defaults, where scratch files go, the JSON."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, default in numbers.items():
         made.add_argument(f"--{option.replace('_', '-')}", type=int, default=default)
     made.add_argument("--scratch", type=Path, default=None, help="a folder on the disk that is measured")
-    made.add_argument("--json", type=Path, default=RESULTS / f"{name}.json")
+    made.add_argument("--json", type=Path, default=None, help="in place of the file in bench/results")
+    made.add_argument("--smoke", action="store_true", help="the smallest size: whether it runs, no figures")
     return made
+
+
+def options_of(
+    made: argparse.ArgumentParser,
+    name: str,
+    arguments: Sequence[str] | None,
+    **smallest: Any,  # noqa: ANN401  (values of options)
+) -> argparse.Namespace:
+    """The options of a run.
+
+    Args:
+        made: see `parser`.
+        name: of the measurement: its JSON is `results/NAME.json`.
+        arguments: of the command line; None for those of this process.
+        smallest: what `--smoke` sets; it writes no JSON unless it is told where.
+    """
+    options = made.parse_args(arguments)
+    if options.smoke:
+        vars(options).update(smallest)
+    elif options.json is None:
+        options.json = RESULTS / f"{name}.json"
+    return options
 
 
 def machine() -> dict[str, Any]:
@@ -210,14 +235,17 @@ def _placed(cell: str, width: int) -> str:
     return cell.rjust(width) if cell[:1].isdigit() or cell[:1] in {"-", ""} else cell.ljust(width)
 
 
-def save(path: Path, said: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Write the JSON of a measurement: the machine, how it was called, and what was found."""
+def save(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    """Write the JSON of a measurement, where one is wanted: the machine, how it was called, and what was found."""
+    if options.json is None:
+        return
     called = {
-        name: value for name, value in vars(options).items() if name not in {"json", "scratch"} and value is not None
+        name: value for name, value in vars(options).items() if name not in NOT_RECORDED and value not in (None, False)
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), "arguments": called, **said}, indent=1) + "\n")
-    print(f"\nwritten: {path}")
+    text = json.dumps({"machine": machine(), "arguments": called, **figures}, indent=1, default=str)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(text + "\n")
+    print(f"\nwritten: {options.json}")
 
 
 def verdict(what: str, measured_value: float, target: float, *, at_least: bool) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Peak memory of every process, stage by stage, by the number of images: `bench/memory.py --sizes 10000 100000`.
+"""Peak memory of every process, stage by stage, by the number of images.
 
-Unlike pictures of 32 x 32 pixels in a folder, and eight of 60 megapixels; every stage runs in a process and a Ray
-cluster of its own, as a step of Dagster does, over all images: listing, ingest, the four scorers, near-duplicates,
-dataset; and the predictions of the last 10,000 with the tiny LLaVA (the checkpoint is made, not trained; the other
-predictions are made up before). All processes below are followed (VmHWM of /proc, every 50 ms). Listing,
-near-duplicates and dataset see every row, without image bytes, and are told apart. Linux only.
+`python -m bench.memory --sizes 10000 100000`: unlike pictures of 32 x 32 pixels in a folder, and eight of 60
+megapixels; every stage runs in a process and a Ray cluster of its own, as a step of Dagster does, over all images:
+listing, ingest, the four scorers, near-duplicates, dataset; and the predictions of the last 10,000 with the tiny LLaVA
+(the checkpoint is made, not trained; the other predictions are made up before). All processes below are followed
+(VmHWM of /proc, every 50 ms). Listing, near-duplicates and dataset see every row, without image bytes, and are told
+apart. Linux only.
 """
 
 import argparse
@@ -14,16 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import measure
-import pictures
-from lakes import STAGES, MadeLake, MadeUp, tiny
 from PIL import Image
 
+from bench import measure, pictures
+from bench.lakes import STAGES, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.workers.cluster import Cluster
@@ -41,42 +42,45 @@ PIECE = 1000
 LARGE, LARGE_SIZE = 8, (10_000, 6_000)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each size, print tables, write JSON."""
-    parser = measure.parser(__doc__, "memory")
+    parser = measure.parser(__doc__, large=LARGE)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--stages", nargs="+", choices=SEQUENCE, default=SEQUENCE, help="the first ones are enough")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.options_of(parser, "memory", arguments, large=0, stages=SEQUENCE[:3])
     if options.stage:
-        run(options.stage, options.folder, options.sizes[0])
+        run(options.stage, options.folder, options.sizes[0], MadeUp() if options.smoke else Cluster())
         return
+    if options.smoke:
+        options.sizes = [40]
     peaks: dict[int, dict[str, dict[str, float]]] = {}
     seconds: dict[int, dict[str, float]] = {}
     for size in options.sizes:
         with tempfile.TemporaryDirectory(prefix="bench-memory-", dir=options.scratch) as name:
-            draw(Path(name, "photos"), size)
+            draw(Path(name, "photos"), size, options.large)
             peaks[size], seconds[size] = {}, {}
-            for stage in SEQUENCE:
+            for stage in options.stages:
                 if stage in BEFORE:
-                    watched(BEFORE[stage], Path(name), size)
-                peaks[size][stage], seconds[size][stage] = watched(stage, Path(name), size)
+                    watched(BEFORE[stage], Path(name), size, smoke=options.smoke)
+                peaks[size][stage], seconds[size][stage] = watched(stage, Path(name), size, smoke=options.smoke)
         print(f"{size:,} images: {sum(seconds[size].values()):.0f} s", flush=True)
     rows = compared(peaks)
     measure.show("peak memory (MB) of each process that the stage's work runs in", rows)
     targets = judged(rows)
     measure.show("targets", targets)
-    measure.save(options.json, {"peaks": rows, "seconds": seconds, "targets": targets}, options)
+    measure.save(options, {"peaks": rows, "seconds": seconds, "targets": targets})
 
 
-def draw(folder: Path, count: int) -> None:
-    """A folder of unlike pictures."""
+def draw(folder: Path, count: int, large: int) -> None:
+    """A folder of unlike pictures, some of them large ones."""
     for label in pictures.LABELS:
         (folder / label).mkdir(parents=True)
     starts = range(0, count, PIECE)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         list(pool.map(draw_piece, [folder] * len(starts), starts, [min(PIECE, count - start) for start in starts]))
-    for number in range(LARGE):
+    for number in range(large):
         draw_large(folder / pictures.image_id(count - 1 - number * PIECE), number)
 
 
@@ -92,9 +96,9 @@ def draw_large(path: Path, number: int) -> None:
     Image.merge("RGB", [grey, grey.point(lambda value: value * number // LARGE), grey]).save(path, "JPEG", quality=85)
 
 
-def run(stage: str, folder: Path, size: int) -> None:
+def run(stage: str, folder: Path, size: int, cluster: Cluster) -> None:
     """One stage, in a process that the other one watches."""
-    lake = MadeLake(Lake(str(folder / "lake")), FolderSource(str(folder / "photos")), Cluster())
+    lake = MadeLake(Lake(str(folder / "lake")), FolderSource(str(folder / "photos")), cluster)
     if stage == "answers":
         lake.cluster = MadeUp(lambda name: pictures.number_of(name) >= size - ANSWERED)
         for name in ("llava_checkpoint", "evaluation", "predictions"):
@@ -104,14 +108,15 @@ def run(stage: str, folder: Path, size: int) -> None:
     lake.run(stage)
 
 
-def watched(stage: str, folder: Path, size: int) -> tuple[dict[str, float], float]:
+def watched(stage: str, folder: Path, size: int, *, smoke: bool) -> tuple[dict[str, float], float]:
     """Run a stage and watch: peaks in MB by kind of process, and seconds."""
-    command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder), "--sizes", str(size)]
+    words = ["--stage", stage, "--folder", str(folder), "--sizes", str(size), *(["--smoke"] if smoke else [])]
+    command = [sys.executable, "-m", "bench.memory", *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
     peaks: dict[str, float] = {}
     started = time.monotonic()
     with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command, env=env, cwd=measure.ROOT, stdout=log, stderr=subprocess.STDOUT)
         while child.poll() is None:
             for pid in measure.descendants(child.pid):
                 found = look(pid)
@@ -145,7 +150,7 @@ def kind(title: str) -> str:
 def compared(peaks: dict[int, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
     """A row for every stage and kind of process that was seen at every size."""
     rows = []
-    for stage in SEQUENCE:
+    for stage in next(iter(peaks.values())):
         seen = set.intersection(*(set(found[stage]) for found in peaks.values()))
         for process in sorted(seen):
             by_size = {f"{size:,}": round(found[stage][process], 1) for size, found in peaks.items()}

@@ -1,6 +1,6 @@
 """Read a few images of many, at random: this project's table, Parquet by row-group size, WebDataset tar.
 
-`python bench/point_reads.py --images 5000`: 16 and 100 of 5,000 images of about 100 KB (random bytes). Everybody
+`python -m bench.point_reads --images 5000`: 16 and 100 of 5,000 images of about 100 KB (random bytes). Everybody
 knows where a row is: the table by its row id, Parquet by the number of its row group, tar by its offset (or nobody, for
 the sequential pass that WebDataset is made for). Cold: the page cache has none of it, and the table is opened in the
 time that counts. Warm: the table is open and the page cache has it. Each figure is the median over several sets of
@@ -17,14 +17,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
-import pictures
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset  # type: ignore[import-untyped]
-from column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
+import webdataset
 
+from bench import measure, pictures
+from bench.column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
 from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets.stages.ingest.tables import IMAGES
 
@@ -157,9 +156,9 @@ class Sequential(Tar):
         return [found[row] for row in rows]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    options = measure.parser(__doc__, "point_reads", images=5_000).parse_args()
+    options = measure.options_of(measure.parser(__doc__, images=5_000), "point_reads", arguments, images=120)
     sums = checksums(options.images)
     found = []
     with tempfile.TemporaryDirectory(prefix="bench-reads-", dir=options.scratch) as name:
@@ -176,7 +175,7 @@ def main() -> None:
     targets = judged(found)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "pyarrow", "webdataset")
-    measure.save(options.json, {"versions": packages, "reads": found, "targets": targets}, options)
+    measure.save(options, {"versions": packages, "reads": found, "targets": targets})
 
 
 def stores(scratch: Path) -> Iterator[tuple[str, Store]]:

@@ -1,4 +1,4 @@
-"""Put the newest figures of `results/` into the tables of README.md: `python bench/report.py`.
+"""Put the newest figures of `results/` into the tables of README.md: `python -m bench.report`.
 
 A table stands between the lines `<!-- file: key -->` and `<!-- end -->`; what is written around them stays.
 """
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import measure
+from bench import measure
 
 README = measure.ROOT / "bench" / "README.md"
 PLACE = re.compile(r"(<!-- (\S+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)

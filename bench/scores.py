@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from pictures import number_of
 from PIL import Image
 
+from bench.pictures import number_of
 from mm_assets.stages.score.builtin.sharpness import sharpness
 
 REAL = sharpness
