@@ -48,7 +48,7 @@ def draw(folder: Path) -> Path:
     drawn, photos = draw_folder(folder / "all" / "drawn"), folder / "drawn_photos"
     for label in LABELS:
         (photos / label).mkdir(parents=True)
-        usual = sorted(path for path in (drawn / label).glob(f"{label}_*.*") if path.suffix in (".jpg", ".webp"))
+        usual = sorted(path for path in (drawn / label).glob(f"{label}_00[01]*.*") if path.suffix in (".jpg", ".webp"))
         for path in usual[:PER_LABEL]:
             shutil.copy2(path, photos / label)
     for name in ("README.txt", *ODD):
@@ -60,12 +60,9 @@ def change(photos: Path, drawn: Path) -> None:
     """Two pictures go, two come, one becomes another."""
     (photos / "pool" / "pool_0001.jpg").unlink()
     (photos / "gym" / "gym_0002.jpg").unlink()
-    for name, source in (
-        ("beach/later.jpg", "beach_0045"),
-        ("pool/later.jpg", "pool_0045"),
-        ("gym/gym_0003.jpg", "gym_0045"),
-    ):
-        shutil.copy2(drawn / name.split("/")[0] / f"{source}.jpg", photos / name)
+    for label in ("beach", "pool"):
+        shutil.copy2(drawn / label / f"{label}_0040.png", photos / label)
+    shutil.copy2(drawn / "gym" / "gym_0040.png", photos / "gym" / "gym_0003.jpg")
 
 
 def run(job: str) -> None:
