@@ -47,6 +47,7 @@ bench: $(BENCH_STAMP) $(VLLM_STAMP)  ## Measure, against what one would otherwis
 	$(BIN)/python -m bench.point_reads
 	$(BIN)/python -m bench.ingest
 	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.noop
 	$(BIN)/python -m bench.gpu_predict
 
 bench-full: $(BENCH_STAMP)  ## Measure a refresh on up to a million images, the memory of every process, trace and verify

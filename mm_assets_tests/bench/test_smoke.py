@@ -14,8 +14,8 @@ from bench import measure
 ROOT = Path(__file__).parents[2]
 # Modules that measure nothing by themselves.
 SHARED = {
-    "__init__", "column_ways", "driver", "lakes", "llava", "measure", "pictures", "plain_predict", "processes",
-    "report", "scores",
+    "__init__", "checkouts", "column_ways", "compare", "driver", "lakes", "llava", "measure", "pictures",
+    "plain_predict", "processes", "report", "scores",
 }  # fmt: skip
 Smoke = Callable[..., dict[str, Any]]
 
@@ -69,6 +69,13 @@ def test_columns(smoke: Smoke, cluster: object) -> None:
 def test_ingest(smoke: Smoke, cluster: object) -> None:
     (rows,) = smoke("ingest")["ingest"].values()
     assert [row["images"] for row in rows] == [24, 24, 24, 24, 2]
+
+
+def test_noop(smoke: Smoke) -> None:
+    (row,) = smoke("noop")["noop"]
+    assert row["seconds_min"] > 0
+    assert row["history_reads"] > 0
+    assert "torch" not in row["imported"]
 
 
 @pytest.mark.vllm
