@@ -13,7 +13,7 @@ from mm_assets.steps.dagster_private import AssetGraphView
 
 
 class Outdated(dg.AutomationCondition[AssetKey]):
-    """It is missing, or made from other versions of its inputs or by other code than those of now."""
+    """The asset is missing, or its inputs or its code have changed since it was made."""
 
     @property
     def name(self) -> str:
@@ -31,7 +31,7 @@ class Outdated(dg.AutomationCondition[AssetKey]):
 
 
 class AskedFor(dg.AutomationCondition[AssetKey]):
-    """It was requested for exactly this state of inputs and code before: a run that failed is not tried for ever."""
+    """The asset was requested for this very state of inputs and code before; a failed run is not repeated for ever."""
 
     @property
     def name(self) -> str:
@@ -44,18 +44,25 @@ class AskedFor(dg.AutomationCondition[AssetKey]):
         return "Requested before for these inputs and this code; where that run failed, materialize it by hand"
 
     def evaluate(self, context: dg.AutomationContext[AssetKey]) -> dg.AutomationResult[AssetKey]:
-        """The cursor holds the state at the last look, and the one that was last requested (None: nothing is due)."""
-        said = json.loads(context.cursor) if context.cursor else {"seen": None, "asked": None}
-        requested = context.get_previous_requested_subset(context.key)
-        asked = said["seen"] if requested is not None and not requested.is_empty else said["asked"]
+        """The cursor has the state at the last tick (`seen`) and the last requested (`asked`); null: nothing is due.
+
+        For example, inputs at state s1, whose run fails:
+            tick 1  state s1, nothing requested   the asset is requested
+            tick 2  state s1, requested s1        True: not requested again
+            tick 3  state s2 (an input changed)   False: requested for s2
+        """
+        last = json.loads(context.cursor) if context.cursor else {"seen": None, "asked": None}
+        subset = context.get_previous_requested_subset(context.key)
+        requested = last["seen"] if subset is not None and not subset.is_empty else last["asked"]
         freshness = _freshness(context)
         state = freshness.state(context.key) if freshness.outdated(context.key) else None
-        asked = asked if state is not None else None
-        return _result(context, state is not None and state == asked, json.dumps({"seen": state, "asked": asked}))
+        requested = requested if state is not None else None
+        cursor = json.dumps({"seen": state, "asked": requested})
+        return _result(context, state is not None and state == requested, cursor)
 
 
 class InputsOutdated(dg.AutomationCondition[AssetKey]):
-    """Something that it is made from is itself to be made anew, or could not be: its inputs do not fit together."""
+    """An input, at any depth, is itself outdated: the inputs do not fit together yet."""
 
     @property
     def name(self) -> str:
@@ -68,7 +75,7 @@ class InputsOutdated(dg.AutomationCondition[AssetKey]):
         return "Something that it is made from, at any depth, is itself outdated"
 
     def evaluate(self, context: dg.AutomationContext[AssetKey]) -> dg.AutomationResult[AssetKey]:
-        """See the description; what is waited for stands in the log of the sensor's tick."""
+        """See the description; the log of the sensor's tick names the inputs."""
         names = _freshness(context).outdated_before(context.key) if not context.candidate_subset.is_empty else []
         if names:
             context.log.info(f"{context.key.to_user_string()} waits for {', '.join(names)}")
@@ -76,7 +83,7 @@ class InputsOutdated(dg.AutomationCondition[AssetKey]):
 
 
 class InputsFailed(dg.AutomationCondition[AssetKey]):
-    """The newest version of an input failed a blocking check: the step would be refused by the same rule."""
+    """The newest version of an input failed a blocking check; a step that reads it would be refused."""
 
     @property
     def name(self) -> str:
@@ -89,7 +96,7 @@ class InputsFailed(dg.AutomationCondition[AssetKey]):
         return "The newest version of something that it is made from failed a blocking check"
 
     def evaluate(self, context: dg.AutomationContext[AssetKey]) -> dg.AutomationResult[AssetKey]:
-        """See the description; which check of what stands in the log of the sensor's tick."""
+        """See the description; the log of the sensor's tick names the asset and the check."""
         inputs = context.asset_graph.get(context.key).parent_keys if not context.candidate_subset.is_empty else []
         failed = failed_checks(context.asset_graph_view.instance, inputs)
         if failed:
@@ -97,7 +104,7 @@ class InputsFailed(dg.AutomationCondition[AssetKey]):
         return _result(context, bool(failed))
 
 
-# Of a tick, which has a view of its own: all conditions of it judge by the same state, read once.
+# By the view of a tick: all conditions of one tick judge by the same state, read once.
 _READ: WeakKeyDictionary[AssetGraphView, Freshness] = WeakKeyDictionary()
 
 
@@ -117,13 +124,13 @@ def _result(
 
 
 def on_change() -> dg.AutomationCondition[AssetKey]:
-    """Run an asset once for each state of its inputs and code that it is not made from, when these are settled.
+    """Runs an outdated asset once for each state of its inputs and code, when all of these are settled.
 
-    A step that reads inputs of which one is about to change would be refused by the diamond rule, or be done twice.
+    An input that is about to change would make the diamond rule refuse the step, or the step run twice.
     """
     judged = AC.any_checks_match(AC.in_progress(), blocking_only=True)
     return (
-        ~AskedFor()  # first, for it looks at every tick; those after it look only where those before hold
+        ~AskedFor()  # first: it must see every tick, and a condition is evaluated only where those before it hold
         & Outdated()
         & ~InputsOutdated()
         & ~AC.any_deps_match(AC.missing()).with_label("any_deps_missing")

@@ -1,4 +1,4 @@
-"""When what arrives in the source is listed: after a quiet while, so that many arrivals make one run."""
+"""Debounces arrivals in the source: many of them make one run, after a quiet while."""
 
 import hashlib
 import json
@@ -38,10 +38,10 @@ def compare(listing: pa.Table, listed: pa.Table | None) -> Difference:
     """Compare the source with its last listing (None: it was never listed)."""
     from mm_assets.engines.lake.changes import difference
 
-    known = listing.slice(0, 0) if listed is None else listed
-    written, gone = difference(known.select(listing.schema.names), listing, "image_id")
-    new = pc.sum(pc.invert(pc.is_in(listing["image_id"], known["image_id"]))).as_py() or 0
-    return Difference(listing.num_rows, new, len(written) - new, len(gone), _digest(listing))
+    listed_rows = listing.slice(0, 0) if listed is None else listed
+    written, removed_ids = difference(listed_rows.select(listing.schema.names), listing, "image_id")
+    new = pc.sum(pc.invert(pc.is_in(listing["image_id"], listed_rows["image_id"]))).as_py() or 0
+    return Difference(listing.num_rows, new, len(written) - new, len(removed_ids), _digest(listing))
 
 
 def _digest(listing: pa.Table) -> str:
@@ -53,55 +53,62 @@ def _digest(listing: pa.Table) -> str:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """What a sensor remembers between two looks at the source; times are in seconds since 1970.
+class Debounce:
+    """The state of a sensor between two looks at the source; times are in seconds since 1970.
 
     Args:
-        digest: of the listing that was seen last; empty where there was nothing to wait for.
-        since: when the source was first seen like that, or was last asked for.
-        first: when the first change was seen since the source was last listed, asked for, or out of sight.
-        looked: when it was last looked at.
-        asked: the request that was made last.
+        digest: of the last listing that differed; empty where there is nothing to wait for.
+        since: when the source was first seen like that, or the last request was made.
+        first: when the first change was seen after the last listing, request, or gap between two looks.
+        looked: when the last look was.
+        last_request: the key of the last request. The cursor has it as `asked`.
     """
 
     digest: str = ""
     since: float = 0.0
     first: float = 0.0
     looked: float = 0.0
-    asked: str = ""
+    last_request: str = ""
 
     @classmethod
-    def from_cursor(cls, cursor: str | None) -> "Waiting":
-        """What was remembered."""
-        return cls(**json.loads(cursor)) if cursor else cls()
+    def from_cursor(cls, cursor: str | None) -> "Debounce":
+        """Reads a cursor; without one nothing was seen yet."""
+        values = json.loads(cursor) if cursor else {}
+        return cls(last_request=values.pop("asked", ""), **values)
 
     def cursor(self) -> str:
-        """To remember it."""
-        return json.dumps(asdict(self))
+        """The text that `from_cursor` reads."""
+        values = asdict(self)
+        values["asked"] = values.pop("last_request")
+        return json.dumps(values)
 
-    def look(self, found: Difference, now: float, in_sight: float) -> "Waiting":
-        """After another look at a source that differs from its last listing.
+    def after_look(self, difference: Difference, now: float, in_sight: float) -> "Debounce":
+        """The state after a look at a source that differs from its last listing.
 
         Args:
-            found: the difference.
+            difference: between the source and its last listing.
             now: of a clock that may have been set back.
-            in_sight: looks that are no further apart, in seconds, belong together. After a longer gap (a store did not
-                answer, the daemon was stopped) nobody knows whether the changes went on, and a source that comes back
-                bit by bit must have the time to become quiet.
-        """
-        since = min(self.since, now) if self.digest == found.digest else now
-        together = bool(self.digest) and now - self.looked <= in_sight
-        return Waiting(found.digest, since, min(self.first, now) if together else now, now, self.asked)
+            in_sight: looks at most this many seconds apart are one watch. After a longer gap (a store did not answer,
+                the daemon was stopped) the watch begins anew: a source may come back bit by bit.
 
-    def over(self, settings: AutomationSettings, now: float) -> bool:
-        """Whether the source was quiet for long enough, or has been changing for too long."""
+        For example, with quiet_seconds 30:
+            0 s   3 new   since 0, first 0    waits
+            20 s  5 new   since 20, first 0   waits: it changed
+            50 s  5 new   since 20, first 0   is over: 30 s without a change
+        """
+        since = min(self.since, now) if self.digest == difference.digest else now
+        together = bool(self.digest) and now - self.looked <= in_sight
+        return Debounce(difference.digest, since, min(self.first, now) if together else now, now, self.last_request)
+
+    def is_over(self, settings: AutomationSettings, now: float) -> bool:
+        """Whether to request now: the source was quiet for long enough, or has been changing for too long."""
         quiet = now - self.since >= settings.quiet_seconds
         return quiet or now - self.first >= settings.longest_wait_seconds
 
-    def ask(self, request: str, now: float) -> "Waiting":
-        """After a request: what changes from now on has a wait of its own."""
-        return replace(self, since=now, first=now, asked=request)
+    def after_request(self, request: str, now: float) -> "Debounce":
+        """The state after a request: later changes have a wait of their own."""
+        return replace(self, since=now, first=now, last_request=request)
 
-    def end(self) -> "Waiting":
-        """Where there is nothing to wait for; what was asked for stays known."""
-        return Waiting(asked=self.asked)
+    def without_difference(self) -> "Debounce":
+        """The state where there is nothing to wait for; the last request is kept."""
+        return Debounce(last_request=self.last_request)

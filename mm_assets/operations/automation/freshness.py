@@ -1,4 +1,4 @@
-"""Whether assets are what their inputs and their code would give now, as Dagster's newest events tell."""
+"""Whether assets are outdated, by Dagster's newest events."""
 
 import json
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ TRAINED = AssetKey(LLAVA_CHECKPOINT.key)
 class Freshness:
     """The newest materializations of a graph's assets, as they are when it is built.
 
-    An asset is judged by what it was made from, not by what happened since: so nothing is missed that happened while
-    the daemon was stopped, or to an input while the asset was being made from the version before.
+    An asset is judged by its inputs and code, not by events since. So nothing is missed that happened while the daemon
+    was stopped, or that happened to an input while the asset was being made from its earlier version.
     """
 
     def __init__(self, instance: dg.DagsterInstance, graph: BaseAssetGraph) -> None:
@@ -37,27 +37,27 @@ class Freshness:
         return key not in self._tags
 
     def outdated(self, key: AssetKey) -> bool:
-        """Whether an asset is missing, or made from other versions of its inputs or by other code than those of now."""
-        made = self._tags.get(key)
-        return made is None or any(made.get(name) != value for name, value in self._wanted(key).items())
+        """Whether an asset is missing, or its inputs or its code have changed since it was made."""
+        tags = self._tags.get(key)
+        return tags is None or any(tags.get(name) != value for name, value in self._tags_if_made_now(key).items())
 
     def state(self, key: AssetKey) -> str:
-        """What an asset would be made from now, and whether it is missing: as long as it stays, so does the outcome."""
-        return json.dumps({**self._wanted(key), "missing": self.missing(key)}, sort_keys=True)
+        """The inputs and code that an asset would be made from now, and whether it is missing, as one text."""
+        return json.dumps({**self._tags_if_made_now(key), "missing": self.missing(key)}, sort_keys=True)
 
-    def _wanted(self, key: AssetKey) -> dict[str, str | None]:
+    def _tags_if_made_now(self, key: AssetKey) -> dict[str, str | None]:
         node = self._graph.get(key)
         versions = {parent: self._tags.get(parent, {}).get(DATA_VERSION) for parent in node.parent_keys}
-        found = {f"{INPUT_VERSION}{parent.to_user_string()}": version for parent, version in versions.items()}
-        return {CODE_VERSION: node.code_version, **found}
+        inputs = {f"{INPUT_VERSION}{parent.to_user_string()}": version for parent, version in versions.items()}
+        return {CODE_VERSION: node.code_version, **inputs}
 
     def outdated_before(self, key: AssetKey) -> list[str]:
-        """Names of what an asset is made from, at any depth, that is itself outdated; no further than the training."""
-        seen: set[AssetKey] = set()
-        waiting = list(self._graph.get(key).parent_keys)
-        while waiting:
-            current = waiting.pop()
-            if current not in seen and current != TRAINED:
-                seen.add(current)
-                waiting += self._graph.get(current).parent_keys
-        return sorted(found.to_user_string() for found in seen if self.outdated(found))
+        """Names of the outdated ancestors of an asset; the search stops at the training."""
+        ancestors: set[AssetKey] = set()
+        todo = list(self._graph.get(key).parent_keys)
+        while todo:
+            current = todo.pop()
+            if current not in ancestors and current != TRAINED:
+                ancestors.add(current)
+                todo += self._graph.get(current).parent_keys
+        return sorted(ancestor.to_user_string() for ancestor in ancestors if self.outdated(ancestor))

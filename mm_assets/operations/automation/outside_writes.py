@@ -1,4 +1,4 @@
-"""What happened to the tables of a lake between two looks, as far as nobody of ours accounts for it."""
+"""Writes from outside to the tables of a lake, between two looks: no step, upkeep or history made them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Write:
-    """A commit that was made outside: what Lance calls its operation, and when."""
+class OutsideCommit:
+    """A commit that was made outside; `operation` is Lance's word."""
 
     version: int
     operation: str
@@ -21,8 +21,14 @@ class Write:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What happened to a table outside.
+class OutsideWrite:
+    """What was done to one table from outside.
+
+    For example, between two looks at `sft`, of table id a1:
+        before a1@v7, now a1@v9, v8 a step's, v9 a Delete by hand   commits = (v9 Delete,)
+        before a1@v7, now a1@v5                                     replaced: a backup was put back
+        before a1@v7, now b2@v1                                     replaced: dropped and made anew
+        before a1@v7, now None                                      the table is gone
 
     Args:
         table: its name.
@@ -34,7 +40,7 @@ class Finding:
     table: str
     before: LanceRef | None
     now: LanceRef | None
-    commits: tuple[Write, ...]
+    commits: tuple[OutsideCommit, ...]
 
     @property
     def replaced(self) -> bool:
@@ -43,7 +49,7 @@ class Finding:
 
     @property
     def change(self) -> str:
-        """What names it, so that it is asked for once."""
+        """A name of the change, so that its run is requested once."""
         return f"{self.before or self.table}->{self.now or 'nothing'}"
 
     def __str__(self) -> str:
@@ -56,16 +62,18 @@ class Finding:
         return f"{self.table}.lance: {', '.join(done)}"
 
 
-def look(tables: "Lake", names: Iterable[str]) -> dict[str, LanceRef]:
-    """Those of the tables that are there, as they are."""
+def current_versions(tables: "Lake", names: Iterable[str]) -> dict[str, LanceRef]:
+    """The newest version of each table that is there."""
     return {name: tables.ref(name, tables.open(name).version) for name in names if tables.exists(name)}
 
 
-def findings(tables: "Lake", before: Mapping[str, LanceRef], now: Mapping[str, LanceRef]) -> list[Finding]:
-    """What happened between two looks; a table that was not there before may have been made by a run."""
-    found = [_finding(tables, table, before.get(table), seen) for table, seen in now.items()]
-    found += [Finding(table, seen, None, ()) for table, seen in before.items() if table not in now]
-    return [finding for finding in found if finding.commits or finding.replaced or finding.now is None]
+def find_outside_writes(
+    tables: "Lake", before: Mapping[str, LanceRef], now: Mapping[str, LanceRef]
+) -> list[OutsideWrite]:
+    """The writes from outside between two looks. A table that is new may be a run's own, so it is none."""
+    writes = [_outside_write(tables, table, before.get(table), ref) for table, ref in now.items()]
+    writes += [OutsideWrite(table, ref, None, ()) for table, ref in before.items() if table not in now]
+    return [write for write in writes if write.commits or write.replaced or write.now is None]
 
 
 def _is_another(before: LanceRef | None, now: LanceRef | None) -> bool:
@@ -74,13 +82,13 @@ def _is_another(before: LanceRef | None, now: LanceRef | None) -> bool:
     return before.table_id != now.table_id or now.version < before.version
 
 
-def _finding(tables: "Lake", table: str, before: LanceRef | None, now: LanceRef) -> Finding:
+def _outside_write(tables: "Lake", table: str, before: LanceRef | None, now: LanceRef) -> OutsideWrite:
     from mm_assets.history.origins import outside_row_changes
 
-    # Of a table that was put back, all commits were looked at when they were made.
+    # The commits of a table that was put back were looked at when they were made.
     after = before.version if before is not None and before.table_id == now.table_id else 0
     ds = tables.open(table)
-    found = [commit for commit in outside_row_changes(ds, after) if commit.version <= now.version]
-    times = {item["version"]: item["timestamp"].astimezone(UTC) for item in ds.versions()} if found else {}
-    commits = tuple(Write(commit.version, commit.operation, times[commit.version]) for commit in found)
-    return Finding(table, before, now, commits)
+    row_changes = [commit for commit in outside_row_changes(ds, after) if commit.version <= now.version]
+    times = {item["version"]: item["timestamp"].astimezone(UTC) for item in ds.versions()} if row_changes else {}
+    commits = tuple(OutsideCommit(commit.version, commit.operation, times[commit.version]) for commit in row_changes)
+    return OutsideWrite(table, before, now, commits)

@@ -35,8 +35,8 @@ def failed_checks(instance: dg.DagsterInstance, keys: Iterable[AssetKey]) -> lis
 
 
 def _failed(instance: dg.DagsterInstance, key: AssetKey) -> str | None:
-    made = newest_event(instance, key)
-    failed = failed_check(instance, key.to_user_string(), tags_of(made).get(DATA_VERSION, "")) if made else None
+    event = newest_event(instance, key)
+    failed = failed_check(instance, key.to_user_string(), tags_of(event).get(DATA_VERSION, "")) if event else None
     return failed[0] if failed else None
 
 

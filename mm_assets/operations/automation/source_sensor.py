@@ -9,7 +9,7 @@ from dagster import AssetKey
 
 from mm_assets.catalog import RAW_IMAGES
 from mm_assets.lineage.errors import RefusalError
-from mm_assets.operations.automation.debounce import Difference, Waiting, compare
+from mm_assets.operations.automation.debounce import Debounce, Difference, compare
 from mm_assets.operations.automation.runs import newest_id, unfinished_run
 from mm_assets.resources import ImageSource, LakeResource
 from mm_assets.settings import DRAWN, AutomationSettings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LISTING = AssetKey(RAW_IMAGES.key)
-# So many intervals between two looks are still one watch: ticks are late where the machine is busy.
+# Looks at most so many intervals apart are one watch: a busy machine's ticks are late.
 LOOKS = 5
 
 
@@ -41,17 +41,20 @@ def build(
         """
         if image_source.source == DRAWN:
             return dg.SkipReason("the project's own pictures do not change")
-        before = Waiting.from_cursor(context.cursor)
+        before = Debounce.from_cursor(context.cursor)
         listing = _listing(image_source, context.log.info)
         if not listing.num_rows:
-            return _skip(before.end(), f"there are no objects in {image_source.source}: nothing is taken for removed")
-        listed, version = _listed(lake)
-        found = compare(listing, listed)
-        if not found:
-            return _skip(before.end(), f"{found.objects:,} objects, nothing changed")
+            return _skip(
+                before.without_difference(),
+                f"there are no objects in {image_source.source}: nothing is taken for removed",
+            )
+        listed, version = _last_listing(lake)
+        difference = compare(listing, listed)
+        if not difference:
+            return _skip(before.without_difference(), f"{difference.objects:,} objects, nothing changed")
         now = clock()
-        waiting = before.look(found, now, in_sight=LOOKS * settings.source_seconds)
-        return _judged(context.instance, settings, now, found, waiting, version)
+        debounce = before.after_look(difference, now, in_sight=LOOKS * settings.source_seconds)
+        return _decide(context.instance, settings, now, difference, debounce, version)
 
     return source_changed
 
@@ -63,8 +66,8 @@ def _listing(image_source: ImageSource, say: Callable[[str], None]) -> "pa.Table
         raise RefusalError(f"source (MM_SOURCE): {image_source.source} cannot be listed: {error}") from error
 
 
-def _listed(lake: LakeResource) -> "tuple[pa.Table | None, str]":
-    """The last listing, and what names its version."""
+def _last_listing(lake: LakeResource) -> "tuple[pa.Table | None, str]":
+    """The last listing, and a name of its version."""
     from mm_assets.engines.lake.tables import table_id
     from mm_assets.engines.sources.source import LISTING
     from mm_assets.stages.ingest.tables import OBJECTS
@@ -76,27 +79,27 @@ def _listed(lake: LakeResource) -> "tuple[pa.Table | None, str]":
     return ds.to_table(columns=LISTING.names), f"{table_id(ds)[:6]}@v{ds.version}"
 
 
-def _judged(
+def _decide(
     instance: dg.DagsterInstance,
     settings: AutomationSettings,
     now: float,
-    found: Difference,
-    waiting: Waiting,
+    difference: Difference,
+    debounce: Debounce,
     version: str,
 ) -> dg.SensorResult:
     running = unfinished_run(instance, LISTING)
     if running is not None:
-        return _skip(waiting, f"{found}: run {running[:8]} is listing the source, or is to do so")
-    # A run that succeeded has looked at the source as it was then: the same state after it is another one.
-    key = f"{found.digest}-{version}-{newest_id(instance, LISTING)}"
-    if key == waiting.asked:
-        return _skip(waiting, f"{found}: asked for before, and the run failed; materialize raw_images by hand")
-    if not waiting.over(settings, now):
-        return _skip(waiting, f"{found}: waiting for {settings.quiet_seconds:g} s of quiet")
-    tags = {f"source/{name}": str(getattr(found, name)) for name in ("objects", "new", "changed", "removed")}
+        return _skip(debounce, f"{difference}: run {running[:8]} is listing the source, or is to do so")
+    # A run that succeeded has listed the source: if the same state differs again after it, that is another request.
+    key = f"{difference.digest}-{version}-{newest_id(instance, LISTING)}"
+    if key == debounce.last_request:
+        return _skip(debounce, f"{difference}: asked for before, and the run failed; materialize raw_images by hand")
+    if not debounce.is_over(settings, now):
+        return _skip(debounce, f"{difference}: waiting for {settings.quiet_seconds:g} s of quiet")
+    tags = {f"source/{name}": str(getattr(difference, name)) for name in ("objects", "new", "changed", "removed")}
     request = dg.RunRequest(run_key=key, asset_selection=[LISTING], tags=tags)
-    return dg.SensorResult(run_requests=[request], cursor=waiting.ask(key, now).cursor())
+    return dg.SensorResult(run_requests=[request], cursor=debounce.after_request(key, now).cursor())
 
 
-def _skip(waiting: Waiting, why: str) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=waiting.cursor())
+def _skip(debounce: Debounce, why: str) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=debounce.cursor())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT, DATASET, BASE = LLAVA_CHECKPOINT.key, SFT_DATASET.key, BASE_MODEL.key
 # What makes an example another one to learn from.
-LEARNED = ["example_id", "images", "label", "messages"]
+LEARNED_COLUMNS = ["example_id", "images", "label", "messages"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Verdict:
     sentence: str
 
 
-def worth_training(history: "History", settings: AutomationSettings, code_version: str) -> Verdict:
+def judge_training(history: "History", settings: AutomationSettings, code_version: str) -> Verdict:
     """Judge by what the lake holds.
 
     Args:
@@ -46,18 +46,18 @@ def worth_training(history: "History", settings: AutomationSettings, code_versio
     trained_on = before.read
     if trained_on.get(BASE) != newest[BASE].data_version:
         return Verdict(True, f"{BASE} is another one ({newest[BASE].data_version})")
-    said, dropped = _held_out(history, settings.max_accuracy_drop)
+    about_accuracy, dropped = _accuracy_drop(history, settings.max_accuracy_drop)
     new = new_examples(history.lake, newest[DATASET].ref, trained_on[DATASET])
-    sentence = f"{new:,} of {settings.min_new_examples:,} new training examples{said}"
+    sentence = f"{new:,} of {settings.min_new_examples:,} new training examples{about_accuracy}"
     if dropped and trained_on[DATASET] == newest[DATASET].data_version:
         return Verdict(False, f"{sentence}; but the checkpoint was trained on this very dataset")
     return Verdict(dropped or new >= settings.min_new_examples, sentence)
 
 
-def _held_out(history: "History", max_drop: float) -> tuple[str, bool]:
-    """What is known of the accuracy on held-out images, in words, and whether it has dropped.
+def _accuracy_drop(history: "History", max_drop: float) -> tuple[str, bool]:
+    """The accuracy on held-out images in words, and whether it has dropped.
 
-    Only predictions of the newest checkpoint count: that an older one got worse may be why this one was trained.
+    Only predictions of the newest checkpoint count: an older one that got worse may be why this one was trained.
     """
     from mm_assets.stages.predict.held_out import held_out_accuracy
 
@@ -65,20 +65,23 @@ def _held_out(history: "History", max_drop: float) -> tuple[str, bool]:
     predicted = newest.get(BATCH_PREDICTIONS.key)
     if predicted is None:
         return "", False
-    answered, checkpoint = predicted.metadata["digest"], newest[CHECKPOINT].metadata["digest"]
-    if answered != checkpoint:
-        return f"; accuracy not judged: the predictions are of {answered}, the newest checkpoint is {checkpoint}", False
-    found = held_out_accuracy(history)
-    if found is None:
+    predicted_by, checkpoint = predicted.metadata["digest"], newest[CHECKPOINT].metadata["digest"]
+    if predicted_by != checkpoint:
+        return (
+            f"; accuracy not judged: the predictions are of {predicted_by}, the newest checkpoint is {checkpoint}",
+            False,
+        )
+    accuracy = held_out_accuracy(history)
+    if accuracy is None:
         return "", False
-    said = f"; accuracy on held-out images {found.accuracy:.3f}, {found.evaluated:.3f} at the evaluation"
-    return said, found.dropped(max_drop)
+    sentence = f"; accuracy on held-out images {accuracy.accuracy:.3f}, {accuracy.evaluated:.3f} at the evaluation"
+    return sentence, accuracy.dropped(max_drop)
 
 
 def new_examples(tables: "Lake", dataset: LanceRef, before: str) -> int:
-    """How many training examples of a dataset are new, or others than at an earlier data version of it.
+    """Counts the training examples of a dataset that are new or changed since an earlier data version.
 
-    All count where the earlier version is not there any more. What is read is in proportion to what changed.
+    All count where the earlier version cannot be read any more. The reads are in proportion to what changed.
     """
     from mm_assets.engines.lake.changes import changes_since, difference, older
     from mm_assets.engines.lake.rows import rows_by_key
@@ -86,7 +89,7 @@ def new_examples(tables: "Lake", dataset: LanceRef, before: str) -> int:
 
     if str(dataset) == before:
         return 0
-    columns = [*LEARNED, "split"]
+    columns = [*LEARNED_COLUMNS, "split"]
     same_table = before.rpartition("@v")[0] == str(dataset).rpartition("@v")[0]
     past = older(tables, dataset, version_of(before) if same_table else None)
     if past is None:
@@ -94,12 +97,12 @@ def new_examples(tables: "Lake", dataset: LanceRef, before: str) -> int:
     changes = changes_since(tables, dataset, past.version, columns)
     assert changes is not None
     rows = _of_split(changes.rows, TRAIN)
-    known = rows_by_key(past, "example_id", rows["example_id"].to_pylist(), columns)
-    written, _ = difference(_of_split(known, TRAIN), rows, "example_id")
+    earlier_rows = rows_by_key(past, "example_id", rows["example_id"].to_pylist(), columns)
+    written, _ = difference(_of_split(earlier_rows, TRAIN), rows, "example_id")
     return len(written)
 
 
 def _of_split(rows: "pa.Table", split: str) -> "pa.Table":
     import pyarrow.compute as pc
 
-    return rows.filter(pc.fill_null(pc.equal(rows["split"], split), False)).select(LEARNED)
+    return rows.filter(pc.fill_null(pc.equal(rows["split"], split), False)).select(LEARNED_COLUMNS)

@@ -11,7 +11,7 @@ import dagster as dg
 from mm_assets.lineage.records import Record
 from mm_assets.operations.automation.freshness import TRAINED, Freshness
 from mm_assets.operations.automation.runs import failed_checks, newest_id, unfinished_checks, unfinished_run
-from mm_assets.operations.automation.training import CHECKPOINT, Verdict, worth_training
+from mm_assets.operations.automation.training import CHECKPOINT, Verdict, judge_training
 from mm_assets.resources import LakeResource
 from mm_assets.settings import AutomationSettings
 from mm_assets.steps.dagster_private import BaseAssetGraph
@@ -42,26 +42,26 @@ def build(settings: AutomationSettings, status: dg.DefaultSensorStatus) -> dg.Se
         graph = context.repository_def.asset_graph
         history = History.read(lake.tables())
         freshness = Freshness(context.instance, graph)
-        known = history.newest.get(CHECKPOINT) if freshness.missing(TRAINED) else None
-        if known is not None:
+        checkpoint = history.newest.get(CHECKPOINT) if freshness.missing(TRAINED) else None
+        if checkpoint is not None:
             # Before anything else is waited for: what follows the checkpoint works with the one that there is.
             return dg.SensorResult(
                 skip_reason=dg.SkipReason(
-                    f"the lake has a checkpoint, {known.data_version}: adopted, nothing is trained"
+                    f"the lake has a checkpoint, {checkpoint.data_version}: adopted, nothing is trained"
                 ),
-                asset_events=[_adopted(history, known)],
+                asset_events=[_adoption(history, checkpoint)],
             )
-        held_by = _held_by(context.instance, graph, freshness)
-        if held_by:
-            return dg.SkipReason(held_by)
-        verdict = worth_training(history, settings, graph.get(TRAINED).code_version or "")
-        return _posed(context, freshness.state(TRAINED), verdict)
+        reason = _reason_to_wait(context.instance, graph, freshness)
+        if reason:
+            return dg.SkipReason(reason)
+        verdict = judge_training(history, settings, graph.get(TRAINED).code_version or "")
+        return _request(context, freshness.state(TRAINED), verdict)
 
     return training
 
 
-def _held_by(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Freshness) -> str:
-    """Why nothing could be trained now, in words; empty where nothing keeps it."""
+def _reason_to_wait(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Freshness) -> str:
+    """Why nothing can be trained now, in words; empty where nothing is in the way."""
     running = unfinished_run(instance, TRAINED)
     if running is not None:
         return f"run {running[:8]} is training, or is to do so"
@@ -73,10 +73,10 @@ def _held_by(instance: dg.DagsterInstance, graph: BaseAssetGraph, freshness: Fre
     return f"a blocking check of what it is trained on failed: {', '.join(failed)}" if failed else ""
 
 
-def _posed(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
-    """A request where a training is worth its while, and was not asked for at this state before.
+def _request(context: dg.SensorEvaluationContext, state: str, verdict: Verdict) -> dg.SensorResult | dg.SkipReason:
+    """A request for a training that is worth its while, unless this state was requested before.
 
-    The state alone counts: a run that trained nothing (it found the checkpoint that it was to make) leaves it as it is.
+    The state alone counts: a run that trained nothing (its checkpoint was there already) does not change it.
     """
     if not verdict.train:
         return dg.SkipReason(verdict.sentence)
@@ -96,12 +96,14 @@ def _digest(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
-def _adopted(history: "History", known: Record) -> dg.AssetMaterialization:
-    """The lake's own checkpoint, for an instance that does not know it: what follows waits for it.
+def _adoption(history: "History", checkpoint: Record) -> dg.AssetMaterialization:
+    """An event of the lake's checkpoint for an instance that does not have one: later assets wait for it.
 
-    As every materialization it gets a row of the lake's history, without a run.
+    The lake's history gets a row of it too, without a run.
     """
-    record = replace(known, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True)
+    record = replace(
+        checkpoint, id=uuid.uuid4().hex, run_id="", step="training (sensor)", at=datetime.now(UTC), reused=True
+    )
     history.append(record)
     inputs = {f"{INPUT_VERSION}{asset}": version for asset, version in record.read.items()}
     return dg.AssetMaterialization(

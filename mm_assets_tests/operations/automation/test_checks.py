@@ -55,12 +55,14 @@ def planned(instance: dg.DagsterInstance) -> dg.DagsterRun:
     return instance.create_run_for_job(job, asset_selection=frozenset({above.key}), status=dg.DagsterRunStatus.STARTED)
 
 
-def made(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+def report_materialization(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """The run has materialized the asset; its checks are still to come."""
-    made = dg.AssetMaterialization(above.key, tags={"dagster/data_version": "1", "dagster/code_version": "1"})
+    materialization = dg.AssetMaterialization(
+        above.key, tags={"dagster/data_version": "1", "dagster/code_version": "1"}
+    )
     event = dg.DagsterEvent(
         "ASSET_MATERIALIZATION",
-        event_specific_data=StepMaterializationData(made),
+        event_specific_data=StepMaterializationData(materialization),
         job_name=run.job_name,
         step_key="above",
     )
@@ -106,13 +108,13 @@ def test_a_failure_is_of_the_version_that_was_judged(instance: dg.DagsterInstanc
 @pytest.mark.parametrize("end", ["failed", "canceled", "deleted"])
 def test_what_follows_waits_for_a_blocking_check_that_is_being_made(instance: dg.DagsterInstance, end: str) -> None:
     going = planned(instance)
-    made(instance, going)
+    report_materialization(instance, going)
     assert unfinished_run(instance, above.key) is None
     assert unfinished_checks(instance, GRAPH, [above.key]) == ["above: coverage"]
     assert not is_asked(instance)
     if end == "deleted":
         instance.delete_run(going.run_id)
-        made(instance, planned_and_ended(instance))
+        report_materialization(instance, planned_and_ended(instance))
     else:
         {"failed": instance.report_run_failed, "canceled": instance.report_run_canceled}[end](going)
     assert unfinished_checks(instance, GRAPH, [above.key]) == []

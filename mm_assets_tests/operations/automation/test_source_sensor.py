@@ -30,7 +30,7 @@ class Watch:
     daemon: Daemon = field(default_factory=Daemon)
     now: float = 1000.0
     cursor: str | None = None
-    asked: list[dg.RunRequest] = field(default_factory=list)
+    requests: list[dg.RunRequest] = field(default_factory=list)
 
     def look(self, after: float = 60) -> str:
         """One tick, so many seconds later; what it says, or that it asks for a run."""
@@ -45,12 +45,12 @@ class Watch:
             },
         )
         with context:
-            said = sensor.evaluate_tick(context)
-        if said.skip_message and not said.run_requests:
-            self.cursor = said.cursor
-            return said.skip_message
-        self.cursor = said.cursor
-        self.asked += said.run_requests or []
+            result = sensor.evaluate_tick(context)
+        if result.skip_message and not result.run_requests:
+            self.cursor = result.cursor
+            return result.skip_message
+        self.cursor = result.cursor
+        self.requests += result.run_requests or []
         return "a run"
 
     def put(self, *names: str, text: str = "x") -> None:
@@ -95,7 +95,7 @@ def test_it_says_what_is_new_changed_and_removed(listed: Watch) -> None:
     (listed.folder / "b/3").unlink()
     assert listed.look() == "2 new, 1 changed, 1 removed: waiting for 30 s of quiet"
     assert listed.look() == "a run"
-    (request,) = listed.asked
+    (request,) = listed.requests
     assert request.asset_selection == [LISTING]
     assert {name: request.tags[f"source/{name}"] for name in ("objects", "new", "changed", "removed")} == {
         "objects": "4",
@@ -114,24 +114,24 @@ def test_a_thousand_arrivals_make_one_run(listed: Watch) -> None:
     assert listed.look(after=5) == "1,000 new: asked for before, and the run failed; materialize raw_images by hand"
     listed.run()
     assert listed.look() == "1,003 objects, nothing changed"
-    assert len(listed.asked) == 1
+    assert len(listed.requests) == 1
 
 
 def test_arrivals_without_an_end_are_listed_after_a_while(listed: Watch) -> None:
-    seen = []
+    results = []
     for number in range(33):
         listed.put(f"a/new{number}")
-        seen.append(listed.look(after=29))
-    assert seen.index("a run") == 32  # 928 s after the first was seen
-    assert len(listed.asked) == 1
+        results.append(listed.look(after=29))
+    assert results.index("a run") == 32  # 928 s after the first was seen
+    assert len(listed.requests) == 1
 
 
 def test_arrivals_that_go_on_after_a_request_wait_for_as_long_again(listed: Watch) -> None:
-    seen = []
+    results = []
     for number in range(100):  # more than three times as long as the longest wait, and no run ever succeeds
         listed.put(f"a/new{number}")
-        seen.append(listed.look(after=29))
-    assert [number for number, said in enumerate(seen) if said == "a run"] == [32, 64, 96]
+        results.append(listed.look(after=29))
+    assert [number for number, result in enumerate(results) if result == "a run"] == [32, 64, 96]
 
 
 def test_a_run_that_has_listed_the_source_does_not_shorten_the_next_wait(listed: Watch) -> None:
@@ -142,7 +142,7 @@ def test_a_run_that_has_listed_the_source_does_not_shorten_the_next_wait(listed:
     for number in range(31):
         listed.put(f"b/new{number}")
         assert "waiting" in listed.look(after=29)
-    assert len(listed.asked) == 1
+    assert len(listed.requests) == 1
 
 
 def test_nothing_is_asked_for_beside_a_queued_or_running_run(listed: Watch) -> None:
@@ -163,7 +163,7 @@ def test_a_failing_run_is_not_asked_for_again_until_the_source_is_another(listed
     }
     listed.put("a/5")
     assert [listed.look(), listed.look()] == ["2 new: waiting for 30 s of quiet", "a run"]
-    keys = [request.run_key for request in listed.asked]
+    keys = [request.run_key for request in listed.requests]
     assert len(set(keys)) == 2
 
 
@@ -175,7 +175,7 @@ def test_a_state_that_comes_back_is_asked_for_again_if_it_was_listed_in_between(
         (listed.folder / "a/4").unlink()
         assert [listed.look(), listed.look()] == ["1 removed: waiting for 30 s of quiet", "a run"]
         listed.run()
-    assert len({request.run_key for request in listed.asked}) == 4
+    assert len({request.run_key for request in listed.requests}) == 4
 
 
 def test_a_change_that_is_taken_back_before_it_is_listed_makes_no_run(listed: Watch) -> None:
@@ -185,7 +185,7 @@ def test_a_change_that_is_taken_back_before_it_is_listed_makes_no_run(listed: Wa
     assert listed.look() == "3 objects, nothing changed"
     listed.put("a/4")
     assert listed.look() == "1 new: waiting for 30 s of quiet"  # the clock begins anew
-    assert listed.asked == []
+    assert listed.requests == []
 
 
 def test_a_run_that_saw_the_source_as_it_was_does_not_keep_the_change_from_being_listed(listed: Watch) -> None:
@@ -196,7 +196,7 @@ def test_a_run_that_saw_the_source_as_it_was_does_not_keep_the_change_from_being
     listed.run()  # it was away while the run looked
     (listed.folder.parent / "aside").rename(path)
     assert listed.look() == "a run"
-    assert len({request.run_key for request in listed.asked}) == 2
+    assert len({request.run_key for request in listed.requests}) == 2
 
 
 def test_a_source_that_cannot_be_listed_fails_the_tick_and_forgets_nothing(listed: Watch) -> None:

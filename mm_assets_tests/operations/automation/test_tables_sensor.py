@@ -30,8 +30,8 @@ OWNERS = {
 
 
 def rows(*keys: str) -> pa.Table:
-    found = [{"image_id": key, "label": "pool", "num_bytes": 100} for key in keys]
-    return pa.Table.from_pylist(found, schema=SCHEMA)
+    rows = [{"image_id": key, "label": "pool", "num_bytes": 100} for key in keys]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def put(tables: Lake, *keys: str, table: str = TABLE, asset: str = "image_table") -> None:
@@ -44,29 +44,29 @@ def put(tables: Lake, *keys: str, table: str = TABLE, asset: str = "image_table"
 
 @dataclass
 class Watch:
-    """The sensor over a lake; `said` is what it said last."""
+    """The sensor over a lake; `look` returns why it requests nothing."""
 
     tables: Lake
     daemon: Daemon = field(default_factory=Daemon)
     cursor: str | None = None
     requests: list[dg.RunRequest] = field(default_factory=list)
-    shown: dict[str, dg.AssetObservation] = field(default_factory=dict)
+    observations: dict[str, dg.AssetObservation] = field(default_factory=dict)
 
     def look(self) -> str:
         sensor = tables_sensor.build(AutomationSettings(), dg.DefaultSensorStatus.RUNNING)
-        said = self.daemon.look(sensor, self.tables.root, self.cursor)
-        self.cursor = said.cursor
-        self.requests = list(said.run_requests or [])
-        events = [event for event in said.asset_events if isinstance(event, dg.AssetObservation)]
-        self.shown = {event.asset_key.to_user_string(): event for event in events}
-        return said.skip_message or ""
+        result = self.daemon.look(sensor, self.tables.root, self.cursor)
+        self.cursor = result.cursor
+        self.requests = list(result.run_requests or [])
+        events = [event for event in result.asset_events if isinstance(event, dg.AssetObservation)]
+        self.observations = {event.asset_key.to_user_string(): event for event in events}
+        return result.skip_message or ""
 
     @property
     def version(self) -> int:
         """That the sensor has seen of the table of images."""
         return int(json.loads(self.cursor or "{}")[TABLE]["version"])
 
-    def asked(self) -> set[str]:
+    def requested_assets(self) -> set[str]:
         return {key.to_user_string() for request in self.requests for key in request.asset_selection or []}
 
 
@@ -99,12 +99,16 @@ def test_a_write_from_outside_is_shown_and_its_owners_look_again(watch: Watch, o
     OUTSIDE[operation](watch.tables.open(TABLE))
     version = watch.tables.open(TABLE).version
     watch.look()
-    assert set(watch.shown) == OWNERS
-    said = watch.shown["image_table"].metadata
-    assert (said["table"].value, said["versions"].value, said["operations"].value) == (TABLE, str(version), operation)
-    assert str(said["at"].value).startswith("20")
+    assert set(watch.observations) == OWNERS
+    metadata = watch.observations["image_table"].metadata
+    assert (metadata["table"].value, metadata["versions"].value, metadata["operations"].value) == (
+        TABLE,
+        str(version),
+        operation,
+    )
+    assert str(metadata["at"].value).startswith("20")
     (request,) = watch.requests
-    assert watch.asked() == OWNERS
+    assert watch.requested_assets() == OWNERS
     assert request.tags["written_outside/images"] == f"v{version}"
     assert watch.look() == "1 tables, none written from outside"
 
@@ -117,8 +121,8 @@ def test_several_writes_make_one_run(watch: Watch) -> None:
     watch.tables.open("objects").delete("true")
     watch.look()
     assert len(watch.requests) == 1
-    assert watch.asked() == OWNERS | {"raw_images"}
-    assert watch.shown["image_table"].metadata["operations"].value == "Append, Append"
+    assert watch.requested_assets() == OWNERS | {"raw_images"}
+    assert watch.observations["image_table"].metadata["operations"].value == "Append, Append"
 
 
 def test_our_own_commits_and_maintenance_are_nothing_to_show(watch: Watch) -> None:
@@ -145,10 +149,10 @@ def test_a_table_that_is_gone_is_a_finding(watch: Watch) -> None:
     shutil.rmtree(watch.tables.uri(TABLE))
     shutil.rmtree(watch.tables.uri("evaluations"))
     watch.look()
-    assert set(watch.shown) == OWNERS | {"evaluation"}
-    assert watch.shown["image_table"].description == "images.lance: gone"
+    assert set(watch.observations) == OWNERS | {"evaluation"}
+    assert watch.observations["image_table"].description == "images.lance: gone"
     (request,) = watch.requests
-    assert watch.asked() == OWNERS  # an evaluation is a result of the past
+    assert watch.requested_assets() == OWNERS  # an evaluation is a result of the past
     assert request.tags["written_outside/images"] == "gone"
     assert watch.look() == "0 tables, none written from outside"
     put(watch.tables, "a", "b")  # as the run does
@@ -159,8 +163,8 @@ def test_a_table_that_was_dropped_and_made_anew_between_two_looks_is_another_one
     shutil.rmtree(watch.tables.uri(TABLE))
     put(watch.tables, "a", "b")
     watch.look()
-    assert watch.asked() == OWNERS
-    assert watch.shown["image_table"].description == "images.lance: another table than before"
+    assert watch.requested_assets() == OWNERS
+    assert watch.observations["image_table"].description == "images.lance: another table than before"
 
 
 def test_a_table_that_was_put_back_from_a_backup_is_another_one(watch: Watch) -> None:
@@ -175,10 +179,10 @@ def test_a_table_that_was_put_back_from_a_backup_is_another_one(watch: Watch) ->
         shutil.copytree(backup, watch.tables.uri(TABLE))
         before = watch.version
         watch.look()
-        assert watch.asked() == OWNERS
+        assert watch.requested_assets() == OWNERS
         put_back = f"images.lance: put back from version {before} to {watch.version}"
-        assert watch.shown["image_table"].description == put_back
-        assert watch.shown["image_table"].metadata["another_table_than_before"].value is True
+        assert watch.observations["image_table"].description == put_back
+        assert watch.observations["image_table"].metadata["another_table_than_before"].value is True
         keys |= {request.run_key for request in watch.requests}
         for number in range(3):
             put(watch.tables, f"d{number}")
@@ -199,11 +203,11 @@ def test_a_write_beside_a_run_of_an_owner_is_looked_at_when_that_has_ended(watch
     append_objects = rows("x").select(["image_id", "label"])
     lance.write_dataset(append_objects, watch.tables.open("objects"), mode="append")
     watch.look()
-    assert watch.asked() == {"raw_images"}  # nobody makes that one
+    assert watch.requested_assets() == {"raw_images"}  # nobody makes that one
     watch.daemon.fail(run)
     watch.look()
-    assert watch.asked() == OWNERS
-    assert watch.shown["image_table"].metadata["operations"].value == "Append"
+    assert watch.requested_assets() == OWNERS
+    assert watch.observations["image_table"].metadata["operations"].value == "Append"
     assert watch.look() == "2 tables, none written from outside"
 
 
@@ -214,7 +218,7 @@ def test_a_table_that_is_new_is_not_forgotten_beside_a_run_of_its_owner(watch: W
     assert "looked at again" in watch.look()
     watch.daemon.fail(run)
     watch.look()
-    assert watch.asked() == {"raw_images"}
+    assert watch.requested_assets() == {"raw_images"}
 
 
 def test_an_empty_cursor_begins_anew(watch: Watch) -> None:
@@ -225,7 +229,7 @@ def test_an_empty_cursor_begins_anew(watch: Watch) -> None:
 def test_a_table_that_was_written_over_without_its_id_is_another_one(watch: Watch) -> None:
     lance.write_dataset(pa.table({"image_id": ["x"]}), watch.tables.uri(TABLE), mode="overwrite")
     watch.look()
-    assert watch.asked() == OWNERS
+    assert watch.requested_assets() == OWNERS
     assert watch.look() == "1 tables, none written from outside"
 
 
@@ -234,9 +238,9 @@ def test_results_of_the_past_are_reported_and_nothing_is_trained(watch: Watch, a
     put(watch.tables, "m", table=table, asset=asset)
     watch.look()
     watch.tables.open(table).delete("true")
-    said = watch.look()
-    assert asset in watch.shown
+    sentence = watch.look()
+    assert asset in watch.observations
     version = watch.tables.open(table).version
-    assert said == ("" if watch.requests else f"{table}.lance: Delete (version {version})")
-    assert asset not in watch.asked()
-    assert watch.asked() == ({"base_model"} if table == "models" else set())
+    assert sentence == ("" if watch.requests else f"{table}.lance: Delete (version {version})")
+    assert asset not in watch.requested_assets()
+    assert watch.requested_assets() == ({"base_model"} if table == "models" else set())

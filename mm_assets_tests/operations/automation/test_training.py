@@ -19,7 +19,7 @@ from mm_assets.lineage.records import Record
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.operations.automation import training_sensor
 from mm_assets.operations.automation.freshness import TRAINED
-from mm_assets.operations.automation.training import Verdict, new_examples, worth_training
+from mm_assets.operations.automation.training import Verdict, judge_training, new_examples
 from mm_assets.settings import AutomationSettings, CurateSettings, load_settings
 from mm_assets.splits import TRAIN
 from mm_assets.stages.ingest.tables import IMAGES
@@ -43,7 +43,7 @@ def retrained(*arguments: Any) -> Trained:
 
 
 def verdict(tables: Lake, settings: AutomationSettings = THREE, code: str = CODE) -> Verdict:
-    return worth_training(History.read(tables), settings, code)
+    return judge_training(History.read(tables), settings, code)
 
 
 def newest(tables: Lake, asset: str) -> Record:
@@ -52,8 +52,8 @@ def newest(tables: Lake, asset: str) -> Record:
 
 def more(tables: Lake, count: int) -> Record:
     """So many more images to train on, and the dataset with them."""
-    known = tables.open(IMAGES).count_rows()
-    store(tables, [{"image_id": name, "label": "pool"} for name in names(TRAIN, known + count)[known:]])
+    before = tables.open(IMAGES).count_rows()
+    store(tables, [{"image_id": name, "label": "pool"} for name in names(TRAIN, before + count)[before:]])
     return dataset(tables, TASKS)
 
 
@@ -134,8 +134,8 @@ def test_another_recipe_or_base_model_is_a_deliberate_act(lake: Lake) -> None:
         commit(lake, "models", lambda ds: write_cells(ds, _touched(ds)), properties)
         return final
 
-    made = run_step(lake, other, "base_model")["base_model"]
-    assert verdict(lake) == Verdict(True, f"base_model is another one ({made.data_version})")
+    record = run_step(lake, other, "base_model")["base_model"]
+    assert verdict(lake) == Verdict(True, f"base_model is another one ({record.data_version})")
 
 
 def _touched(ds: Any) -> Any:
@@ -145,16 +145,16 @@ def _touched(ds: Any) -> Any:
 def test_a_drop_on_held_out_images_starts_a_training(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tables, LABEL)
     predicted(tables)
-    found = HeldOut("m", accuracy=0.85, evaluated=0.95, examples=40)
-    monkeypatch.setattr("mm_assets.stages.predict.held_out.held_out_accuracy", lambda history: found)
+    accuracy = HeldOut("m", accuracy=0.85, evaluated=0.95, examples=40)
+    monkeypatch.setattr("mm_assets.stages.predict.held_out.held_out_accuracy", lambda history: accuracy)
     worse = "; accuracy on held-out images 0.850, 0.950 at the evaluation"
     because = "; but the checkpoint was trained on this very dataset"
     assert verdict(tables, code="1") == Verdict(False, f"0 of 3 new training examples{worse}{because}")
     more(tables, 1)
-    said = f"1 of 3 new training examples{worse}"
-    assert verdict(tables, code="1") == Verdict(True, said)
+    sentence = f"1 of 3 new training examples{worse}"
+    assert verdict(tables, code="1") == Verdict(True, sentence)
     allowed = AutomationSettings(min_new_examples=3, max_accuracy_drop=0.2)
-    assert verdict(tables, allowed, code="1") == Verdict(False, said)
+    assert verdict(tables, allowed, code="1") == Verdict(False, sentence)
     checkpoint(tables, training=retrained)
     more(tables, 1)
     predicted_by = newest(tables, "batch_predictions").metadata["digest"]
@@ -168,16 +168,16 @@ def test_a_drop_on_held_out_images_starts_a_training(tables: Lake, monkeypatch: 
 def test_the_accuracy_is_that_of_the_predictions_by_the_labels_of_now(tables: Lake) -> None:
     trained(tables, LABEL)
     predicted(tables)
-    said = verdict(tables, code="1").sentence
+    sentence = verdict(tables, code="1").sentence
     evaluated = newest(tables, "evaluation").metadata["accuracy"]
-    assert said == (
+    assert sentence == (
         f"0 of 3 new training examples; accuracy on held-out images {evaluated:.3f}, {evaluated:.3f} at the evaluation"
     )
     answers = tables.open("predictions").to_table(columns=["image_id", "label"]).to_pylist()
-    given = {row["image_id"]: row["label"] for row in answers}
+    labels_by_image = {row["image_id"]: row["label"] for row in answers}
     held_out = [row["image_id"] for row in photos()[8:]]
-    for label in set(given.values()):  # now every answer is right
-        relabel(tables, label, *(name for name in held_out if given[name] == label))
+    for label in set(labels_by_image.values()):  # now every answer is right
+        relabel(tables, label, *(name for name in held_out if labels_by_image[name] == label))
     assert "accuracy on held-out images 1.000" in verdict(tables, code="1").sentence
 
 
@@ -189,16 +189,16 @@ class Look:
         self.cursor: str | None = None
         names = [spec.key.to_user_string() for spec in self.daemon.definitions.resolve_all_asset_specs()]
         self.daemon.materialize(*(name for name in names if name not in but))
-        self.asked: list[dg.RunRequest] = []
+        self.requests: list[dg.RunRequest] = []
 
     def __call__(self) -> str:
         sensor = training_sensor.build(THREE, dg.DefaultSensorStatus.RUNNING)
-        said = self.daemon.look(sensor, self.tables.root, self.cursor)
-        self.cursor = said.cursor or self.cursor
-        for event in said.asset_events:  # as the daemon does
+        result = self.daemon.look(sensor, self.tables.root, self.cursor)
+        self.cursor = result.cursor or self.cursor
+        for event in result.asset_events:  # as the daemon does
             self.daemon.instance.report_runless_asset_event(event)
-        self.asked += said.run_requests or []
-        return "a run" if said.run_requests else str(said.skip_message)
+        self.requests += result.run_requests or []
+        return "a run" if result.run_requests else str(result.skip_message)
 
 
 def test_the_sensor_says_why_it_does_not_train(lake: Lake) -> None:
@@ -213,21 +213,21 @@ def test_the_sensor_asks_once_and_waits_for_its_run(lake: Lake) -> None:
     more(lake, 3)
     look.daemon.materialize("sft_dataset")
     assert look() == "a run"
-    (request,) = look.asked
+    (request,) = look.requests
     assert (request.asset_selection, request.tags["training/because"]) == ([TRAINED], "3 of 3 new training examples")
     run = look.daemon.start("llava_checkpoint")
     assert look() == f"run {run.run_id[:8]} is training, or is to do so"
     look.daemon.fail(run)
     because = "asked for before, and the run failed or trained nothing; materialize llava_checkpoint by hand"
-    asked = f"3 of 3 new training examples: {because}"
-    assert [look(), look()] == [asked] * 2
+    sentence = f"3 of 3 new training examples: {because}"
+    assert [look(), look()] == [sentence] * 2
     more(lake, 1)
     look.daemon.materialize("sft_dataset")
     assert look() == "a run"
     checkpoint(lake, training=retrained, code=CODE)
     look.daemon.materialize("llava_checkpoint")
     assert look() == "0 of 3 new training examples"
-    assert len({request.run_key for request in look.asked}) == 2
+    assert len({request.run_key for request in look.requests}) == 2
 
 
 def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: Lake) -> None:
@@ -238,7 +238,7 @@ def test_a_run_that_trains_nothing_is_not_asked_for_again(lake: Lake) -> None:
     for _ in range(2):  # it finds the checkpoint that there is, for it was started with other settings
         look.daemon.materialize("llava_checkpoint", same=["llava_checkpoint"])
         assert "asked for before, and the run failed or trained nothing" in look()
-    assert len(look.asked) == 1
+    assert len(look.requests) == 1
 
 
 def test_an_older_training_that_is_still_going_is_not_joined_by_another(lake: Lake) -> None:
