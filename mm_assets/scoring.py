@@ -111,8 +111,8 @@ class Scorer:
     @cached_property
     def value_columns(self) -> dict[str, ScoreColumn]:
         """The columns of the values, by name."""
-        given = self.columns.items()
-        return {name: one if isinstance(one, ScoreColumn) else ScoreColumn(one) for name, one in given}
+        items = self.columns.items()
+        return {name: one if isinstance(one, ScoreColumn) else ScoreColumn(one) for name, one in items}
 
     @cached_property
     def types(self) -> dict[str, pa.DataType]:
@@ -153,10 +153,10 @@ def scorer(
     if not isinstance(revision, str):
         raise TypeError(f'the revision of a scorer is text, such as "{revision}"')
 
-    def made(function: Callable[[Image.Image], Values]) -> FunctionScorer:
+    def decorate(function: Callable[[Image.Image], Values]) -> FunctionScorer:
         return FunctionScorer(function.__name__, revision, columns, function, function.__doc__ or "")
 
-    return made
+    return decorate
 
 
 def grey(image: Image.Image) -> np.ndarray:

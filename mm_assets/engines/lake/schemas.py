@@ -32,10 +32,10 @@ def missing(ds: lance.LanceDataset, schema: pa.Schema) -> list[pa.Field]:
     Raises:
         RefusalError: the table cannot be brought up to the schema.
     """
-    table, at, known = _Table(ds), _version_at(ds), version_of(schema)
-    if at > known:
+    table, at, newest = _Table(ds), _version_at(ds), version_of(schema)
+    if at > newest:
         raise RefusalError(
-            f"{table} has version {at} of its schema, and release {RELEASE} knows {known}: use release "
+            f"{table} has version {at} of its schema, and release {RELEASE} knows {newest}: use release "
             f"{_release_at(ds)} or a later one"
         )
     for field in schema:
@@ -53,10 +53,10 @@ class _Table:
         return f"{self._ds.uri}, which release {_release_at(self._ds)} wrote,"
 
     def check_type(self, field: pa.Field) -> None:
-        found = self._ds.schema.field(field.name).type if field.name in self._ds.schema.names else field.type
-        if found != field.type:
+        stored = self._ds.schema.field(field.name).type if field.name in self._ds.schema.names else field.type
+        if stored != field.type:
             raise RefusalError(
-                f"the column {field.name} of {self} is {found}, and release {RELEASE} needs {field.type}: use release "
+                f"the column {field.name} of {self} is {stored}, and release {RELEASE} needs {field.type}: use release "
                 f"{_release_at(self._ds)}, or set MM_LAKE to a new place"
             )
 
@@ -93,8 +93,8 @@ def only_brings_up(before: lance.LanceDataset, operation: lance.LanceOperation.M
     """Whether a commit on `before` leaves every row and file, and adds columns that can be null."""
     if operation.fragments != [fragment.metadata for fragment in before.get_fragments()]:
         return False
-    found, old = list(operation.schema.to_pyarrow()), list(before.lance_schema.to_pyarrow())
-    return found[: len(old)] == old and all(field.nullable for field in found[len(old) :])
+    fields, old = list(operation.schema.to_pyarrow()), list(before.lance_schema.to_pyarrow())
+    return fields[: len(old)] == old and all(field.nullable for field in fields[len(old) :])
 
 
 def filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:

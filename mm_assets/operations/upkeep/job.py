@@ -132,7 +132,7 @@ class _Maintenance:
             report.compacted = compact(self._tables, name, self._settings.target_file_bytes, self._log, begin)
             if report.compacted.skipped:
                 self._log(f"{name}: compaction skipped, the table is being written")
-            report.indexes = keep_indexes(self._tables, name, wanted=name in self._settings.indexes, begin=begin)
+            report.indexes = keep_indexes(self._tables, name, create=name in self._settings.indexes, begin=begin)
             for line in report.indexes:
                 self._log(line)
 

@@ -84,11 +84,11 @@ def _specs(scorer: Scorer) -> list[dg.AssetCheckSpec]:
         ),
     ]
     if ordered_columns(scorer):
-        said = (
+        sentence = (
             "Warns when the population stability index of a column against the last promoted run is above "
             "`checks.max_drift`."
         )
-        specs.append(dg.AssetCheckSpec("drift", asset=key, description=said))
+        specs.append(dg.AssetCheckSpec("drift", asset=key, description=sentence))
     return specs
 
 
@@ -148,8 +148,8 @@ def _moved(checked: "Materialized", scorer: Scorer, settings: Settings) -> Verdi
     except RefusalError as gone:
         return not_known("drift", str(gone))
     now = _values(checked.record, checked.history, scorer)
-    said = f"the last promoted run ({reference.data_version})"
-    return moved(then, now, settings.checks.max_drift, said)
+    reference_name = f"the last promoted run ({reference.data_version})"
+    return moved(then, now, settings.checks.max_drift, reference_name)
 
 
 def _values(record: Record, history: "History", scorer: Scorer) -> pa.Table:
@@ -159,5 +159,5 @@ def _values(record: Record, history: "History", scorer: Scorer) -> pa.Table:
     assert images is not None  # every scorer reads it
     computed = f"{usable_at(images.ref)} and {is_current(scorer)}"
     ds = history.lake.open_at(record.ref)
-    there = [name for name in ordered_columns(scorer) if name in ds.schema.names]
-    return ds.to_table(columns=there, filter=computed)
+    present = [name for name in ordered_columns(scorer) if name in ds.schema.names]
+    return ds.to_table(columns=present, filter=computed)

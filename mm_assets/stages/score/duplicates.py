@@ -25,7 +25,7 @@ def revision_of(max_distance: int) -> str:
     return f"{GROUPING_REVISION}-{max_distance}"
 
 
-def components(hashes: np.ndarray, max_distance: int, known: np.ndarray | None = None) -> np.ndarray:
+def components(hashes: np.ndarray, max_distance: int, settled: np.ndarray | None = None) -> np.ndarray:
     """Connected components of "Hamming distance at most `max_distance`".
 
     Two hashes that differ in d bits agree on at least k of any d + k bands (pigeonhole), so only hashes that agree on
@@ -34,7 +34,7 @@ def components(hashes: np.ndarray, max_distance: int, known: np.ndarray | None =
     Args:
         hashes: shape (n,), uint64.
         max_distance: in bits.
-        known: shape (n,), int64, where some components are known already: hashes of the same number (0 and above) are
+        settled: shape (n,), int64, where some components are known already: hashes of the same number (0 and above) are
             in one, those of different numbers are not near each other. -1: not known; only these are compared.
 
     Returns:
@@ -42,8 +42,8 @@ def components(hashes: np.ndarray, max_distance: int, known: np.ndarray | None =
     """
     unique, inverse = np.unique(hashes, return_inverse=True)
     labels = np.full(len(unique), -1, dtype=np.int64)
-    if known is not None:
-        labels[inverse[known >= 0]] = known[known >= 0]
+    if settled is not None:
+        labels[inverse[settled >= 0]] = settled[settled >= 0]
     forest = _Forest(labels)
     new, old = np.flatnonzero(labels < 0), np.flatnonzero(labels >= 0)
     few, many = unique[new], unique[old]
@@ -95,9 +95,9 @@ def _near_between(
     few_keys: np.ndarray, few: np.ndarray, many_keys: np.ndarray, many: np.ndarray, max_distance: int
 ) -> Pairs:
     """Pairs of indices, into `few` and into `many`, with equal keys whose hashes are near."""
-    seen = np.zeros(int(FILTER) + 1, dtype=bool)
-    seen[few_keys & FILTER] = True
-    maybe = np.flatnonzero(seen[many_keys & FILTER])
+    marked = np.zeros(int(FILTER) + 1, dtype=bool)
+    marked[few_keys & FILTER] = True
+    maybe = np.flatnonzero(marked[many_keys & FILTER])
     order = np.argsort(few_keys)
     first, last = (np.searchsorted(few_keys[order], many_keys[maybe], side) for side in ("left", "right"))
     counts = last - first
@@ -122,11 +122,11 @@ class _Forest:
 
     def __init__(self, labels: np.ndarray) -> None:
         self._parents = np.arange(len(labels))
-        known = np.flatnonzero(labels >= 0)
-        if len(known):
+        labelled = np.flatnonzero(labels >= 0)
+        if len(labelled):
             first = np.full(labels.max() + 1, len(labels))
-            np.minimum.at(first, labels[known], known)
-            self._parents[known] = first[labels[known]]
+            np.minimum.at(first, labels[labelled], labelled)
+            self._parents[labelled] = first[labels[labelled]]
 
     def join(self, left: np.ndarray, right: np.ndarray) -> None:
         """Join the sets of each pair of indices."""
@@ -171,11 +171,13 @@ def group_names(image_ids: pa.ChunkedArray, roots: np.ndarray, before: pa.Chunke
     _, component = np.unique(roots, return_inverse=True)
     kept = _kept(component, codes)
     unnamed = np.flatnonzero(kept[component] < 0)
-    wanted = pa.table({"component": component[unnamed], "image_id": image_ids.take(pa.array(unnamed))})
-    wanted = wanted.sort_by("image_id").group_by("component", use_threads=False).aggregate([("image_id", "first")])
+    candidates = pa.table({"component": component[unnamed], "image_id": image_ids.take(pa.array(unnamed))})
+    candidates = (
+        candidates.sort_by("image_id").group_by("component", use_threads=False).aggregate([("image_id", "first")])
+    )
     taken = encoded.dictionary.take(pa.array(kept[kept >= 0]))
-    kept[wanted["component"].to_numpy()] = len(encoded.dictionary) + np.arange(wanted.num_rows)
-    names = pa.concat_arrays([encoded.dictionary, _free(wanted["image_id_first"].combine_chunks(), taken)])
+    kept[candidates["component"].to_numpy()] = len(encoded.dictionary) + np.arange(candidates.num_rows)
+    names = pa.concat_arrays([encoded.dictionary, _free(candidates["image_id_first"].combine_chunks(), taken)])
     return names.take(pa.array(kept[component]))
 
 
@@ -197,17 +199,17 @@ def _kept(component: np.ndarray, before: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _free(wanted: pa.Array, taken: pa.Array) -> pa.Array:
+def _free(candidates: pa.Array, taken: pa.Array) -> pa.Array:
     """Different names: the wanted ones, those that are taken with a number.
 
     A group outlives the image that it is named after; that image may come back with other bytes.
     """
-    names, number = wanted, 1
-    waiting = pc.is_in(wanted, taken)
+    names, number = candidates, 1
+    waiting = pc.is_in(candidates, taken)
     while pc.any(waiting).as_py():
         number += 1
         taken = pa.concat_arrays([taken, names.filter(pc.invert(waiting))])
-        numbered = pc.binary_join_element_wise(wanted, str(number), "~")
+        numbered = pc.binary_join_element_wise(candidates, str(number), "~")
         names = pc.if_else(waiting, numbered, names)
         waiting = pc.and_(waiting, pc.is_in(names, taken))
     return names

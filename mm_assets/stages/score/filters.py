@@ -42,8 +42,8 @@ def changed_beside(pinned: "lance.LanceDataset", head: "lance.LanceDataset", sco
     """
     cells = head.scanner(columns=[scorer.read_column], filter=is_current(scorer), with_row_id=True).to_table()
     rows = pinned.scanner(columns=list(scorer.reads), filter=f"error is null{since}", with_row_id=True).to_table()
-    known = cells[scorer.read_column].take(pc.index_in(rows["_rowid"], cells["_rowid"]))
+    digests = cells[scorer.read_column].take(pc.index_in(rows["_rowid"], cells["_rowid"]))
     values = zip(*(rows[name].to_pylist() for name in scorer.reads), strict=True)
     now = pa.chunked_array([[digest_of(each) for each in values]], pa.string())
     # A row without a cell at this revision (null here) is computed anyway.
-    return rows["_rowid"].filter(pc.fill_null(pc.not_equal(known, now), False)).combine_chunks()
+    return rows["_rowid"].filter(pc.fill_null(pc.not_equal(digests, now), False)).combine_chunks()

@@ -64,8 +64,8 @@ def _regroup(
     revision = revision_of(max_distance)
     rows = _with_groups(tables.open_at(ref), head)
     hashed = rows.filter(pc.is_valid(rows["phash"]))
-    known, removed = _known(tables, ref, before, hashed, revision)
-    roots = components(hashed["phash"].to_numpy(), max_distance, known)
+    settled, removed = _settled(tables, ref, before, hashed, revision)
+    roots = components(hashed["phash"].to_numpy(), max_distance, settled)
     groups = group_names(hashed["image_id"], roots, hashed["group_id"])
     same = pc.and_(pc.equal(hashed["group_id"], groups), pc.equal(hashed["near_duplicates_rev"], revision))
     changed = pc.invert(pc.fill_null(same, False))
@@ -101,7 +101,7 @@ def _hashes(ds: lance.LanceDataset, columns: list[str]) -> pa.Table:
     return ds.scanner(columns=["phash", *columns], with_row_id=True).to_table()
 
 
-def _known(
+def _settled(
     tables: Lake, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
 ) -> tuple[np.ndarray | None, int]:
     """The groups that are as the last pass left them: a number for each row, -1 where it has to be compared.
@@ -116,11 +116,11 @@ def _known(
     compared = compared.filter(pc.is_valid(compared["phash"]))
     places = pc.index_in(rows["_rowid"], compared["_rowid"])
     same = pc.fill_null(pc.equal(compared["phash"].take(places), rows["phash"]), False)
-    gone = compared.filter(pc.invert(pc.is_in(compared["_rowid"], rows["_rowid"].filter(same))))
-    removed = gone.num_rows - pc.sum(pc.is_in(gone["_rowid"], rows["_rowid"])).as_py() if gone.num_rows else 0
-    lost = _groups_of(tables.open_at(before.ref), gone["_rowid"])
+    missing = compared.filter(pc.invert(pc.is_in(compared["_rowid"], rows["_rowid"].filter(same))))
+    removed = missing.num_rows - pc.sum(pc.is_in(missing["_rowid"], rows["_rowid"])).as_py() if missing.num_rows else 0
+    lost = _groups_of(tables.open_at(before.ref), missing["_rowid"])
     others = pc.any(pc.not_equal(rows["near_duplicates_rev"], revision)).as_py()
-    if others or len(lost) < gone.num_rows:
+    if others or len(lost) < missing.num_rows:
         return None, removed
     whole = pc.invert(pc.is_in(rows["group_id"], lost))
     settled = pc.and_(pc.and_(same, whole), pc.is_valid(rows["group_id"]))

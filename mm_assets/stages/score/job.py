@@ -89,8 +89,8 @@ def _scored(
         arguments = (tables, pinned, "cuda" if takes.gpus else "cpu", list(chosen))
         done = cluster.map_ordered(ImageScorer, arguments, items, needs=takes)
         counts = [len(batch) for batch in pieces]
-        for found, _ in gather(progress.over(done, len), counts, settings.batch_seconds):
-            cells = pa.concat_tables(found)
+        for parts, _ in gather(progress.over(done, len), counts, settings.batch_seconds):
+            cells = pa.concat_tables(parts)
             left -= cells.num_rows
             yield chosen, cells, left == 0
 

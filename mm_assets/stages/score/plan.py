@@ -60,7 +60,7 @@ def make_plan(
         settings: resources by scorer.
         retry_errors: compute cells again that have failed.
     """
-    there = usable_at(pinned)
+    usable = usable_at(pinned)
     failed = [has_failed(scorer) for scorer in scorers]
     outside = outside_versions_since(head, *(step.last_record(scorer.asset) for scorer in scorers))
     stale = [_stale(step, scorer, outside.get(scorer.asset, [])) for scorer in scorers]
@@ -71,39 +71,39 @@ def make_plan(
         for number, scorer in enumerate(scorers)
         if scorer.reads
     }
-    lacking = _with_changed(_rows_where(head, there, stale, READ), head, len(scorers), changed)
-    counts = [0] * len(scorers) if retry_errors else _counts(head, there, failed)
+    lacking = _with_changed(_rows_where(head, usable, stale, READ), head, len(scorers), changed)
+    counts = [0] * len(scorers) if retry_errors else _counts(head, usable, failed)
     return Plan(
         _by_scorers(lacking, scorers, settings),
         head.version,
-        head.count_rows(there),
+        head.count_rows(usable),
         {scorer.name: count for scorer, count in zip(scorers, counts, strict=True)},
     )
 
 
-def _counts(head: lance.LanceDataset, there: str, conditions: Sequence[str]) -> list[int]:
+def _counts(head: lance.LanceDataset, usable: str, conditions: Sequence[str]) -> list[int]:
     """How many rows meet each condition."""
-    rows = _rows_where(head, there, conditions)
+    rows = _rows_where(head, usable, conditions)
     return [pc.sum(rows[_column(number)]).as_py() or 0 for number in range(len(conditions))]
 
 
 def _rows_where(
-    head: lance.LanceDataset, there: str, conditions: Sequence[str], columns: Sequence[str] = ()
+    head: lance.LanceDataset, usable: str, conditions: Sequence[str], columns: Sequence[str] = ()
 ) -> pa.Table:
     """Rows that meet any of the conditions (one for each scorer), and which of them, in one pass over the table.
 
     Args:
         head: the table.
-        there: what must hold besides.
+        usable: what must hold besides.
         conditions: in SQL.
         columns: to read.
 
     Returns:
         `_rowid`, the columns, and a boolean (or null) one for each condition: see `_column`.
     """
-    wanted = {name: name for name in columns} | {_column(n): condition for n, condition in enumerate(conditions)}
+    projections = {name: name for name in columns} | {_column(n): condition for n, condition in enumerate(conditions)}
     any_of = " or ".join(f"({condition})" for condition in conditions)
-    return head.scanner(columns=wanted, filter=f"({any_of}) and {there}", with_row_id=True).to_table()
+    return head.scanner(columns=projections, filter=f"({any_of}) and {usable}", with_row_id=True).to_table()
 
 
 def _with_changed(lacking: pa.Table, head: lance.LanceDataset, count: int, changed: Mapping[int, pa.Array]) -> pa.Table:

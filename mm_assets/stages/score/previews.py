@@ -29,17 +29,17 @@ def previews(materialized: "Materialized") -> dict[str, str]:
     if record.asset == "scores/near_duplicates":
         return _groups(ds)
     names = [name for name in record.metadata.get("columns", []) if name in ds.schema.names and not _is_hash(ds, name)]
-    shown = names[:MAX_COLUMNS]
-    plots_of = [name for name in shown if _has_order(ds, name)]
-    drawn = {
+    first = names[:MAX_COLUMNS]
+    plots_of = [name for name in first if _has_order(ds, name)]
+    pictures = {
         f"preview_{name}": _column(ds, name, MAX_CHARS // len(plots_of))
         if name in plots_of
         else _examples(ds, record.asset.removeprefix("scores/"), name)
-        for name in shown
+        for name in first
     }
-    if len(names) > len(shown):
-        drawn["preview_not_drawn"] = escaped(", ".join(names[MAX_COLUMNS:]), 500)
-    return drawn
+    if len(names) > len(first):
+        pictures["preview_not_drawn"] = escaped(", ".join(names[MAX_COLUMNS:]), 500)
+    return pictures
 
 
 def _is_hash(ds: "lance.LanceDataset", name: str) -> bool:
@@ -56,9 +56,9 @@ def _examples(ds: "lance.LanceDataset", scorer: str, name: str) -> str:
     """Of vectors, texts, lists and structs: how many cells there are, and a few values; not all of them are read."""
     computed = ds.count_rows(f"error is null and {scorer}_rev is not null and {scorer}_error is null")
     condition = f"error is null and {name} is not null"
-    found = ds.scanner(columns=["image_id", name], filter=condition, limit=EXAMPLES, batch_size=EXAMPLES).to_table()
+    examples = ds.scanner(columns=["image_id", name], filter=condition, limit=EXAMPLES, batch_size=EXAMPLES).to_table()
     words = escaped(f"{computed:,} cells, null ones among them, of {ds.schema.field(name).type}", 300)
-    lines = [[row["image_id"], row[name]] for row in found.to_pylist()]
+    lines = [[row["image_id"], row[name]] for row in examples.to_pylist()]
     return f"{words}\n\n{table(['image', name], lines)}" if lines else "No image has a value."
 
 
@@ -92,14 +92,16 @@ def _tiles(ds: "lance.LanceDataset", row_ids: list[int], values: np.ndarray) -> 
 
 def _groups(ds: "lance.LanceDataset") -> dict[str, str]:
     members = ds.scanner(columns=["group_id"], filter="group_id is not null", with_row_id=True).to_table()
-    found = pc.value_counts(members["group_id"])
-    groups = pa.table({"name": found.field("values"), "size": found.field("counts")})
+    counts = pc.value_counts(members["group_id"])
+    groups = pa.table({"name": counts.field("values"), "size": counts.field("counts")})
     sizes = groups.group_by("size").aggregate([([], "count_all")]).sort_by([("size", "descending")])
     lines = [[row["size"], row["count_all"]] for row in sizes.slice(0, MAX_SIZES).to_pylist()]
-    drawn = {"preview_group_sizes": table(["images in the group", "groups"], lines, sizes.num_rows - len(lines))}
+    pictures = {"preview_group_sizes": table(["images in the group", "groups"], lines, sizes.num_rows - len(lines))}
     large = groups.filter(pc.greater(groups["size"], 1)).sort_by([("size", "descending"), ("name", "ascending")])
     sections = [_group(ds, members, **row) for row in large.slice(0, GROUPS).to_pylist()]
-    return {"preview_groups": sheet("The largest groups", sections, MEMBERS, 28_000), **drawn} if sections else drawn
+    return (
+        {"preview_groups": sheet("The largest groups", sections, MEMBERS, 28_000), **pictures} if sections else pictures
+    )
 
 
 def _group(ds: "lance.LanceDataset", members: pa.Table, name: str, size: int) -> Section:

@@ -48,9 +48,9 @@ def limited(settings: Settings, scorers: dict[str, Scorer]) -> list[Scorer]:
     owners = {column: scorer for scorer in scorers.values() for column in scorer.columns}
     for column in settings.curate.limits:
         if column not in owners:
-            known = ", ".join(sorted(owners))
+            columns = ", ".join(sorted(owners))
             raise SettingsError(
-                f"curate.limits (MM_CURATE__LIMITS): no scorer has a column {column}; known are {known}"
+                f"curate.limits (MM_CURATE__LIMITS): no scorer has a column {column}; known are {columns}"
             )
         kind = owners[column].types[column]
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
@@ -62,18 +62,18 @@ def _check_names(settings: ScoreSettings, scorers: dict[str, Scorer]) -> None:
     for setting in ("resources", "error_budgets"):
         unknown = sorted(getattr(settings, setting).keys() - scorers.keys())
         if unknown:
-            known = ", ".join(sorted(scorers))
+            names = ", ".join(sorted(scorers))
             where = f"score.{setting} (MM_SCORE__{setting.upper()})"
-            raise SettingsError(f"{where}: no scorer {unknown[0]}; known are {known}")
+            raise SettingsError(f"{where}: no scorer {unknown[0]}; known are {names}")
 
 
 def _import(path: str) -> Scorer:
     try:
-        found = load(path)
+        loaded = load(path)
     except OwnCodeError as error:
         raise SettingsError(f"{OWN}: {error}") from error
     try:
-        scorer = found() if isinstance(found, type) and issubclass(found, Scorer) else found
+        scorer = loaded() if isinstance(loaded, type) and issubclass(loaded, Scorer) else loaded
     except Exception as error:  # whatever a constructor of the user's own raises is said with its name
         raise SettingsError(f"{OWN}: {path}() failed: {type(error).__name__}: {error}") from error
     if not isinstance(scorer, Scorer):

@@ -68,9 +68,9 @@ class ImageScorer:
         """The columns that scorers read beside the image, each in the order of the row ids."""
         if not self._reads:
             return {}
-        found = rows_by_id(self._images, row_ids, self._reads)
-        found = found.take(pc.index_in(row_ids, found["_rowid"]))
-        return {name: found[name].to_pylist() for name in self._reads}
+        stored = rows_by_id(self._images, row_ids, self._reads)
+        stored = stored.take(pc.index_in(row_ids, stored["_rowid"]))
+        return {name: stored[name].to_pylist() for name in self._reads}
 
     def _windows(self, row_ids: list[int], cells: Mapping[str, list[Cell]]) -> Iterator[Window]:
         """Decoded images, a batch of the largest size after the other; those that cannot be decoded fail everywhere."""
@@ -136,7 +136,7 @@ def _call(scorer: Scorer, batch: Window, beside: Beside) -> list[Cell]:
     # A scorer may change its images, and others follow; or it is called with them again.
     images = [image.copy() for _, image in batch]
     read = {name: [beside[name][place] for place, _ in batch] for name in scorer.reads}
-    found = list(scorer(images, **read))
-    if len(found) != len(images):
-        raise ValueError(f"returned values of {len(found)} images, not of {len(images)}")
-    return [to_cell(scorer, values) for values in found]
+    results = list(scorer(images, **read))
+    if len(results) != len(images):
+        raise ValueError(f"returned values of {len(results)} images, not of {len(images)}")
+    return [to_cell(scorer, values) for values in results]

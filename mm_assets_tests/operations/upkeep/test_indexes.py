@@ -29,22 +29,22 @@ def used(tables: Lake) -> bool:
 def test_an_index_is_made_where_it_is_wanted_and_there_are_rows_enough(tables: Lake) -> None:
     with_a_past(tables)
     version = tables.open(TABLE).version
-    assert keep_indexes(tables, TABLE, wanted=True) == []
+    assert keep_indexes(tables, TABLE, create=True) == []
     assert tables.open(TABLE).version == version
 
 
 @pytest.mark.usefixtures("small")
 def test_an_index_is_kept_up_to_date_in_segments_that_are_put_together(anywhere: Lake) -> None:
     with_a_past(anywhere)
-    assert keep_indexes(anywhere, TABLE, wanted=False) == []
-    assert keep_indexes(anywhere, TABLE, wanted=True) == ["images: index on image_id made"]
+    assert keep_indexes(anywhere, TABLE, create=False) == []
+    assert keep_indexes(anywhere, TABLE, create=True) == ["images: index on image_id made"]
     assert used(anywhere)
     segments = []
     for seed in range(lance_indexes.MOST_SEGMENTS + 1):
         put(anywhere, [f"late-{seed}.png"], seed=seed)
-        done = keep_indexes(anywhere, TABLE, wanted=False)
+        done = keep_indexes(anywhere, TABLE, create=False)
         assert done == ["images: 1 rows added to the index image_id_idx"]
-        assert keep_indexes(anywhere, TABLE, wanted=True) == []
+        assert keep_indexes(anywhere, TABLE, create=True) == []
         segments.append(anywhere.open(TABLE).stats.index_stats("image_id_idx")["num_indices"])
     assert segments == [*range(2, lance_indexes.MOST_SEGMENTS + 1), 1, 2]
 
@@ -53,7 +53,7 @@ def test_an_index_is_kept_up_to_date_in_segments_that_are_put_together(anywhere:
 def test_a_look_up_by_index_finds_what_a_pass_over_the_table_finds(tables: Lake) -> None:
     chance = random.Random(7)
     with_a_past(tables)
-    keep_indexes(tables, TABLE, wanted=True)
+    keep_indexes(tables, TABLE, create=True)
     names = [f"{number:03}.png" for number in range(80)]
 
     def there() -> list[str]:
@@ -68,7 +68,7 @@ def test_a_look_up_by_index_finds_what_a_pass_over_the_table_finds(tables: Lake)
         lambda: put(tables, [], drop=tuple(chance.sample(there(), 2))),
         lambda: score(tables, chance.random(), chance.sample(there(), 5)),
         lambda: compact(tables, TABLE, 10_000_000, print),
-        lambda: keep_indexes(tables, TABLE, wanted=True),
+        lambda: keep_indexes(tables, TABLE, create=True),
         lambda: fence(tables, TABLE, {}),
     ]
     for _ in range(40):

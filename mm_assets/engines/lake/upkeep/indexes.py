@@ -23,7 +23,7 @@ def key_of(ds: lance.LanceDataset) -> str:
     return keys[0]
 
 
-def keep_indexes(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], None] = lambda: None) -> list[str]:
+def keep_indexes(tables: Lake, table: str, *, create: bool, begin: Callable[[], None] = lambda: None) -> list[str]:
     """Make the index on a table's key if it is wanted and missing, and add new rows to every index that there is.
 
     `begin` is called before anything is committed.
@@ -32,18 +32,18 @@ def keep_indexes(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], 
         What was done, a sentence each; also where a running writer came first, which leaves it for the next time.
     """
     try:
-        return list(_kept(tables, table, wanted=wanted, begin=begin))
+        return list(_kept(tables, table, create=create, begin=begin))
     except OSError as error:
         if not is_conflict(error):
             raise
         return [f"{table}: indexes skipped, the table is being written"]
 
 
-def _kept(tables: Lake, table: str, *, wanted: bool, begin: Callable[[], None]) -> Iterator[str]:
+def _kept(tables: Lake, table: str, *, create: bool, begin: Callable[[], None]) -> Iterator[str]:
     ds = tables.open(table)
     key = key_of(ds)
     existing = {index.name: list(index.field_names) for index in ds.describe_indices()}
-    if wanted and [key] not in existing.values() and ds.count_rows() >= LEAST_ROWS:
+    if create and [key] not in existing.values() and ds.count_rows() >= LEAST_ROWS:
         begin()
         ds.create_scalar_index(key, "BTREE")
         yield f"{table}: index on {key} made"
