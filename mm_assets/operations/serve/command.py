@@ -33,11 +33,11 @@ class Served:
 
     folder: Path
     digest: str
-    asked: request.Request
+    chat_request: request.Request
 
 
 def serve(tables: Lake, settings: ServeSettings, address: server.Address, bundle: Path | None) -> Callable[[], int]:
-    """Find what is to be served.
+    """Finds the model to serve.
 
     Args:
         tables: the lake, for the promoted model.
@@ -46,7 +46,7 @@ def serve(tables: Lake, settings: ServeSettings, address: server.Address, bundle
         bundle: a bundle's folder or file, in place of the lake's model.
 
     Returns:
-        What becomes the server; where that is refused, what says why and gives the exit code 2.
+        A function that becomes the server. Where that is refused, one that says why and gives the exit code 2.
     """
     try:
         server.check(address)
@@ -66,14 +66,14 @@ def _say(sentence: str) -> int:
 
 
 def _become(served: Served, settings: ServeSettings, address: server.Address) -> NoReturn:
-    """Put the server in the place of this process, which then ends as the server does."""
+    """Replaces this process by the server; it ends as the server does."""
     machine = server.Machine.here()
-    found = server.command(served.folder, address, settings, machine)
+    arguments = server.command(served.folder, address, settings, machine)
     url = address.url
-    asked = request.as_command(served.asked, url, key=bool(os.environ.get(server.KEY)))
+    example = request.as_command(served.chat_request, url, key=bool(os.environ.get(server.KEY)))
     print(f"model {served.digest} as {settings.model_name!r} on {url}/v1 (ready when {url}/health answers)")
-    print(f"ask it about photo.jpg:\n\n{asked}\n", flush=True)
-    os.execve(found[0], found, server.environment_of(machine))
+    print(f"ask it about photo.jpg:\n\n{example}\n", flush=True)
+    os.execve(arguments[0], arguments, server.environment_of(machine))
 
 
 def promoted(tables: Lake, settings: ServeSettings) -> Served:
@@ -97,19 +97,19 @@ def of_bundle(place: Path, settings: ServeSettings) -> Served:
     """A bundle that was unpacked, or its file, which is unpacked once and kept beside the copies of models.
 
     Raises:
-        RefusalError: it is none.
+        RefusalError: it is not a bundle.
     """
     if not place.exists():
         raise RefusalError(f"--bundle {place}: there is no such file or folder")
     folder = place if place.is_dir() else _unpacked(place)
     _check(folder, place)
     try:
-        asked: request.Request = json.loads((folder / request.NAME).read_text())
+        chat_request: request.Request = json.loads((folder / request.NAME).read_text())
         digest = str(front_matter((folder / card.NAME).read_text())["model_digest"])
-        asked = {**asked, "model": settings.model_name}
+        chat_request = {**chat_request, "model": settings.model_name}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RefusalError(f"--bundle {place}: its {request.NAME} or {card.NAME} was changed ({error!r})") from None
-    return Served(folder, digest, asked)
+    return Served(folder, digest, chat_request)
 
 
 def _check(folder: Path, place: Path) -> None:

@@ -19,7 +19,7 @@ KEY = "VLLM_API_KEY"
 LAST_PORT = 65_535
 # vLLM's names of what `serve.dtype` says.
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-# No name can end so (RFC 2606): pictures come in the request, and the server fetches none for anybody.
+# No name can end so (RFC 2606): the server fetches no pictures, they come in the request.
 NOBODY = "nobody.invalid"
 
 
@@ -49,7 +49,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine has that decides on the command."""
+    """The properties of this machine that decide on the command."""
 
     gpus: int
     torchvision: bool
@@ -63,7 +63,7 @@ class Machine:
 
 
 def check(address: Address) -> None:
-    """See whether a server can be started here.
+    """Checks that a server can be started here.
 
     Raises:
         RefusalError: vLLM is not installed, the port is taken or none, or others than this machine could ask.
@@ -82,10 +82,10 @@ def check(address: Address) -> None:
 
 def _check_free(address: Address) -> None:
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(found[0], found[1]) as probe:
+        family_and_address = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family_and_address[0], family_and_address[1]) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does; listeners still collide
-            probe.bind(found[4])
+            probe.bind(family_and_address[4])
     except OSError as error:
         raise RefusalError(
             f"{address.host}:{address.port} cannot be listened on ({error.strerror or error}): choose another with "
@@ -95,23 +95,23 @@ def _check_free(address: Address) -> None:
 
 def command(folder: Path, address: Address, settings: ServeSettings, machine: Machine) -> list[str]:
     """The program and its arguments."""
-    found = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    found += ["--model", str(folder), "--served-model-name", settings.model_name]
-    found += ["--host", address.host, "--port", str(address.port), "--limit-mm-per-prompt", '{"image": 1}']
-    found += ["--allowed-media-domains", NOBODY]
+    arguments = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    arguments += ["--model", str(folder), "--served-model-name", settings.model_name]
+    arguments += ["--host", address.host, "--port", str(address.port), "--limit-mm-per-prompt", '{"image": 1}']
+    arguments += ["--allowed-media-domains", NOBODY]
     if machine.gpus:
         degree = settings.tensor_parallel_degree
-        found += ["--tensor-parallel-size", str(machine.gpus) if degree == "max" else degree]
-        found += ["--dtype", DTYPES[settings.dtype]] if settings.dtype else []
+        arguments += ["--tensor-parallel-size", str(machine.gpus) if degree == "max" else degree]
+        arguments += ["--dtype", DTYPES[settings.dtype]] if settings.dtype else []
     else:
-        found += ["--dtype", "float32", "--enforce-eager"]
+        arguments += ["--dtype", "float32", "--enforce-eager"]
     if not machine.torchvision:  # vLLM's own classes of these models need it
-        found += ["--model-impl", "transformers"]
+        arguments += ["--model-impl", "transformers"]
     if settings.max_model_len is not None:
-        found += ["--max-model-len", str(settings.max_model_len)]
-    return found
+        arguments += ["--max-model-len", str(settings.max_model_len)]
+    return arguments
 
 
 def environment_of(machine: Machine) -> dict[str, str]:
-    """The environment of the server: ours, and what is not set in it."""
+    """The environment of the server: ours, with defaults for what is not set."""
     return {**QUIET, **({} if machine.gpus else CACHE_ON_CPU), **os.environ}

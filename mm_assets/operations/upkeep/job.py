@@ -88,29 +88,29 @@ def maintain(tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[
 
 
 class _Maintenance:
-    """One pass over a lake. Everything can be cut off anywhere: the next pass does the rest."""
+    """One pass over a lake. It can be cut off anywhere: the next pass does the rest."""
 
     def __init__(self, tables: Lake, settings: UpkeepSettings, run_id: str, log: Callable[[str], None]) -> None:
         self._tables, self._settings, self._run_id, self._log = tables, settings, run_id, log
         self._reports: dict[str, TableReport] = {}
         for name in ALL_TABLES:
-            self._meet(name)
+            self._add_table(name)
 
-    def _meet(self, name: str) -> None:
+    def _add_table(self, name: str) -> None:
         if name not in self._reports and self._tables.exists(name):
             state = state_of(self._tables, name)
             self._reports[name] = TableReport(name, state, state)
 
     def run(self) -> Upkeep:
         for name in [name for name in self._reports if name != LINEAGE]:
-            self._shape(name)
-        kept, judged = self._retain()
-        self._meet(LINEAGE)  # which that may have begun
+            self._compact_and_index(name)
+        kept, judged = self._expire_versions()
+        self._add_table(LINEAGE)  # the expiries may have made it
         if LINEAGE in self._reports:
-            self._shape(LINEAGE)
+            self._compact_and_index(LINEAGE)
         for name in self._reports:
-            # Nobody reads older versions of the history than its newest.
-            self._clean(name, kept, judged[name] if name != LINEAGE else self._tables.open(name).version)
+            # Only the newest version of the history is read.
+            self._remove_unneeded(name, kept, judged[name] if name != LINEAGE else self._tables.open(name).version)
         before = time.time() - self._settings.scratch_seconds
         leftovers, aborted = remove_leftovers(self._tables, before), abort_uploads(self._tables, before)
         for item in leftovers:
@@ -121,13 +121,13 @@ class _Maintenance:
 
     @contextmanager
     def _report(self, name: str) -> Iterator[TableReport]:
-        """The report of a table, for work that takes time."""
+        """The report of a table; its seconds grow by the time of the block."""
         began = time.monotonic()
         yield self._reports[name]
         self._reports[name].seconds += time.monotonic() - began
 
-    def _shape(self, name: str) -> None:
-        """Compaction and indexes."""
+    def _compact_and_index(self, name: str) -> None:
+        """Compacts a table and keeps its indexes up to date."""
         with self._report(name) as report, maintaining(self._tables, name, self._run_id, STEP) as begin:
             report.compacted = compact(self._tables, name, self._settings.target_file_bytes, self._log, begin)
             if report.compacted.skipped:
@@ -136,29 +136,29 @@ class _Maintenance:
             for line in report.indexes:
                 self._log(line)
 
-    def _retain(self) -> tuple[Kept, dict[str, int]]:
+    def _expire_versions(self) -> tuple[Kept, dict[str, int]]:
         """Decide which versions stay, record the others as expired, then delete their tags.
 
         Returns:
-            What stays, and the newest version of each table that was judged.
+            What stays, and the newest version of each table when it was judged.
         """
         heads = {name: self._tables.open(name) for name in self._reports}
         history = History.read(self._tables)
         commits = {name: self._commits(ds, history) for name, ds in heads.items()}
         ids = {name: table_id(ds) for name, ds in heads.items()}
-        kept = needed(history.records, ids, self._live(heads), self._settings.keep_last)
+        kept = needed(history.records, ids, self._live_checkpoints(heads), self._settings.keep_last)
         for name, by_asset in commits.items():
-            for asset, found in by_asset.items():
-                for version in last_commits(found, history.newest.get(asset)):
+            for asset, own_commits in by_asset.items():
+                for version in last_commits(own_commits, history.newest.get(asset)):
                     kept.add(LanceRef(name, ids[name], version), LAST_COMMIT)
-        going = {name: self._going(ds, name, history.records, kept) for name, ds in heads.items()}
-        for name, tags in going.items():
+        expiring = {name: self._tags_to_delete(ds, name, history.records, kept) for name, ds in heads.items()}
+        for name, tags in expiring.items():
             self._reports[name].expired = [self._expiry(record) for record in tags.values()]
-        every = [item for report in self._reports.values() for item in report.expired]
-        if every:
-            expire(self._tables, every)
-            self._log(f"{len(every):,} materialized versions expired, see lineage.lance")
-        for name, tags in going.items():
+        expiries = [item for report in self._reports.values() for item in report.expired]
+        if expiries:
+            expire(self._tables, expiries)
+            self._log(f"{len(expiries):,} materialized versions expired, see lineage.lance")
+        for name, tags in expiring.items():
             for tag in tags.keys() & heads[name].tags.list().keys():
                 heads[name].tags.delete(tag)
         return kept, {name: int(ds.version) for name, ds in heads.items()}
@@ -179,8 +179,8 @@ class _Maintenance:
             heal(history, asset)
         return commits
 
-    def _live(self, heads: dict[str, lance.LanceDataset]) -> list[Live]:
-        """The checkpoint in production, and the newest."""
+    def _live_checkpoints(self, heads: dict[str, lance.LanceDataset]) -> list[Live]:
+        """The checkpoint in production and the newest one."""
         if MODELS not in heads:
             return []
         rows = heads[MODELS].to_table(columns=["digest", "inputs", "created_at"], filter="kind = 'checkpoint'")
@@ -189,21 +189,23 @@ class _Maintenance:
         alive = {production, *list(inputs)[-1:]} - {None}
         return [Live(digest, inputs.get(digest, {})) for digest in alive]
 
-    def _going(self, ds: lance.LanceDataset, name: str, history: dict[str, Record], kept: Kept) -> dict[str, Record]:
-        mine = [record for record in history.values() if record.ref.table_id == table_id(ds)]
-        tags = [Tagged(tag, found["version"]) for tag, found in ds.tags.list().items()]
-        return expired_tags(mine, tags, kept.of(name))
+    def _tags_to_delete(
+        self, ds: lance.LanceDataset, name: str, history: dict[str, Record], kept: Kept
+    ) -> dict[str, Record]:
+        own_records = [record for record in history.values() if record.ref.table_id == table_id(ds)]
+        tags = [Tagged(tag, content["version"]) for tag, content in ds.tags.list().items()]
+        return expired_tags(own_records, tags, kept.of(name))
 
     def _expiry(self, record: Record) -> Expiry:
         reason = {"reason": "retention", "keep_last": self._settings.keep_last}
         return Expiry(record.asset, record.ref, self._run_id, STEP, reason, datetime.now(UTC))
 
-    def _clean(self, name: str, kept: Kept, up_to: int) -> None:
-        """Versions that were judged (up to one), and files without one."""
+    def _remove_unneeded(self, name: str, kept: Kept, up_to: int) -> None:
+        """Removes the versions up to `up_to` that nothing needs, and files of no version."""
         with self._report(name) as report:
             before = time.time() - self._settings.grace_seconds
             report.versions_removed = self._remove_versions(name, kept, up_to)
-            report.orphans = self._orphans(name, before)
+            report.orphans = self._remove_orphans(name, before)
             if report.orphans and report.orphans.files:  # the fence replaced a version
                 report.versions_removed += self._remove_versions(name, kept, up_to)
             remove_empty_folders(self._tables, name, before)
@@ -213,19 +215,19 @@ class _Maintenance:
 
     def _remove_versions(self, name: str, kept: Kept, up_to: int) -> int:
         ds, before = self._tables.open(name), time.time() - self._settings.grace_seconds
-        protected = {*kept.of(name), *(found["version"] for found in ds.tags.list().values())}
+        protected = {*kept.of(name), *(content["version"] for content in ds.tags.list().values())}
         judged = [version for version in versions_of(ds) if version.number <= up_to]
-        gone = {version.number for version in judged if version.superseded_before(before)}
-        return remove_versions(ds, gone - protected)
+        superseded = {version.number for version in judged if version.superseded_before(before)}
+        return remove_versions(ds, superseded - protected)
 
-    def _orphans(self, name: str, before: float) -> Orphans | None:
+    def _remove_orphans(self, name: str, before: float) -> Orphans | None:
         try:
-            found = remove_orphans(self._tables, name, self._run_id, before)
+            orphans = remove_orphans(self._tables, name, self._run_id, before)
         except OSError as error:
             if not is_conflict(error):
                 raise
             self._log(f"{name}: files without a version left alone, the table is being written")
             return None
-        if found.files:
-            self._log(f"{name}: {found.files:,} files of no version removed, {found.num_bytes:,} bytes")
-        return found
+        if orphans.files:
+            self._log(f"{name}: {orphans.files:,} files of no version removed, {orphans.num_bytes:,} bytes")
+        return orphans

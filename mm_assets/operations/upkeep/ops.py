@@ -40,36 +40,36 @@ def upkeep(
         context.log.info("nothing to do" if done.tables else f"the lake {lake.root} has no tables yet")
     for report in done.tables:
         shown_on = writer_of(report.table)
-        if shown_on is not None:  # nobody's is the history
-            yield dg.AssetObservation(dg.AssetKey(shown_on.split("/")), metadata=_state(report))
-    yield dg.Output(None, metadata=_described(done))
+        if shown_on is not None:  # no asset owns the history
+            yield dg.AssetObservation(dg.AssetKey(shown_on.split("/")), metadata=_numbers(report))
+    yield dg.Output(None, metadata=_metadata_of(done))
 
 
-def _state(report: "TableReport") -> dict[str, Any]:
+def _numbers(report: "TableReport") -> dict[str, Any]:
     """Numbers, which the UI plots over time."""
     after = report.after
-    found = {
+    numbers = {
         "bytes_on_disk": after.bytes_on_disk,
         "raw_bytes": after.raw_bytes,
         "bytes_on_disk_per_raw_byte": after.ratio,
         "fragments": after.fragments,
         "versions": after.versions,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _described(done: "Upkeep") -> dict[str, Any]:
+def _metadata_of(done: "Upkeep") -> dict[str, Any]:
     """The tables side by side, and the versions that expired."""
     expired = [item for report in done.tables for item in report.expired]
     leftovers = [{"folder": item.name, "files": item.files, "bytes": item.num_bytes} for item in done.leftovers]
-    found = {
+    rows_by_name = {
         "tables": [_row(report) for report in done.tables],
         "expired": [{"asset": item.asset, "data version": str(item.ref)} for item in expired],
         "scratch_removed": leftovers,
     }
     return {
         "nothing_to_do": not done.changed,
-        **{name: as_metadata(rows) for name, rows in found.items() if rows},
+        **{name: as_metadata(rows) for name, rows in rows_by_name.items() if rows},
         **({"uploads_aborted": done.uploads_aborted} if done.uploads_aborted else {}),
         "bytes_on_disk_before": sum(report.before.bytes_on_disk for report in done.tables),
         "bytes_on_disk": sum(report.after.bytes_on_disk for report in done.tables),
@@ -78,7 +78,7 @@ def _described(done: "Upkeep") -> dict[str, Any]:
 
 
 def _row(report: "TableReport") -> dict[str, Any]:
-    before, after, made, orphans = report.before, report.after, report.compacted, report.orphans
+    before, after, compaction, orphans = report.before, report.after, report.compacted, report.orphans
     return {
         "table": report.table,
         "fragments": f"{before.fragments:,} → {after.fragments:,}",
@@ -86,7 +86,11 @@ def _row(report: "TableReport") -> dict[str, Any]:
         "MB on disk": f"{before.bytes_on_disk / MB:,.1f} → {after.bytes_on_disk / MB:,.1f}",
         "raw MB": f"{after.raw_bytes / MB:,.1f}",
         "on disk / raw": f"{before.ratio} → {after.ratio}",
-        "compaction": SKIPPED if made.skipped else f"{made.removed:,} → {made.added:,}" if made.removed else "",
+        "compaction": SKIPPED
+        if compaction.skipped
+        else f"{compaction.removed:,} → {compaction.added:,}"
+        if compaction.removed
+        else "",
         "indexes": "; ".join(report.indexes),
         "expired": len(report.expired),
         "orphans removed": SKIPPED if orphans is None else f"{orphans.files:,} ({orphans.num_bytes / MB:,.1f} MB)",

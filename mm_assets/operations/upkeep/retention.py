@@ -1,6 +1,6 @@
 """Which versions must stay: those that production, a live checkpoint, a recent materialization or a refresh needs.
 
-Everything else may go. Nothing here opens a table: see `job`.
+Every other version may expire. Nothing here opens a table: see `job`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,19 +12,19 @@ from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import LanceRef, tag_name, version_of
 
 TRAINED = keys_where(lambda row: row.trains)
-# Why versions stay, for those who look at the report.
+# Reasons why versions stay, for the report.
 LAST, CHECKPOINT, WATERMARK = "a recent materialization", "a live checkpoint", "a watermark"
 LAST_COMMIT = "the last commit of a run"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Versions that stay, by table, each with what needs it."""
+    """Versions that stay, by table, each with the reason."""
 
     reasons: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def add(self, ref: LanceRef, reason: str) -> None:
-        """The first reason is remembered."""
+        """Adds a version that stays; its first reason is kept."""
         self.reasons.setdefault(ref.table, {}).setdefault(ref.version, reason)
 
     def of(self, table: str) -> dict[int, str]:
@@ -101,21 +101,21 @@ def _looked_from(record: Record) -> int:
 
 
 def _by_asset(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
+    by_asset: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record.asset, []).append(record)
-    return found
+        by_asset.setdefault(record.asset, []).append(record)
+    return by_asset
 
 
 def _inputs(live: Live, history: Mapping[str, Record], ids: Mapping[str, str]) -> Iterable[LanceRef]:
-    """What the registry says that it was made from, and what its newest record leads back to."""
+    """The inputs of a checkpoint by the registry, and all versions that its newest record leads back to."""
     for data_version in live.inputs.values():
         table, _, rest = data_version.partition(":")
         if ids.get(table, "").startswith(rest.partition("@")[0]):
             yield LanceRef(table, ids[table], version_of(data_version))
-    of_it = [record for record in history.values() if record.metadata.get("digest") == live.digest]
-    made = [record for record in of_it if record.asset in TRAINED]
-    for record in walk(made[-1], history) if made else ():
+    records = [record for record in history.values() if record.metadata.get("digest") == live.digest]
+    trainings = [record for record in records if record.asset in TRAINED]
+    for record in walk(trainings[-1], history) if trainings else ():
         if ids.get(record.ref.table) == record.ref.table_id:
             yield record.ref
 
@@ -136,10 +136,10 @@ def expired_tags(records: Iterable[Record], tags: Sequence[Tagged], kept: Mappin
         tags: of the table; one that names no materialization (production, a person's own) protects its version.
         kept: reasons by version.
     """
-    named = {tag_name(record.asset, record.ref.version): record for record in records}
-    others = {tag.version for tag in tags if tag.name not in named}
+    records_by_tag = {tag_name(record.asset, record.ref.version): record for record in records}
+    protected = {tag.version for tag in tags if tag.name not in records_by_tag}
     return {
-        tag.name: named[tag.name]
+        tag.name: records_by_tag[tag.name]
         for tag in sorted(tags, key=lambda tag: (tag.version, tag.name))
-        if tag.name in named and tag.version not in kept and tag.version not in others
+        if tag.name in records_by_tag and tag.version not in kept and tag.version not in protected
     }

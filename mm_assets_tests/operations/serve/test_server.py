@@ -33,15 +33,15 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_a_cpu_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = server.command(Path("/m"), HERE, ServeSettings(), CPU)
-    assert found[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
-    options = dict(zip(found[3::2], found[4::2], strict=False))
+    arguments = server.command(Path("/m"), HERE, ServeSettings(), CPU)
+    assert arguments[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
+    options = dict(zip(arguments[3::2], arguments[4::2], strict=False))
     assert options["--model"] == "/m"
     assert options["--served-model-name"] == "mm-assets"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "8000")
     assert options["--allowed-media-domains"] == "nobody.invalid"
     assert json.loads(options["--limit-mm-per-prompt"]) == {"image": 1}
-    assert found[-5:] == ["--dtype", "float32", "--enforce-eager", "--model-impl", "transformers"]
+    assert arguments[-5:] == ["--dtype", "float32", "--enforce-eager", "--model-impl", "transformers"]
     for name in (*QUIET, "VLLM_CPU_KVCACHE_SPACE"):
         monkeypatch.delenv(name, raising=False)
     assert {name: server.environment_of(CPU)[name] for name in QUIET} == QUIET
@@ -52,13 +52,13 @@ def test_on_a_cpu_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_on_a_gpu() -> None:
     settings = ServeSettings(max_model_len=4096, model_name="rooms")
-    found = server.command(Path("/m"), HERE, settings, Machine(gpus=2, torchvision=True))
-    assert not {"--dtype", "--enforce-eager", "--model-impl"} & set(found)
-    assert found[found.index("--tensor-parallel-size") + 1] == "2"
+    arguments = server.command(Path("/m"), HERE, settings, Machine(gpus=2, torchvision=True))
+    assert not {"--dtype", "--enforce-eager", "--model-impl"} & set(arguments)
+    assert arguments[arguments.index("--tensor-parallel-size") + 1] == "2"
     chosen = server.command(Path("/m"), HERE, ServeSettings(dtype="fp16", tensor_parallel_degree="1"), Machine(2, True))
     assert [chosen[chosen.index(name) + 1] for name in ("--dtype", "--tensor-parallel-size")] == ["float16", "1"]
-    assert found[-2:] == ["--max-model-len", "4096"]
-    assert "rooms" in found
+    assert arguments[-2:] == ["--max-model-len", "4096"]
+    assert "rooms" in arguments
 
 
 @pytest.mark.usefixtures("vllm")
@@ -113,18 +113,18 @@ def test_the_promoted_model_is_served_and_nothing_else(tables: Lake) -> None:
     digest = judged(tables, seed=2).metadata["production"]
     served = command.promoted(tables, ServeSettings(model_name="rooms"))
     assert (served.digest, served.folder) == (digest, local_folder(tables, digest))
-    assert served.asked == request.chat_request("rooms", "what is it?")
+    assert served.chat_request == request.chat_request("rooms", "what is it?")
 
 
 def test_a_bundle_is_served_from_its_folder_or_its_file(tables: Lake) -> None:
     judged(tables)
-    said = bundled(tables).metadata
-    archive = Path(tables.root, said["uri"])
+    metadata = bundled(tables).metadata
+    archive = Path(tables.root, metadata["uri"])
     served = command.of_bundle(archive, ServeSettings(model_name="rooms"))
-    assert served.digest == said["digest"]
-    assert served.asked == request.chat_request("rooms", "what is it?")
+    assert served.digest == metadata["digest"]
+    assert served.chat_request == request.chat_request("rooms", "what is it?")
     assert command.of_bundle(archive, ServeSettings()).folder == served.folder
-    assert command.of_bundle(served.folder, ServeSettings()).digest == said["digest"]
+    assert command.of_bundle(served.folder, ServeSettings()).digest == metadata["digest"]
 
 
 def test_what_is_no_bundle_is_refused(tables: Lake, tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_what_is_no_bundle_is_refused(tables: Lake, tmp_path: Path) -> None:
 
 def test_the_command_that_is_printed_sends_the_request_with_the_picture(tmp_path: Path) -> None:
     prompt = 'It\'s "100%" \\n of $HOME `id` {} — café?'
-    asked = request.chat_request("mm-assets", prompt)
+    chat_request = request.chat_request("mm-assets", prompt)
     (tmp_path / "photo.jpg").write_bytes(bytes(range(256)) * 2000)  # in base64 more than an argument may have
-    text = request.as_command(asked, "http://127.0.0.1:1", key=True)
+    text = request.as_command(chat_request, "http://127.0.0.1:1", key=True)
     body, _, curl = text.rpartition(" | curl ")
     assert "Authorization: Bearer $VLLM_API_KEY" in curl
     sent = subprocess.run(["bash", "-c", body], cwd=tmp_path, capture_output=True, check=True)
@@ -157,7 +157,7 @@ def test_the_command_that_is_printed_sends_the_request_with_the_picture(tmp_path
 
 def test_the_command_line_ends_with_2_and_a_sentence(tmp_path: Path) -> None:
     project = Project(tmp_path / "lake", "drawn", tmp_path / "home")
-    found = project.command("serve", "--host", "0.0.0.0", module="mm-assets")
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith("mm-assets: --host 0.0.0.0: whoever reaches this machine could use the model")
-    assert len(found.stderr.splitlines()) == 1
+    process = project.command("serve", "--host", "0.0.0.0", module="mm-assets")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("mm-assets: --host 0.0.0.0: whoever reaches this machine could use the model")
+    assert len(process.stderr.splitlines()) == 1

@@ -218,10 +218,10 @@ def test_what_is_committed_while_the_fence_is_set_stays(tables: Lake, monkeypatc
     others = [lambda: commit(tables, TABLE, lambda head: replace_rows(head, "image_id", [], fragments), {})]
 
     def look_and_wait(self: Lake, table: str, version: int | None = None) -> lance.LanceDataset:
-        found = find(self, table, version)
+        rows_by_id = find(self, table, version)
         if others:
             others.pop()()
-        return found
+        return rows_by_id
 
     with monkeypatch.context() as patch:
         patch.setattr(Lake, "open", look_and_wait)
@@ -258,11 +258,11 @@ def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: Lake) 
         upkeep(tables, grace_seconds=3600)
     assert writer.ends() == 0
     assert rounds
-    found = {row["_rowid"]: row for row in content(tables.open(TABLE))}
-    for rows in (found, expected):
+    rows_by_id = {row["_rowid"]: row for row in content(tables.open(TABLE))}
+    for rows in (rows_by_id, expected):
         for row in rows.values():
             del row["_row_last_updated_at_version"]
-    assert found == expected
+    assert rows_by_id == expected
 
 
 PLACES: dict[str, tuple[Any, str]] = {

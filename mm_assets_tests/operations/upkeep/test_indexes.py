@@ -74,9 +74,9 @@ def test_a_look_up_by_index_finds_what_a_pass_over_the_table_finds(tables: Lake)
     for _ in range(40):
         chance.choice(steps)()
         ds = tables.open(TABLE)
-        asked = [*chance.sample(names, 5), "none.png"]
+        keys = [*chance.sample(names, 5), "none.png"]
         rows = ds.to_table(columns=["image_id"], with_row_id=True).to_pylist()
-        expected = sorted((row["image_id"], row["_rowid"]) for row in rows if row["image_id"] in asked)
-        found = rows_by_key(ds, "image_id", asked).to_pylist()
-        assert sorted((row["image_id"], row["_rowid"]) for row in found) == expected
+        expected = sorted((row["image_id"], row["_rowid"]) for row in rows if row["image_id"] in keys)
+        rows_found = rows_by_key(ds, "image_id", keys).to_pylist()
+        assert sorted((row["image_id"], row["_rowid"]) for row in rows_found) == expected
         assert used(tables)

@@ -66,22 +66,22 @@ def there(tables: Lake, table: str = TABLE) -> list[int]:
 
 def test_old_versions_go_and_the_last_ones_can_be_read_in_full(anywhere: Lake) -> None:
     names = [f"{number}.png" for number in range(8)]
-    made = [put(anywhere, [name], seed=seed, final=StepResult({"rows": 1})) for seed, name in enumerate(names)]
+    versions = [put(anywhere, [name], seed=seed, final=StepResult({"rows": 1})) for seed, name in enumerate(names)]
     heal(History.read(anywhere), "image_table")
-    before = {version: content(anywhere.open(TABLE, version)) for version in made[-3:]}
+    before = {version: content(anywhere.open(TABLE, version)) for version in versions[-3:]}
     done = upkeep(anywhere, keep_last=3)
-    ref = anywhere.ref(TABLE, made[-1])
+    ref = anywhere.ref(TABLE, versions[-1])
     for version, rows in before.items():
         assert content(anywhere.open_at(LanceRef(TABLE, ref.table_id, version))) == rows
-    assert there(anywhere) == [*made[-3:], anywhere.open(TABLE).version]
+    assert there(anywhere) == [*versions[-3:], anywhere.open(TABLE).version]
     with pytest.raises(ValueError, match="not found"):
-        anywhere.open(TABLE, made[0])
-    gone = expiries(anywhere)
-    assert [(item.asset, item.ref.version, item.run_id) for item in gone] == [
-        ("image_table", version, "run-of-upkeep") for version in made[:-3]
+        anywhere.open(TABLE, versions[0])
+    expired = expiries(anywhere)
+    assert [(item.asset, item.ref.version, item.run_id) for item in expired] == [
+        ("image_table", version, "run-of-upkeep") for version in versions[:-3]
     ]
-    assert {json.dumps(item.reason) for item in gone} == {'{"reason": "retention", "keep_last": 3}'}
-    assert sorted(anywhere.open(TABLE).tags.list()) == [f"image_table.v{version}" for version in made[-3:]]
+    assert {json.dumps(item.reason) for item in expired} == {'{"reason": "retention", "keep_last": 3}'}
+    assert sorted(anywhere.open(TABLE).tags.list()) == [f"image_table.v{version}" for version in versions[-3:]]
     assert len(History.read(anywhere).records) == 8  # the history of what was made stays
     assert done.changed
 
@@ -127,12 +127,12 @@ def test_what_live_checkpoints_were_made_from_stays(tables: Lake) -> None:
 
 
 def test_a_persons_tag_and_the_production_tag_protect_their_version(tables: Lake) -> None:
-    made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1})) for seed in range(6)]
+    versions = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": 1})) for seed in range(6)]
     heal(History.read(tables), "image_table")
-    tables.open(TABLE).tags.create("mine", made[1])
+    tables.open(TABLE).tags.create("mine", versions[1])
     upkeep(tables, keep_last=1)
-    assert there(tables)[:2] == [made[1], made[-1]]
-    assert made[1] not in {item.ref.version for item in expiries(tables)}
+    assert there(tables)[:2] == [versions[1], versions[-1]]
+    assert versions[1] not in {item.ref.version for item in expiries(tables)}
 
 
 def test_where_a_refresh_begins_stays(tables: Lake) -> None:
@@ -155,10 +155,10 @@ def test_the_last_batch_of_a_run_that_was_killed_stays_to_be_gone_on_from(tables
     assert {batches[-1], last} < set(there(tables))
     assert not {*batches[:-1]} & set(there(tables))
     for asset, version in (("image_table", batches[-1]), ("scores/x", last)):
-        found = heal(History.read(tables), asset).last_commit
-        assert found is not None
-        assert found.version == version
-        assert tables.open_at(found).count_rows()
+        commit = heal(History.read(tables), asset).last_commit
+        assert commit is not None
+        assert commit.version == version
+        assert tables.open_at(commit).count_rows()
 
 
 def test_that_two_runs_wrote_at_the_same_time_is_still_seen(tables: Lake) -> None:
@@ -182,9 +182,9 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
 
     def changes() -> tuple[list[str], list[str]]:
         ref = anywhere.ref(TABLE, anywhere.open(TABLE).version)
-        found = changes_since(anywhere, ref, began, ["image_id"], removed=["image_id"])
-        assert found is not None
-        return sorted(found.rows["image_id"].to_pylist()), sorted(found.removed["image_id"].to_pylist())
+        changed_rows = changes_since(anywhere, ref, began, ["image_id"], removed=["image_id"])
+        assert changed_rows is not None
+        return sorted(changed_rows.rows["image_id"].to_pylist()), sorted(changed_rows.removed["image_id"].to_pylist())
 
     before = changes()
     assert before == (["0.png", "2.png", "3.png", "new.png"], ["0.png", "1.png", "2.png"])
@@ -194,11 +194,11 @@ def test_a_refresh_sees_the_same_changes_afterwards(anywhere: Lake) -> None:
 
 
 def test_a_record_that_a_crash_kept_from_the_history_is_written_before_its_commit_can_go(tables: Lake) -> None:
-    made = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": seed})) for seed in range(4)]
+    versions = [put(tables, [f"{seed}.png"], seed=seed, final=StepResult({"rows": seed})) for seed in range(4)]
     assert History.read(tables).records == {}
     upkeep(tables, keep_last=2)
-    assert [item.ref.version for item in History.read(tables).records.values()] == made
-    assert there(tables)[:2] == made[2:]
+    assert [item.ref.version for item in History.read(tables).records.values()] == versions
+    assert there(tables)[:2] == versions[2:]
 
 
 def test_an_expiry_is_recorded_before_its_tag_goes_and_once(tables: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +249,8 @@ def test_what_killed_runs_left_goes_and_models_and_bundles_stay(anywhere: Lake, 
             path.parent.mkdir(parents=True)
             path.write_bytes(b"four")
     assert upkeep(anywhere, scratch_seconds=3600).leftovers == []
-    found = upkeep(anywhere).leftovers
-    assert [(item.name, item.files, item.num_bytes) for item in found] == [
+    leftovers = upkeep(anywhere).leftovers
+    assert [(item.name, item.files, item.num_bytes) for item in leftovers] == [
         ("models/.building-2", 1, 4),
         ("models/.training-1", 1, 4),
         ("bundles/.packing-3", 1, 4),
@@ -289,9 +289,9 @@ def test_the_job_says_what_it_did(tmp_path: Path) -> None:
     assert metadata["nothing_to_do"].value is False
     (event,) = [event for event in again.all_events if event.is_successful_output]
     assert event.step_output_data.metadata["nothing_to_do"].value is True
-    seen = [
+    observations = [
         event.asset_observation_data.asset_observation for event in result.all_node_events if event.is_asset_observation
     ]
-    shown = {item.asset_key.to_user_string(): item.metadata for item in seen}
-    assert shown["image_table"]["fragments"].value == 1
-    assert shown["image_table"]["versions"].value == len(there(project.tables))
+    metadata_by_asset = {item.asset_key.to_user_string(): item.metadata for item in observations}
+    assert metadata_by_asset["image_table"]["fragments"].value == 1
+    assert metadata_by_asset["image_table"]["versions"].value == len(there(project.tables))

@@ -33,8 +33,8 @@ def record(asset: str, table: str, version: int, *inputs: Record, table_id: str 
 
 
 def kept(history: list[Record], live: tuple[Live, ...] = (), keep_last: int = 1) -> dict[str, list[int]]:
-    found = needed({item.id: item for item in history}, IDS, live, keep_last).reasons
-    return {table: sorted(versions) for table, versions in found.items()}
+    kept = needed({item.id: item for item in history}, IDS, live, keep_last).reasons
+    return {table: sorted(versions) for table, versions in kept.items()}
 
 
 def test_the_last_materialized_versions_of_each_asset_stay() -> None:
@@ -103,6 +103,6 @@ def test_tags_go_with_their_version_and_those_of_others_protect_it() -> None:
     history = [record("image_table", "images", version) for version in (2, 4, 6)]
     history += [record("scores/x", "images", 2)]
     tags = [Tagged(tag_name(item.asset, item.ref.version), item.ref.version) for item in history]
-    found = expired_tags(history, [*tags, Tagged("production", 4)], {6: "a recent materialization"})
-    assert found == {"image_table.v2": history[0], "scores.x.v2": history[3]}
+    expired = expired_tags(history, [*tags, Tagged("production", 4)], {6: "a recent materialization"})
+    assert expired == {"image_table.v2": history[0], "scores.x.v2": history[3]}
     assert expired_tags(history, [Tagged("mine", 2)], {}) == {}
