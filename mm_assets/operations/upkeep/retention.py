@@ -13,7 +13,7 @@ from mm_assets.lineage.refs import LanceRef, tag_name, version_of
 
 TRAINED = keys_where(lambda row: row.trains)
 # Reasons why versions stay, for the report.
-LAST, CHECKPOINT, WATERMARK = "a recent materialization", "a live checkpoint", "a watermark"
+LAST, CHECKPOINT, PROGRESS = "a recent materialization", "a live checkpoint", "a refresh begins here"
 LAST_COMMIT = "the last commit of a run"
 
 
@@ -59,7 +59,7 @@ def needed(history: Mapping[str, Record], ids: Mapping[str, str], live: Iterable
             kept.add(ref, LAST)
         for table, version in _starts(own[-1]):
             if table in ids:
-                kept.add(LanceRef(table, ids[table], version), WATERMARK)
+                kept.add(LanceRef(table, ids[table], version), PROGRESS)
     for checkpoint in live:
         for ref in _inputs(checkpoint, history, ids):
             kept.add(ref, f"{CHECKPOINT} ({checkpoint.digest})")

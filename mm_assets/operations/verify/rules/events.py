@@ -106,11 +106,10 @@ def check_event(lake: LakeSnapshot, event: Event, numbers: dict[str, int], repor
 def _check_unknown(lake: LakeSnapshot, event: Event, where: str, report: Report) -> None:
     """An event without a record may be of another lake: of a table that this one never had, or of a copy of it."""
     match = DATA_VERSION.fullmatch(event.data_version or "")
+    prefix = f"{match['table']}:{match['id']}" if match else ""
     if match is None or match["table"] != event.table:
         report.disagree("event", where, f"its data version is none of {event.table}.lance")
-    elif f"{match['table']}:{match['id']}" not in lake.data_version_prefixes or lake.is_another_place(
-        event.uri, event.table
-    ):
+    elif prefix not in lake.data_version_prefixes or lake.is_another_place(event.uri, event.table):
         report.expected_leftovers["events of other lakes"] += 1
     else:
         report.disagree("event", where, f"its record {event.record_id} is not in lineage.lance")

@@ -74,10 +74,8 @@ def _check_dataset(lake: LakeSnapshot, record: Record, images: Images, report: R
     images_named = pc.list_flatten(rows["images"])
     has = images.has(pinned, pc.struct_field(images_named, "image_id"), pc.struct_field(images_named, "sha256"))
     if has is None:
-        here = lake.version_here(pinned) is not None
-        report.expected_leftovers[
-            f"datasets whose images' {'version was let go' if here else 'table was dropped'}"
-        ] += 1
+        reason = "version expired" if lake.version_here(pinned) is not None else "table was dropped"
+        report.expected_leftovers[f"datasets whose images' {reason}"] += 1
         return
     report.looked_at["examples"] += rows.num_rows
     parents = pc.list_parent_indices(rows["images"]).filter(pa.array(~has))
@@ -129,9 +127,8 @@ def _check_bytes(lake: LakeSnapshot, rows: pa.Table, report: Report) -> None:
     created = rows["_row_created_at_version"].to_numpy()
     pins_by_version = {int(version): pins.of(int(version)) for version in np.unique(created)}
     for pin in sorted(set(pins_by_version.values())):
-        part = rows.filter(
-            pa.array(np.isin(created, [version for version, other in pins_by_version.items() if other == pin]))
-        )
+        versions = [version for version, other in pins_by_version.items() if other == pin]
+        part = rows.filter(pa.array(np.isin(created, versions)))
         lost = part["id"].filter(pa.array(~_has(images, pin.pinned, part))).to_pylist()
         if pin.certain and images.readable(pin.pinned) is not None:
             sentence = f"names bytes that {pin.pinned} does not have"
@@ -166,7 +163,7 @@ class _Pins:
         self._records = sorted(own, key=lambda record: record.ref.version)
 
     def of(self, version: int) -> Pin:
-        """The pin that the commit names; where the commit expired, that of the next materialization."""
+        """The pin that the commit names; where its version expired, the pin of the next materialization."""
         commit = self._commits.get(version)
         if commit is not None:
             return Pin((inputs_in(commit) or {}).get(IMAGE_TABLE.key, ""), certain=True)
