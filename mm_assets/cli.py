@@ -126,14 +126,17 @@ def _print_table(newest: list["Record"], lake: str) -> None:
     console.print(table)
     evaluation = next((record for record in newest if record.asset == EVALUATION.key), None)
     if evaluation is not None:
-        metadata = evaluation.metadata
-        gate = "promoted" if metadata["promoted"] else "not promoted"
-        console.print(
-            f"{metadata['measure']} on {metadata['rows']} held-out images: {metadata['champion_accuracy']:.3f} before, "
-            f"{metadata['accuracy']:.3f} after fine-tuning; {gate}: {metadata['decision']}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        console.print(verdict_of(evaluation), soft_wrap=True, highlight=False)
+
+
+def verdict_of(evaluation: "Record") -> str:
+    """What an evaluation has found, as a line."""
+    metadata = evaluation.metadata
+    gate = "promoted" if metadata["promoted"] else "not promoted"
+    return (
+        f"{metadata['measure']} on {metadata['rows']} held-out images: {metadata['champion_accuracy']:.3f} before, "
+        f"{metadata['accuracy']:.3f} after fine-tuning; {gate}: {metadata['decision']}"
+    )
 
 
 if __name__ == "__main__":

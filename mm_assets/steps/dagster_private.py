@@ -1,17 +1,28 @@
 """Everything of Dagster that is not its public interface, in one file: what an upgrade of Dagster may break."""
 
+import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.log_manager import get_log_record_metadata
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-__all__ = ["AssetGraphView", "BaseAssetGraph", "newest_evaluation", "planned_checks", "unfinished_runs"]
+__all__ = [
+    "AssetGraphView",
+    "BaseAssetGraph",
+    "LoggedLine",
+    "logged_line",
+    "newest_evaluation",
+    "planned_checks",
+    "unfinished_runs",
+]
 
 
 def newest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
@@ -31,3 +42,18 @@ def unfinished_runs(instance: dg.DagsterInstance) -> list[str]:
     """The ids of all queued and running runs, the oldest first."""
     runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), ascending=True)
     return [run.run_id for run in runs]
+
+
+@dataclass(frozen=True)
+class LoggedLine:
+    """What a logger of Dagster is given: a line of a step's log, or an event of the run."""
+
+    step: str | None
+    text: str
+    event: dg.DagsterEvent | None
+
+
+def logged_line(record: logging.LogRecord) -> LoggedLine:
+    """The parts of a record, which Dagster keeps beside its text (see `dagster._core.log_manager`)."""
+    metadata = get_log_record_metadata(record)
+    return LoggedLine(metadata["step_key"], metadata["orig_message"], metadata["dagster_event"])

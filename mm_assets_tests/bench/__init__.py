@@ -1,0 +1,1 @@
+"""Tests of the measurements: each runs at its smallest size."""
