@@ -6,13 +6,13 @@ from mm_assets.lineage.step import StepResult
 
 
 class BudgetError(RefusalError):
-    """More rows failed than the profile allows; the good ones are kept, and the step's other assets (`finals`) too."""
+    """More rows failed than the profile allows; the good ones are kept, and the step's other assets (`results`) too."""
 
-    finals: "dict[str, StepResult]"
+    results: "dict[str, StepResult]"
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
-        self.finals = {}
+        self.results = {}
 
 
 def check_budget(what: str, failed: int, rows: int, budget: float, setting: str) -> None:

@@ -106,7 +106,7 @@ def run_job(job: Job, step: StepContext) -> tuple[dict[str, StepResult], BudgetE
     try:
         return job(step), None
     except BudgetError as over:
-        return over.finals, over
+        return over.results, over
 
 
 def _code_version(context: dg.AssetExecutionContext, asset: str) -> str:

@@ -16,22 +16,22 @@ from mm_assets.own_code import OwnCodeError, load
 from mm_assets.settings import BaseModelSettings
 
 
-def provide_base(step: StepContext, tables: Lake, settings: BaseModelSettings) -> StepResult:
+def provide_base(step: StepContext, lake: Lake, settings: BaseModelSettings) -> StepResult:
     """Build or download the base model, unless the registry has one of the same recipe and its files are there.
 
     Raises:
         RefusalError: the model's own chat template cannot tell the assistant's tokens.
     """
     recipe = {"kind": "base", "revision": step.code_versions["base_model"], **settings.model_dump(mode="json")}
-    ds = open_table(tables, step, TABLE, SCHEMA, ["base_model"])
-    model = find(tables, ds, kind="base", recipe_digest=recipe_digest(recipe))
+    ds = open_table(lake, step, TABLE, SCHEMA, ["base_model"])
+    model = find(lake, ds, kind="base", recipe_digest=recipe_digest(recipe))
     if model is None:
         name = settings.model_id or settings.builder
-        with model_staging(tables) as folder:
+        with model_staging(lake) as folder:
             _fetch_or_build(folder, settings)
-            digest, num_bytes = keep_model(tables, folder)
+            digest, num_bytes = keep_model(lake, folder)
         model = Model(digest, "base", name, num_bytes, inputs={}, recipe=recipe, metrics={})
-    return register_once(step, tables, "base_model", model)
+    return register_once(step, lake, "base_model", model)
 
 
 def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:

@@ -42,13 +42,13 @@ def reads_of(step: StepContext, bounds: Sequence[Bound]) -> Reads:
     return Reads({asset: step.ref(asset) for asset in unique}, unique)
 
 
-def joined(tables: Lake, reads: Reads, ids: pa.ChunkedArray | None = None) -> pa.Table:
+def joined(lake: Lake, reads: Reads, ids: pa.ChunkedArray | None = None) -> pa.Table:
     """The pinned images, oldest first, with the scores that belong to the same bytes; all or those with the row ids."""
-    images = tables.open_at(reads.refs[ASSET])
+    images = lake.open_at(reads.refs[ASSET])
     rows = _rows(images, ids, IMAGE_COLUMNS).sort_by("_rowid")
     for asset, names in reads.columns.items():
         if asset != ASSET:
-            scored = at(tables.open_at(reads.refs[asset]), rows["_rowid"], names, rows["sha256"], all_rows=ids is None)
+            scored = at(lake.open_at(reads.refs[asset]), rows["_rowid"], names, rows["sha256"], all_rows=ids is None)
             for name in names:
                 rows = rows.append_column(name, scored[name])
     return rows

@@ -41,7 +41,7 @@ CHUNK_ROWS = 2_500
 
 def build_dataset(
     step: StepContext,
-    tables: Lake,
+    lake: Lake,
     settings: CurateSettings,
     scorers: Sequence[Scorer],
     checks: ChecksSettings = ChecksSettings(),  # noqa: B008  (frozen)
@@ -61,11 +61,11 @@ def build_dataset(
     Raises:
         BlockedError: the dataset would not pass its checks, or there is nothing to learn; nothing is committed.
     """
-    if tables.exists(SFT):
-        open_table(tables, step, SFT, SFT_SCHEMA)
-    base = get(tables, step.inputs[BASE_MODEL.key].metadata["digest"])
+    if lake.exists(SFT):
+        open_table(lake, step, SFT, SFT_SCHEMA)
+    base = get(lake, step.inputs[BASE_MODEL.key].metadata["digest"])
     bounds = bounds_of(settings, [scorer for scorer in scorers if scorer.asset in step.inputs])
-    builder = DatasetBuilder(step, tables, settings, bounds, base, checks)
+    builder = DatasetBuilder(step, lake, settings, bounds, base, checks)
     diff = builder.refresh()
 
     def put(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -75,10 +75,10 @@ def build_dataset(
         return diff.table_diff.operation(ds)
 
     def properties() -> dict[str, str]:
-        return step.properties([ASSET], 1, {ASSET: diff.final})
+        return step.properties([ASSET], 1, {ASSET: diff.result})
 
-    commit(tables, SFT, put, properties, written_at=diff.table_diff.version)
-    return diff.final
+    commit(lake, SFT, put, properties, written_at=diff.table_diff.version)
+    return diff.result
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class DatasetDiff:
     """What differs, and what the dataset then says of itself."""
 
     table_diff: TableDiff
-    final: StepResult
+    result: StepResult
 
     @property
     def labels(self) -> list[str]:
         """The labels that were chosen."""
-        labels: list[str] = self.final.metadata["labels"]
+        labels: list[str] = self.result.metadata["labels"]
         return labels
 
 
@@ -100,7 +100,7 @@ class DatasetBuilder:
     """Makes the rows of the dataset from what a step has pinned."""
 
     step: StepContext
-    tables: Lake
+    lake: Lake
     settings: CurateSettings
     bounds: Sequence[Bound]
     base: Model
@@ -112,7 +112,7 @@ class DatasetBuilder:
 
     @cached_property
     def _counter(self) -> TokenCounter:
-        return TokenCounter(local_folder(self.tables, self.base.digest))
+        return TokenCounter(local_folder(self.lake, self.base.digest))
 
     def refresh(self) -> DatasetDiff:
         """What differs since the last time, or from what the table holds.
@@ -121,19 +121,19 @@ class DatasetBuilder:
             RefusalError: see `build_dataset`.
         """
         before = self._before()
-        changed = delta(self.tables, self._reads, before) if before else None
+        changed = delta(self.lake, self._reads, before) if before else None
         if before is None or changed is None:
             return self.whole()
         labels: list[str] = before.metadata["labels"]
-        diff = self._make(joined(self.tables, self._reads, changed.rows), labels, changed)
+        diff = self._make(joined(self.lake, self._reads, changed.rows), labels, changed)
         return self._checked(diff) if self._fits(diff, labels) else self.whole(diff.labels)
 
     def _before(self) -> Record | None:
         """The last materialization, if what it did not choose from anew would come out the same."""
         record = self.step.last_record(ASSET)
-        if record is None or not self.tables.exists(SFT):
+        if record is None or not self.lake.exists(SFT):
             return None
-        record = reusable_record(self.tables.open(SFT), record, self.step.code_versions[ASSET])
+        record = reusable_record(self.lake.open(SFT), record, self.step.code_versions[ASSET])
         return record if record and record.metadata.get("base_model") == self.base.digest else None
 
     def whole(self, labels: list[str] | None = None) -> DatasetDiff:
@@ -145,7 +145,7 @@ class DatasetBuilder:
         Raises:
             RefusalError: see `build_dataset`.
         """
-        rows = joined(self.tables, self._reads)
+        rows = joined(self.lake, self._reads)
         labels = self._labels_at_hand(rows) if labels is None else labels
         diff = self._make(rows, labels)
         return self._checked(diff if self._fits(diff, labels) else self._make(rows, diff.labels))
@@ -164,7 +164,7 @@ class DatasetBuilder:
         if not all(verdict.passed for verdict in verdicts):
             raise BlockedError(ASSET, verdicts)
         table_diff.finish()
-        return replace(diff, final=replace(diff.final, verdicts=verdicts))
+        return replace(diff, result=replace(diff.result, verdicts=verdicts))
 
     def _labels_at_hand(self, rows: pa.Table) -> list[str]:
         """The labels of any image: nearly always those that are chosen in the end."""
@@ -177,7 +177,7 @@ class DatasetBuilder:
         return diff.labels == labels or not reads_labels(self.settings)
 
     def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> DatasetDiff:
-        table_diff = TableDiff(self.step, self.tables, whole=changed is None)
+        table_diff = TableDiff(self.step, self.lake, whole=changed is None)
         for keys in self._keys(changed.removed) if changed else ():
             table_diff.remove(table_diff.places(keys))
         wording = Wording(self.settings, labels, self._counter)

@@ -23,7 +23,7 @@ class Delta:
     removed: pa.ChunkedArray
 
 
-def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
+def delta(lake: Lake, reads: Reads, before: Record) -> Delta | None:
     """Compare what is pinned with what a materialization has read.
 
     Rows that no commit has touched between the oldest version that either reads and the newest need no look, nor those
@@ -32,10 +32,10 @@ def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
     Returns:
         None where that cannot be told: other assets were read, or their versions were removed by maintenance.
     """
-    past = _past(tables, reads, before)
+    past = _past(lake, reads, before)
     if past is None:
         return None
-    now = {asset: tables.open_at(ref) for asset, ref in reads.refs.items()}
+    now = {asset: lake.open_at(ref) for asset, ref in reads.refs.items()}
     ids, past_ids = _ids(now[ASSET]), _ids(past[ASSET])
     since = min(ds.version for ds in past.values())
     newest = max(now.values(), key=lambda ds: ds.version)
@@ -55,14 +55,14 @@ def delta(tables: Lake, reads: Reads, before: Record) -> Delta | None:
     return Delta(_column(np.union1d(changed, members)), lost)
 
 
-def _past(tables: Lake, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
+def _past(lake: Lake, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
     """The versions that a materialization has read, by asset."""
     read = before.read
     versions = {}
     for asset, ref in reads.refs.items():
         data_version = read.get(asset, "")
         ds = (
-            older(tables, ref, version_of(data_version))
+            older(lake, ref, version_of(data_version))
             if data_version.rpartition("@")[0] == str(ref).rpartition("@")[0]
             else None
         )

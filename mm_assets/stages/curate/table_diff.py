@@ -44,9 +44,9 @@ class TableDiff:
         whole: whether rows that are not given (see `add`) are to go.
     """
 
-    def __init__(self, step: StepContext, tables: Lake, *, whole: bool) -> None:
-        self._step, self._tables = step, tables
-        self._ds = tables.open(SFT) if tables.exists(SFT) else None
+    def __init__(self, step: StepContext, lake: Lake, *, whole: bool) -> None:
+        self._step, self._lake = step, lake
+        self._ds = lake.open(SFT) if lake.exists(SFT) else None
         self.version = 0 if self._ds is None else self._ds.version
         columns = [KEY, *COUNTED]
         empty = pa.schema(
@@ -91,11 +91,11 @@ class TableDiff:
     def _write(self) -> None:
         if self._ds is None:
             # A table without rows is no version of the asset: the checks may yet stop the step.
-            self._ds = open_table(self._tables, self._step, SFT, SFT_SCHEMA)
+            self._ds = open_table(self._lake, self._step, SFT, SFT_SCHEMA)
         rows = pa.concat_tables(self._waiting)
         self._waiting = [rows.slice(0, 0)]
         if rows.num_rows:
-            self._fragments += write_fragments(self._tables, SFT, as_stored(rows, self._ds))
+            self._fragments += write_fragments(self._lake, SFT, as_stored(rows, self._ds))
 
     def finish(self) -> None:
         """Write what still waits."""

@@ -27,7 +27,7 @@ from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Answers, Con
 
 
 def evaluate_checkpoint(
-    step: StepContext, tables: Lake, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
+    step: StepContext, lake: Lake, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
 ) -> StepResult:
     """Compare the pinned checkpoint with the production model, unless that was done with the same settings.
 
@@ -48,28 +48,28 @@ def evaluate_checkpoint(
     ):
         step.log(f"{checkpoint.data_version} was evaluated with these settings already")
         if before.metadata["promoted"]:
-            _protect(tables, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
+            _protect(lake, checkpoint.ref.version)  # a crash may have come between the verdict and the tag
         return StepResult(before.metadata | {"rows_computed": 0})
-    ds = open_table(tables, step, EVALUATIONS, EVALUATIONS_SCHEMA, [EVALUATION.key])
+    ds = open_table(lake, step, EVALUATIONS, EVALUATIONS_SCHEMA, [EVALUATION.key])
     production = current_production(ds)
-    contest = _contest(step, tables, production)
-    answers = _answers(step, tables, cluster, contest, answering)
+    contest = _contest(step, lake, production)
+    answers = _answers(step, lake, cluster, contest, answering)
     result = judge(contest, answers, settings)
     now_production = contest.challenger.digest if result["promoted"] else production
     result |= expected | {"champion": contest.champion_digest, "production": now_production}
-    fragments = write_fragments(tables, EVALUATIONS, _rows(contest, answers, result))
+    fragments = write_fragments(lake, EVALUATIONS, _rows(contest, answers, result))
     properties = step.properties([EVALUATION.key], 1, {EVALUATION.key: StepResult(result)})
-    commit(tables, EVALUATIONS, lambda head: replace_rows(head, "id", [], fragments), properties, written_at=ds.version)
+    commit(lake, EVALUATIONS, lambda head: replace_rows(head, "id", [], fragments), properties, written_at=ds.version)
     if result["promoted"]:
-        _protect(tables, checkpoint.ref.version)
+        _protect(lake, checkpoint.ref.version)
     ours, theirs = result["accuracy"], result["champion_accuracy"]
     step.log(f"{result['measure']} {ours:.3f}, champion {theirs:.3f}: {result['decision']}")
     return StepResult(result)
 
 
-def _protect(tables: Lake, version: int) -> None:
+def _protect(lake: Lake, version: int) -> None:
     """Tag the model in production; doing it again changes nothing."""
-    registry = tables.open(TABLE)
+    registry = lake.open(TABLE)
     tagged = registry.tags.list().get("production")
     if tagged is not None and tagged["version"] == version:
         return
@@ -79,13 +79,13 @@ def _protect(tables: Lake, version: int) -> None:
         tag(registry, "production", version)
 
 
-def _contest(step: StepContext, tables: Lake, production: str | None) -> Contest:
+def _contest(step: StepContext, lake: Lake, production: str | None) -> Contest:
     checkpoint = step.inputs[LLAVA_CHECKPOINT.key]
     dataset = step.input_of(checkpoint, SFT_DATASET.key)
     base = step.input_of(checkpoint, BASE_MODEL.key)
-    challenger = get(tables, checkpoint.metadata["digest"])
+    challenger = get(lake, checkpoint.metadata["digest"])
     task = main_task(challenger)
-    examples = tables.open_at(dataset.ref).to_table(
+    examples = lake.open_at(dataset.ref).to_table(
         columns=["images", "label", "caption"], filter=f"split = '{TEST}' and task = '{task}'"
     )
     if not examples.num_rows:
@@ -102,7 +102,7 @@ def _contest(step: StepContext, tables: Lake, production: str | None) -> Contest
 
 
 def _answers(
-    step: StepContext, tables: Lake, cluster: Cluster, contest: Contest, settings: PredictSettings
+    step: StepContext, lake: Lake, cluster: Cluster, contest: Contest, settings: PredictSettings
 ) -> dict[str, dict[str, Answer]]:
     """Answers of both models by image id; both are asked what the challenger was trained for."""
     question, ids = _question(contest, settings), contest.image_ids
@@ -110,8 +110,8 @@ def _answers(
     sides = {CHALLENGER: contest.challenger.digest, CHAMPION: contest.champion_digest}
     for side, digest in sides.items():
         if digest not in by_digest:
-            model = get(tables, digest)
-            job = AnswerJob(tables, cluster, contest.images, model.digest, [question], settings.by_transformers())
+            model = get(lake, digest)
+            job = AnswerJob(lake, cluster, contest.images, model.digest, [question], settings.by_transformers())
             answers = ask(job, ids, Pace(f"answers of the {side}", len(ids), step.log))
             by_digest[digest] = {answer.image_id: answer for answer in answers}
     return {side: by_digest[digest] for side, digest in sides.items()}

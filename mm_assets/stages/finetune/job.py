@@ -18,7 +18,7 @@ from mm_assets.splits import TRAIN, VALIDATION
 
 
 def train_checkpoint(
-    step: StepContext, tables: Lake, cluster: Cluster, settings: TrainSettings, *, force: bool
+    step: StepContext, lake: Lake, cluster: Cluster, settings: TrainSettings, *, force: bool
 ) -> StepResult:
     """Fine-tune on the pinned examples, unless a checkpoint of the same inputs and recipe exists.
 
@@ -36,26 +36,24 @@ def train_checkpoint(
         "tasks": [{k: v for k, v in task.items() if k != "examples"} for task in dataset.metadata["tasks"]],
         **settings.recipe().model_dump(mode="json"),
     }
-    model = find(tables, tables.open(TABLE), kind="checkpoint", recipe_digest=recipe_digest(recipe))
+    model = find(lake, lake.open(TABLE), kind="checkpoint", recipe_digest=recipe_digest(recipe))
     if model is not None and not force:
         step.log(f"checkpoint {model.digest} has the same inputs and recipe: nothing to train")
-        return register_once(step, tables, "llava_checkpoint", model)
-    model = _trained(step, tables, cluster, settings, recipe)
-    return register_once(step, tables, "llava_checkpoint", model)
+        return register_once(step, lake, "llava_checkpoint", model)
+    model = _trained(step, lake, cluster, settings, recipe)
+    return register_once(step, lake, "llava_checkpoint", model)
 
 
-def _trained(
-    step: StepContext, tables: Lake, cluster: Cluster, settings: TrainSettings, recipe: dict[str, Any]
-) -> Model:
-    dataset, base = step.inputs["sft_dataset"], get(tables, step.inputs["base_model"].metadata["digest"])
+def _trained(step: StepContext, lake: Lake, cluster: Cluster, settings: TrainSettings, recipe: dict[str, Any]) -> Model:
+    dataset, base = step.inputs["sft_dataset"], get(lake, step.inputs["base_model"].metadata["digest"])
     image_ref = step.input_of(dataset, "image_table").ref
-    images = LanceImages(tables, image_ref)
-    examples = tables.open_at(dataset.ref)
+    images = LanceImages(lake, image_ref)
+    examples = lake.open_at(dataset.ref)
     train, validation = (_split(examples, split, images) for split in (TRAIN, VALIDATION))
     if not len(train):
         raise RefusalError("sft_dataset has no example in the training split: add images and materialize it again")
     step.log(f"training on {len(train):,} examples for {settings.epochs} epochs, {len(validation):,} to validate")
-    trained = fine_tune(cluster, tables, base.digest, train, validation, settings, step.log)
+    trained = fine_tune(cluster, lake, base.digest, train, validation, settings, step.log)
     metrics = dict(trained.metrics)
     return Model(
         digest=trained.digest,

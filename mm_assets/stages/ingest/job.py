@@ -28,7 +28,7 @@ from mm_assets.lineage.refs import version_of
 from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
 from mm_assets.settings import IngestSettings
-from mm_assets.stages.ingest.plan import ASSET, LISTED, Plan, make_plan
+from mm_assets.stages.ingest.plan import ASSET, LISTED, IngestPlan, make_plan
 from mm_assets.stages.ingest.schema import IMAGES_SCHEMA, UPDATED_CELLS
 from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, OBJECTS_SCHEMA
 from mm_assets.stages.ingest.worker import ImageWriter, Piece
@@ -41,7 +41,7 @@ PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
 ROUNDS = 5
 
 
-def list_objects(step: StepContext, tables: Lake, source: Source, identity: str) -> StepResult:
+def list_objects(step: StepContext, lake: Lake, source: Source, identity: str) -> StepResult:
     """Make `objects.lance` equal to the listing of the source.
 
     Raises:
@@ -50,13 +50,13 @@ def list_objects(step: StepContext, tables: Lake, source: Source, identity: str)
     listing = source.list(step.log)
     if not listing.num_rows:
         raise RefusalError(f"source (MM_SOURCE): there are no objects in {source.place}")
-    ds = open_table(tables, step, OBJECTS, OBJECTS_SCHEMA, [LISTED], {SOURCE: identity})
+    ds = open_table(lake, step, OBJECTS, OBJECTS_SCHEMA, [LISTED], {SOURCE: identity})
     if ds.schema.metadata[SOURCE.encode()].decode() != identity:
         raise RefusalError(
-            f"the lake {tables.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
+            f"the lake {lake.root} belongs to another source: set MM_LAKE to a new folder for this MM_SOURCE"
         )
     done = sync_rows(
-        tables,
+        lake,
         OBJECTS,
         "image_id",
         listing,
@@ -85,7 +85,7 @@ def _listed(listing: pa.Table, done: Synced) -> StepResult:
 
 def store_images(
     step: StepContext,
-    tables: Lake,
+    lake: Lake,
     cluster: Cluster,
     source: Source,
     settings: IngestSettings,
@@ -100,12 +100,12 @@ def store_images(
         BudgetError: more objects are rejected than `ingest.error_budget` allows.
         RefusalError: a run with a newer listing wrote the table meanwhile, or it was cleaned up.
     """
-    open_table(tables, step, IMAGES, IMAGES_SCHEMA, [ASSET])
-    ingest = _Ingest(step, tables, cluster, source, settings)
+    open_table(lake, step, IMAGES, IMAGES_SCHEMA, [ASSET])
+    ingest = _Ingest(step, lake, cluster, source, settings)
     for number in range(ROUNDS):
         ingest.no_other_run = True
-        final = ingest.follow(
-            make_plan(step, tables, settings, everything=number > 0, retry_errors=retry_errors and number == 0)
+        result = ingest.follow(
+            make_plan(step, lake, settings, everything=number > 0, retry_errors=retry_errors and number == 0)
         )
         if ingest.no_other_run:
             break
@@ -114,9 +114,9 @@ def store_images(
         raise RefusalError(
             f"other runs wrote images.lance at the same time, {ROUNDS} times: run it again; nothing is lost"
         )
-    failed, rows = final.metadata["rows_failed"], final.metadata["rows"]
+    failed, rows = result.metadata["rows_failed"], result.metadata["rows"]
     check_budget(ASSET, failed, rows, settings.error_budget, "ingest.error_budget")
-    return final
+    return result
 
 
 class _Ingest:
@@ -127,30 +127,30 @@ class _Ingest:
     """
 
     def __init__(
-        self, step: StepContext, tables: Lake, cluster: Cluster, source: Source, settings: IngestSettings
+        self, step: StepContext, lake: Lake, cluster: Cluster, source: Source, settings: IngestSettings
     ) -> None:
-        self._step, self._tables, self._cluster = step, tables, cluster
+        self._step, self._lake, self._cluster = step, lake, cluster
         self._source, self._settings = source, settings
         self._number = 0
-        self._looked_at = 0  # the version up to which commits of others were looked for
+        self._others_scanned_to = 0  # the version up to which commits of others were looked for
         self.no_other_run = True
 
-    def follow(self, plan: Plan) -> StepResult:
+    def follow(self, plan: IngestPlan) -> StepResult:
         """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
-        self._looked_at = plan.version
+        self._others_scanned_to = plan.version
         step, read = self._step, plan.read
         step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.removed):,} removed")
         failed, touched = Counter(plan.failed), plan.labels_and_captions.num_rows
-        final = _stored(step, plan, failed, touched, self._settings)
+        result = _stored(step, plan, failed, touched, self._settings)
         for pieces, last in self._batches(plan):
             for piece in pieces:
                 failed.update(piece.failed)
                 touched += piece.touched.num_rows
-            final = _stored(step, plan, failed, touched, self._settings)
-            self._commit(plan, pieces, final if last else None)
-        return final
+            result = _stored(step, plan, failed, touched, self._settings)
+            self._commit(plan, pieces, result if last else None)
+        return result
 
-    def _batches(self, plan: Plan) -> Iterator[tuple[list[Piece], bool]]:
+    def _batches(self, plan: IngestPlan) -> Iterator[tuple[list[Piece], bool]]:
         settings, read = self._settings, plan.read
         if plan.empty:
             return
@@ -161,37 +161,39 @@ class _Ingest:
         batches = list(cut(read, settings.batch_rows, read["size"], settings.batch_bytes))
         pieces = [list(cut(batch, _piece_rows(batch, workers), batch["size"], PIECE_BYTES)) for batch in batches]
         limits = DecodeLimits(settings.max_pixels, settings.decode_timeout_s, settings.decode_memory_bytes)
-        arguments = (self._tables, self._source, limits, settings.max_bytes)
+        arguments = (self._lake, self._source, limits, settings.max_bytes)
         items = [piece for batch in pieces for piece in batch]
         done = self._cluster.map_ordered(ImageWriter, arguments, items)
         progress = Pace("images", read.num_rows, self._step.log)
         coming = progress.over(done, lambda piece: piece.objects)
         yield from gather(coming, [len(batch) for batch in pieces], settings.batch_seconds)
 
-    def _properties(self, final: StepResult | None) -> dict[str, str]:
-        finals = {ASSET: final} if final is not None and self.no_other_run and self._within_budget(final) else None
-        return self._step.properties([ASSET], self._number, finals)
+    def _properties(self, result: StepResult | None) -> dict[str, str]:
+        results = {ASSET: result} if result is not None and self.no_other_run and self._within_budget(result) else None
+        return self._step.properties([ASSET], self._number, results)
 
-    def _within_budget(self, final: StepResult) -> bool:
-        return at_most(final.metadata["rows_failed"], final.metadata["rows"], self._settings.error_budget)
+    def _within_budget(self, result: StepResult) -> bool:
+        return at_most(result.metadata["rows_failed"], result.metadata["rows"], self._settings.error_budget)
 
-    def _commit(self, plan: Plan, pieces: list[Piece], final: StepResult | None) -> None:
+    def _commit(self, plan: IngestPlan, pieces: list[Piece], result: StepResult | None) -> None:
         """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
-        words, removed = ([plan.labels_and_captions], plan.removed) if final is not None else ([], [])
+        words, removed = ([plan.labels_and_captions], plan.removed) if result is not None else ([], [])
         cells = pa.concat_tables([UPDATED_CELLS.empty_table(), *words, *(piece.touched for piece in pieces)])
         rows = bool(removed) or any(piece.fragments for piece in pieces)
         if cells.num_rows:
             self._number += 1
-            commit_cells(self._tables, IMAGES, cells, self._properties(None if rows else final))
+            commit_cells(self._lake, IMAGES, cells, self._properties(None if rows else result))
         if rows:
-            self._commit_rows(plan, pieces, removed, final)
+            self._commit_rows(plan, pieces, removed, result)
 
-    def _commit_rows(self, plan: Plan, pieces: list[Piece], removed: list[str], final: StepResult | None) -> None:
+    def _commit_rows(
+        self, plan: IngestPlan, pieces: list[Piece], removed: list[str], result: StepResult | None
+    ) -> None:
         """Put a batch's rows in, in place of those of the same keys."""
         self._number += 1
 
         def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
-            self._look_at_others(head)
+            self._notice_others(head)
             overtaken = self._overtaken(head, plan, pieces) if not self.no_other_run else None
             unsettled = [piece for piece in pieces if overtaken is None or not overtaken.settles(piece)]
             keys = [key for piece in unsettled for key in piece.keys]
@@ -199,18 +201,18 @@ class _Ingest:
             fragments = [fragment for piece in unsettled for fragment in piece.fragments]
             return replace_rows(head, "image_id", drop, fragments)
 
-        done = commit(self._tables, IMAGES, put, lambda: self._properties(final), written_at=self._looked_at)
+        done = commit(self._lake, IMAGES, put, lambda: self._properties(result), written_at=self._others_scanned_to)
         if done is not None:
-            self._looked_at = done.version
+            self._others_scanned_to = done.version
 
-    def _look_at_others(self, head: lance.LanceDataset) -> None:
+    def _notice_others(self, head: lance.LanceDataset) -> None:
         """Notice commits that another run made to this asset.
 
         Raises:
             RefusalError: it has a newer listing.
         """
         mine = self._step.ref(LISTED)
-        for _, properties in commits_after(head, self._looked_at):
+        for _, properties in commits_after(head, self._others_scanned_to):
             if commit_writes_asset(properties, ASSET) and properties[RUN] != self._step.run_id:
                 self.no_other_run = False
                 theirs = version_of(inputs_of(properties)[LISTED])
@@ -220,7 +222,7 @@ class _Ingest:
                         f"@v{mine.version}): it does this one's work too"
                     )
 
-    def _overtaken(self, head: lance.LanceDataset, plan: Plan, pieces: list[Piece]) -> "_Overtaken":
+    def _overtaken(self, head: lance.LanceDataset, plan: IngestPlan, pieces: list[Piece]) -> "_Overtaken":
         keys = [key for piece in pieces for key in piece.keys]
         existing = rows_by_key(head, "image_id", keys, ["source_uri", "etag", "_row_created_at_version"])
         listed = plan.read.filter(pc.is_in(plan.read["image_id"], existing["image_id"]))
@@ -248,7 +250,9 @@ def _piece_rows(batch: pa.Table, workers: int) -> int:
     return max(-(-batch.num_rows // (2 * workers)), min(PIECE_ROWS, -(-batch.num_rows // workers)))
 
 
-def _stored(step: StepContext, plan: Plan, failed: Counter[str], touched: int, settings: IngestSettings) -> StepResult:
+def _stored(
+    step: StepContext, plan: IngestPlan, failed: Counter[str], touched: int, settings: IngestSettings
+) -> StepResult:
     computed = plan.read.num_rows + plan.labels_and_captions.num_rows
     return StepResult(
         {

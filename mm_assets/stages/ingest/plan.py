@@ -25,7 +25,7 @@ PLACE, LABEL_AND_CAPTION = ["source_uri", "etag", "error"], ["label", "caption"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class IngestPlan:
     """What to do.
 
     Args:
@@ -53,8 +53,8 @@ class Plan:
 
 
 def make_plan(
-    step: StepContext, tables: Lake, settings: IngestSettings, *, everything: bool, retry_errors: bool
-) -> Plan:
+    step: StepContext, lake: Lake, settings: IngestSettings, *, everything: bool, retry_errors: bool
+) -> IngestPlan:
     """Compare the pinned listing with the table: what changed since the last time, or all of it.
 
     All of it also where somebody outside wrote the table since; the rows that they wrote are read again.
@@ -66,14 +66,14 @@ def make_plan(
         everything: look at every row, whatever was seen before.
         retry_errors: read rejected objects again.
     """
-    head = tables.open(IMAGES)
+    head = lake.open(IMAGES)
     pinned = step.ref(LISTED)
     outside = outside_versions_since(head, step.last_record(ASSET)).get(ASSET, [])
     foreign_keys = written_by_others(head, outside)
     since = None if everything or outside else _listing_compared(step)
-    changes = changes_since(tables, pinned, since, LISTING.names, removed=["image_id"])
+    changes = changes_since(lake, pinned, since, LISTING.names, removed=["image_id"])
     judged = _judged_anew(step, head, settings, retry_errors=retry_errors) | foreign_keys
-    listed, current, removed = _delta(tables, step, head, changes, judged)
+    listed, current, removed = _delta(lake, step, head, changes, judged)
     removed = removed if settings.on_removed == "delete" else []
     moved, _ = difference(
         _as_listed(current).select(["image_id", *PLACE]), listed.select(["image_id", *PLACE]), "image_id"
@@ -84,7 +84,7 @@ def make_plan(
     replaced = frozenset(current["image_id"].to_pylist()) & read_ids
     rejected = head.to_table(columns=["image_id", "error"], filter="error is not null")
     stays = pc.invert(pc.is_in(rejected["image_id"], pa.array([*read_ids, *removed], pa.string())))
-    return Plan(
+    return IngestPlan(
         version=head.version,
         considered=head.count_rows() - len(removed) + read.num_rows - len(replaced),
         read=read,
@@ -107,11 +107,11 @@ def _listing_compared(step: StepContext) -> int | None:
 
 
 def _delta(
-    tables: Lake, step: StepContext, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
+    lake: Lake, step: StepContext, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
 ) -> tuple[pa.Table, pa.Table, list[str]]:
     """Listed objects to look at, the rows of the table that have their keys, and keys that are listed no more."""
     columns = ["image_id", "sha256", *PLACE, *LABEL_AND_CAPTION]
-    objects = tables.open_at(step.ref(LISTED))
+    objects = lake.open_at(step.ref(LISTED))
     if changes is None:
         listed = objects.to_table(columns=LISTING.names)
         current = head.scanner(columns=columns, with_row_id=True).to_table()

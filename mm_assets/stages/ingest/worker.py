@@ -45,8 +45,8 @@ class Piece:
 class ImageWriter:
     """Reads objects, decodes them in a sandbox and writes their rows as fragments; runs as a Ray actor."""
 
-    def __init__(self, tables: Lake, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
-        self._tables, self._source, self._max_bytes = tables, source, max_bytes
+    def __init__(self, lake: Lake, source: Source, limits: DecodeLimits, max_bytes: int) -> None:
+        self._lake, self._source, self._max_bytes = lake, source, max_bytes
         self._sandbox = DecodeSandbox(limits)
         self._readers = ThreadPoolExecutor(READ_AHEAD)
 
@@ -79,7 +79,7 @@ class ImageWriter:
     def _write(self, rows: list[dict[str, Any]]) -> list[lance.FragmentMetadata]:
         columns = {name: [row.get(name) for row in rows] for name in IMAGES_SCHEMA.names}
         arrays = {**columns, "image": lance.blob_array(columns["image"])}
-        return write_fragments(self._tables, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
+        return write_fragments(self._lake, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
 
     def _read(self, item: dict[str, Any]) -> bytes | ImageError:
         """The bytes of an object, or what is wrong with it; anything that is not its own fault ends the job."""

@@ -15,11 +15,11 @@ from mm_assets.lineage.step import StepResult
 from mm_assets.reasons import reasons
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, Plan
+from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, PredictPlan
 from mm_assets.stages.predict.questions import PosedQuestion
 
 
-class Tally:
+class AnswerCounts:
     """Counts predictions of a model, old and new ones.
 
     Args:
@@ -33,7 +33,7 @@ class Tally:
     def __init__(
         self,
         questions: Sequence[PosedQuestion],
-        plans: Sequence[Plan],
+        plans: Sequence[PredictPlan],
         images: int,
         spent: Spent,
         settings: PredictSettings,
@@ -68,7 +68,7 @@ class Tally:
         errors, plan = self._errors[one.prompt_digest], self._plans[self._posed.index(one)]
         return errors.total() - errors[NO_IMAGE], plan.rows - errors[NO_IMAGE]
 
-    def final(self) -> StepResult:
+    def result(self) -> StepResult:
         """What the materialization says of itself; `predicted_labels` and `failed_for` are of the chief question."""
         rows, computed = sum(p.rows for p in self._plans), sum(p.todo.num_rows for p in self._plans)
         chief = self._posed[0]

@@ -89,10 +89,10 @@ def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
     return of_model[-1] if of_model and of_model[-1].metadata["measure"] == "accuracy" else None
 
 
-def _examples(tables: "Lake", dataset: Record) -> pa.Table:
+def _examples(lake: "Lake", dataset: Record) -> pa.Table:
     """Held-out examples of a label: `image_id`, `sha256`, `label`."""
     held_out = f"split = '{TEST}' and task = 'label'"
-    examples = tables.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)
+    examples = lake.open_at(dataset.ref).to_table(columns=["images", "label"], filter=held_out)
     images = pc.list_element(examples["images"], 0)  # each has one
     parts = [pc.struct_field(images, name) for name in ("image_id", "sha256")]
     return pa.table([*parts, examples["label"]], names=["image_id", "sha256", "label"])

@@ -25,8 +25,8 @@ from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.pace import Pace
 from mm_assets.settings import PredictSettings
 from mm_assets.stages.evaluate.tables import current_production
-from mm_assets.stages.predict.counts import Tally
-from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, Plan, make_plan
+from mm_assets.stages.predict.counts import AnswerCounts
+from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, PredictPlan, make_plan
 from mm_assets.stages.predict.questions import PosedQuestion, questions
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 
@@ -35,7 +35,7 @@ Batch = tuple[pa.Table, bool]
 
 
 def predict(
-    step: StepContext, tables: Lake, cluster: Cluster, settings: PredictSettings, *, retry_errors: bool = False
+    step: StepContext, lake: Lake, cluster: Cluster, settings: PredictSettings, *, retry_errors: bool = False
 ) -> StepResult:
     """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
 
@@ -44,21 +44,21 @@ def predict(
         RefusalError: `production` is asked for and no model was promoted yet, or the model was not trained on the task
             that is asked for.
     """
-    posed = questions(_chosen(step, tables, settings), settings)
-    open_table(tables, step, PREDICTIONS, PREDICTIONS_SCHEMA, [ASSET])
-    plans = [make_plan(step, tables, one.names, retry_errors=retry_errors) for one in posed]
+    posed = questions(_chosen(step, lake, settings), settings)
+    open_table(lake, step, PREDICTIONS, PREDICTIONS_SCHEMA, [ASSET])
+    plans = [make_plan(step, lake, one.names, retry_errors=retry_errors) for one in posed]
     todo, images = _together(plans), step.ref(IMAGE_TABLE.key)
     whole = f"{plans[0].rows:,} images" if len(posed) == 1 else f"{len(posed)} questions about {plans[0].rows:,} images"
     step.log(f"{todo.num_rows:,} answers to give ({whole}) with model {posed[0].digest} by {settings.engine}")
-    work = Work(step, AnswerJob(tables, cluster, images, posed[0].digest, [one.question for one in posed], settings))
-    tally = Tally(posed, plans, images.version, work.spent, settings)
+    work = Work(step, AnswerJob(lake, cluster, images, posed[0].digest, [one.question for one in posed], settings))
+    counts = AnswerCounts(posed, plans, images.version, work.spent, settings)
     again = frozenset[str]().union(*(plan.again for plan in plans))
     for number, (done, last) in enumerate(_batches(work, todo, posed), start=1):
-        tally.add(done)
-        finals = {ASSET: tally.final()} if last and tally.within(settings.error_budget) else None
-        tally.confirmed_at = _commit(tables, done, again, step.properties([ASSET], number, finals))
-    tally.check(settings.error_budget)
-    return tally.final()
+        counts.add(done)
+        results = {ASSET: counts.result()} if last and counts.within(settings.error_budget) else None
+        counts.confirmed_at = _commit(lake, done, again, step.properties([ASSET], number, results))
+    counts.check(settings.error_budget)
+    return counts.result()
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Work:
     spent: Spent = field(default_factory=Spent)
 
 
-def _together(plans: Sequence[Plan]) -> pa.Table:
+def _together(plans: Sequence[PredictPlan]) -> pa.Table:
     """What is to be answered of all questions, with the `question`'s number; those about one image stand together."""
     numbered = [
         plan.todo.append_column("question", pa.repeat(number, plan.todo.num_rows)) for number, plan in enumerate(plans)
@@ -100,7 +100,7 @@ def _batches(work: Work, todo: pa.Table, posed: Sequence[PosedQuestion]) -> Iter
         start += len(answers)
 
 
-def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
+def _commit(lake: Lake, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
     """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile.
 
     Returns:
@@ -113,24 +113,24 @@ def _commit(tables: Lake, done: pa.Table, again: frozenset[str], properties: dic
         read_at = head.version
         existing = set(rows_by_key(head, "id", done["id"].to_pylist())["id"].to_pylist())
         new = done.filter(pc.invert(pc.is_in(done["id"], pa.array(list(existing - again), pa.string()))))
-        fragments = write_fragments(tables, PREDICTIONS, new) if new.num_rows else []
+        fragments = write_fragments(lake, PREDICTIONS, new) if new.num_rows else []
         return replace_rows(head, "id", existing & again, fragments)
 
-    commit(tables, PREDICTIONS, put, properties)
+    commit(lake, PREDICTIONS, put, properties)
     return read_at
 
 
-def _chosen(step: StepContext, tables: Lake, settings: PredictSettings) -> Model:
+def _chosen(step: StepContext, lake: Lake, settings: PredictSettings) -> Model:
     evaluation = step.inputs[EVALUATION.key]
     if settings.model == "latest":
-        return get(tables, step.input_of(evaluation, LLAVA_CHECKPOINT.key).metadata["digest"])
-    production = current_production(tables.open_at(evaluation.ref))
+        return get(lake, step.input_of(evaluation, LLAVA_CHECKPOINT.key).metadata["digest"])
+    production = current_production(lake.open_at(evaluation.ref))
     if production is None:
         raise RefusalError(
             "predict.model (MM_PREDICT__MODEL) is production, and no model was promoted yet: "
             "set it to latest, or train a model that passes the evaluation"
         )
-    return get(tables, production)
+    return get(lake, production)
 
 
 def _predictions(rows: pa.Table, answers: Sequence[Answer], posed: Sequence[PosedQuestion]) -> pa.Table:

@@ -25,7 +25,7 @@ COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictPlan:
     """What to answer, of one question.
 
     Args:
@@ -45,7 +45,7 @@ class Plan:
     failed: Counter[str] = field(default_factory=Counter)
 
 
-def make_plan(step: StepContext, tables: Lake, questions: dict[str, str], *, retry_errors: bool) -> Plan:
+def make_plan(step: StepContext, lake: Lake, questions: dict[str, str], *, retry_errors: bool) -> PredictPlan:
     """Find images whose bytes this model has not answered with this prompt.
 
     A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
@@ -59,15 +59,15 @@ def make_plan(step: StepContext, tables: Lake, questions: dict[str, str], *, ret
         retry_errors: answer again where an answer failed.
     """
     pinned = step.ref(IMAGE_TABLE.key)
-    outside = outside_versions_since(tables.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
+    outside = outside_versions_since(lake.open(PREDICTIONS), step.last_record(ASSET)).get(ASSET, [])
     before = None if retry_errors or outside else _same_question(step, questions)
     since = before.progress.inputs[IMAGES] if before else None
-    changes = changes_since(tables, pinned, since, COLUMNS, removed=["image_id", "sha256"], created=True)
-    images = tables.open_at(pinned)
+    changes = changes_since(lake, pinned, since, COLUMNS, removed=["image_id", "sha256"], created=True)
+    images = lake.open_at(pinned)
     rows = changes.rows if changes else images.scanner(columns=COLUMNS, with_row_id=True).to_table()
     rows = _keyed(rows.sort_by("_rowid"), questions)
-    version = tables.open(PREDICTIONS).version
-    existing = _existing(tables, rows)
+    version = lake.open(PREDICTIONS).version
+    existing = _existing(lake, rows)
     redo = pc.is_in(existing[WRITTEN], pa.array(outside, pa.uint64()))
     if retry_errors:
         redo = pc.or_(redo, _may_succeed(existing["error"]))
@@ -75,8 +75,8 @@ def make_plan(step: StepContext, tables: Lake, questions: dict[str, str], *, ret
     todo = rows.filter(pc.invert(pc.is_in(rows["id"], settled["id"])))
     labels, errors = _counts(settled)
     if before and changes:
-        labels, errors = _added(tables, before, changes, questions, labels, errors)
-    return Plan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
+        labels, errors = _added(lake, before, changes, questions, labels, errors)
+    return PredictPlan(version, images.count_rows(), todo, frozenset(again["id"].to_pylist()), labels, errors)
 
 
 def _same_question(step: StepContext, questions: dict[str, str]) -> Record | None:
@@ -101,8 +101,8 @@ def _keyed(rows: pa.Table, questions: dict[str, str]) -> pa.Table:
     return rows.append_column("id", pa.array(ids, pa.string()))
 
 
-def _existing(tables: Lake, rows: pa.Table) -> pa.Table:
-    return rows_by_key(tables.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
+def _existing(lake: Lake, rows: pa.Table) -> pa.Table:
+    return rows_by_key(lake.open(PREDICTIONS), "id", rows["id"].to_pylist(), ["label", "error", WRITTEN])
 
 
 def _may_succeed(errors: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -116,7 +116,7 @@ def _counts(predictions: pa.Table) -> tuple[Counter[str], Counter[str]]:
 
 
 def _added(
-    tables: Lake,
+    lake: Lake,
     before: Record,
     changes: Changes,
     question: dict[str, str],
@@ -124,7 +124,7 @@ def _added(
     errors: Counter[str],
 ) -> tuple[Counter[str], Counter[str]]:
     """Counts of what was looked at, added to those of the last time without the images that are gone since."""
-    lost_labels, lost_errors = _counts(_existing(tables, _keyed(changes.removed, question)))
+    lost_labels, lost_errors = _counts(_existing(lake, _keyed(changes.removed, question)))
     counts = before.metadata["questions"][question["prompt_digest"]]
     labels = Counter(counts["predicted_labels"]) - lost_labels + labels
     return labels, Counter(counts["failed_for"]) - lost_errors + errors

@@ -32,39 +32,37 @@ class _Grouped:
 
     version: int
     cells: pa.Table
-    final: StepResult
+    result: StepResult
 
 
-def group_duplicates(step: StepContext, tables: Lake, max_distance: int) -> StepResult:
+def group_duplicates(step: StepContext, lake: Lake, max_distance: int) -> StepResult:
     """Give every image its near-duplicate group; only rows whose group changed are written.
 
     Hashes that were there the last time are not compared with each other again, but for the members of groups that
     have lost one. Where another run writes groups at the same time, all is compared again.
     """
     ref = step.ref("scores/phash")
-    commit(tables, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
-    head = tables.open(IMAGES)
+    commit(lake, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
+    head = lake.open(IMAGES)
     before = reusable_record(head, step.last_record(NEAR_DUPLICATES), step.code_versions[NEAR_DUPLICATES])
-    done = _regroup(tables, head, ref, before, max_distance)
+    done = _regroup(lake, head, ref, before, max_distance)
 
     def write(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
         nonlocal done
         if others_wrote(ds, NEAR_DUPLICATES, done.version, step.run_id):
-            done = _regroup(tables, ds, ref, None, max_distance)
+            done = _regroup(lake, ds, ref, None, max_distance)
         return write_unless_replaced(ds, done.cells)
 
     if done.cells.num_rows:
-        commit(tables, IMAGES, write, lambda: step.properties([NEAR_DUPLICATES], 1, {NEAR_DUPLICATES: done.final}))
-    return done.final
+        commit(lake, IMAGES, write, lambda: step.properties([NEAR_DUPLICATES], 1, {NEAR_DUPLICATES: done.result}))
+    return done.result
 
 
-def _regroup(
-    tables: Lake, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int
-) -> _Grouped:
+def _regroup(lake: Lake, head: lance.LanceDataset, ref: LanceRef, before: Record | None, max_distance: int) -> _Grouped:
     revision = revision_of(max_distance)
-    rows = _with_groups(tables.open_at(ref), head)
+    rows = _with_groups(lake.open_at(ref), head)
     hashed = rows.filter(pc.is_valid(rows["phash"]))
-    settled, removed = _settled(tables, ref, before, hashed, revision)
+    settled, removed = _settled(lake, ref, before, hashed, revision)
     roots = components(hashed["phash"].to_numpy(), max_distance, settled)
     groups = group_names(hashed["image_id"], roots, hashed["group_id"])
     same = pc.and_(pc.equal(hashed["group_id"], groups), pc.equal(hashed["near_duplicates_rev"], revision))
@@ -82,7 +80,7 @@ def _regroup(
     }
     return _Grouped(
         head.version,
-        _with_digests(tables.open_at(ref), cells),
+        _with_digests(lake.open_at(ref), cells),
         StepResult(metadata, Progress({IMAGES: ref.version}, head.version)),
     )
 
@@ -102,14 +100,14 @@ def _hashes(ds: lance.LanceDataset, columns: list[str]) -> pa.Table:
 
 
 def _settled(
-    tables: Lake, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
+    lake: Lake, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
 ) -> tuple[np.ndarray | None, int]:
     """The groups that are as the last pass left them: a number for each row, -1 where it has to be compared.
 
     Returns:
         None where nothing is known; and how many images are there no more.
     """
-    past = older(tables, ref, before.progress.inputs.get(IMAGES)) if before else None
+    past = older(lake, ref, before.progress.inputs.get(IMAGES)) if before else None
     if before is None or past is None:
         return None, 0
     compared = _hashes(past, [])
@@ -118,7 +116,7 @@ def _settled(
     same = pc.fill_null(pc.equal(compared["phash"].take(places), rows["phash"]), False)
     missing = compared.filter(pc.invert(pc.is_in(compared["_rowid"], rows["_rowid"].filter(same))))
     removed = missing.num_rows - pc.sum(pc.is_in(missing["_rowid"], rows["_rowid"])).as_py() if missing.num_rows else 0
-    lost = _groups_of(tables.open_at(before.ref), missing["_rowid"])
+    lost = _groups_of(lake.open_at(before.ref), missing["_rowid"])
     others = pc.any(pc.not_equal(rows["near_duplicates_rev"], revision)).as_py()
     if others or len(lost) < missing.num_rows:
         return None, removed

@@ -19,7 +19,7 @@ from mm_assets.pace import Pace
 from mm_assets.scoring import Scorer
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
-from mm_assets.stages.score.plan import Plan, make_plan, needs
+from mm_assets.stages.score.plan import ScorePlan, make_plan, needs
 from mm_assets.stages.score.worker import ImageScorer
 
 # What a worker reads before it hands back the scores of it.
@@ -28,7 +28,7 @@ PIECE_ROWS, PIECE_BYTES = 256, 64 * 2**20
 
 def compute_scores(
     step: StepContext,
-    tables: Lake,
+    lake: Lake,
     cluster: Cluster,
     scorers: list[Scorer],
     settings: ScoreSettings,
@@ -47,21 +47,21 @@ def compute_scores(
         BudgetError: more cells of a scorer have failed than its budget allows; the others' finals are in it.
     """
     pinned = step.ref("image_table")
-    _add_columns(step, tables, scorers)
-    plan = make_plan(step, tables, tables.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
-    tally = {scorer.name: _Tally(scorer, plan, settings) for scorer in scorers}
-    for number, (chosen, cells, last) in enumerate(_scored(step, tables, cluster, pinned, plan, settings), start=1):
+    _add_columns(step, lake, scorers)
+    plan = make_plan(step, lake, lake.open(IMAGES), pinned, scorers, settings, retry_errors=retry_errors)
+    counts = {scorer.name: _CellCounts(scorer, plan, settings) for scorer in scorers}
+    for number, (chosen, cells, last) in enumerate(_scored(step, lake, cluster, pinned, plan, settings), start=1):
         for scorer in chosen:
-            tally[scorer.name].add(cells)
-        wrote = [tally[s.name] for s in scorers if any(s in group for group in plan.work)]
-        finals = {one.scorer.asset: one.final(pinned) for one in wrote if one.within_budget}
+            counts[scorer.name].add(cells)
+        wrote = [counts[s.name] for s in scorers if any(s in group for group in plan.work)]
+        results = {one.scorer.asset: one.result(pinned) for one in wrote if one.within_budget}
         assets = [one.scorer.asset for one in wrote if last or one.scorer in chosen]
-        commit_cells(tables, IMAGES, cells, step.properties(assets, number, finals if last else None))
-    return _judged(list(tally.values()), pinned)
+        commit_cells(lake, IMAGES, cells, step.properties(assets, number, results if last else None))
+    return _judged(list(counts.values()), pinned)
 
 
-def _add_columns(step: StepContext, tables: Lake, scorers: list[Scorer]) -> None:
-    names = tables.open(IMAGES).schema
+def _add_columns(step: StepContext, lake: Lake, scorers: list[Scorer]) -> None:
+    names = lake.open(IMAGES).schema
     for scorer in scorers:
         for field in scorer.fields():
             if field.name in names.names and names.field(field.name).type != field.type:
@@ -72,11 +72,11 @@ def _add_columns(step: StepContext, tables: Lake, scorers: list[Scorer]) -> None
     new = [scorer.asset for scorer in scorers if any(field.name not in names.names for field in scorer.fields())]
     fields = [field for scorer in scorers for field in scorer.fields()]
     if new:
-        commit(tables, IMAGES, lambda ds: add_columns(ds, fields), step.properties(new, 0))
+        commit(lake, IMAGES, lambda ds: add_columns(ds, fields), step.properties(new, 0))
 
 
 def _scored(
-    step: StepContext, tables: Lake, cluster: Cluster, pinned: LanceRef, plan: Plan, settings: ScoreSettings
+    step: StepContext, lake: Lake, cluster: Cluster, pinned: LanceRef, plan: ScorePlan, settings: ScoreSettings
 ) -> Iterator[tuple[tuple[Scorer, ...], pa.Table, bool]]:
     """Cells of one batch after the other, the scorers that computed them, and whether nothing comes after."""
     left = sum(rows.num_rows for rows in plan.work.values())
@@ -86,7 +86,7 @@ def _scored(
         pieces = [list(cut(batch, _piece_rows(chosen), batch["num_bytes"], PIECE_BYTES)) for batch in batches]
         items = [piece for batch in pieces for piece in batch]
         takes = needs(chosen[0], settings)
-        arguments = (tables, pinned, "cuda" if takes.gpus else "cpu", list(chosen))
+        arguments = (lake, pinned, "cuda" if takes.gpus else "cpu", list(chosen))
         done = cluster.map_ordered(ImageScorer, arguments, items, needs=takes)
         counts = [len(batch) for batch in pieces]
         for parts, _ in gather(progress.over(done, len), counts, settings.batch_seconds):
@@ -101,10 +101,10 @@ def _piece_rows(scorers: Sequence[Scorer]) -> int:
     return max(PIECE_ROWS // batch, 1) * batch
 
 
-class _Tally:
+class _CellCounts:
     """What becomes of one scorer's cells."""
 
-    def __init__(self, scorer: Scorer, plan: Plan, settings: ScoreSettings) -> None:
+    def __init__(self, scorer: Scorer, plan: ScorePlan, settings: ScoreSettings) -> None:
         self.scorer = scorer
         self._version = plan.version
         self._rows, self._failed = plan.rows, plan.failed[scorer.name]
@@ -125,7 +125,7 @@ class _Tally:
         """See `check_budget`."""
         check_budget(self.scorer.asset, self._failed, self._rows, self._budget, self._setting)
 
-    def final(self, pinned: LanceRef) -> StepResult:
+    def result(self, pinned: LanceRef) -> StepResult:
         """What the scorer's asset says of itself."""
         return StepResult(
             {
@@ -141,17 +141,17 @@ class _Tally:
         )
 
 
-def _judged(tallies: list[_Tally], pinned: LanceRef) -> dict[str, StepResult]:
+def _judged(all_counts: list[_CellCounts], pinned: LanceRef) -> dict[str, StepResult]:
     """What the scorers say of themselves.
 
     Raises:
         BudgetError: with the sentence of the first that has failed too often, and the finals of those that have not.
     """
-    finals = {one.scorer.asset: one.final(pinned) for one in tallies if one.within_budget}
-    for one in tallies:
+    results = {one.scorer.asset: one.result(pinned) for one in all_counts if one.within_budget}
+    for one in all_counts:
         try:
             one.check()
         except BudgetError as over:
-            over.finals = finals
+            over.results = results
             raise
-    return finals
+    return results

@@ -23,7 +23,7 @@ READ = ["sha256", "num_bytes"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScorePlan:
     """What to compute.
 
     Args:
@@ -41,14 +41,14 @@ class Plan:
 
 def make_plan(
     step: StepContext,
-    tables: Lake,
+    lake: Lake,
     head: lance.LanceDataset,
     pinned: LanceRef,
     scorers: Sequence[Scorer],
     settings: ScoreSettings,
     *,
     retry_errors: bool,
-) -> Plan:
+) -> ScorePlan:
     """Find the cells that are not computed at their scorer's revision, of images that the pinned version has.
 
     Args:
@@ -67,13 +67,13 @@ def make_plan(
     if retry_errors:
         stale = [f"({lacks}) or ({error})" for lacks, error in zip(stale, failed, strict=True)]
     changed = {
-        number: changed_beside(tables.open_at(pinned), head, scorer, _since(step, scorer))
+        number: changed_beside(lake.open_at(pinned), head, scorer, _since(step, scorer))
         for number, scorer in enumerate(scorers)
         if scorer.reads
     }
     lacking = _with_changed(_rows_where(head, usable, stale, READ), head, len(scorers), changed)
     counts = [0] * len(scorers) if retry_errors else _counts(head, usable, failed)
-    return Plan(
+    return ScorePlan(
         _by_scorers(lacking, scorers, settings),
         head.version,
         head.count_rows(usable),

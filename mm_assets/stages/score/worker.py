@@ -31,13 +31,13 @@ Beside = Mapping[str, Sequence[Any]]
 class ImageScorer:
     """Reads images by row id and has scorers compute on them; runs as a Ray actor."""
 
-    def __init__(self, tables: Lake, ref: LanceRef, device: str, scorers: Sequence[Scorer]) -> None:
+    def __init__(self, lake: Lake, ref: LanceRef, device: str, scorers: Sequence[Scorer]) -> None:
         """Open the scorers.
 
         Raises:
             RefusalError: one of them cannot be opened: no cell could be computed.
         """
-        self._images, self._scorers = tables.open_at(ref), scorers
+        self._images, self._scorers = lake.open_at(ref), scorers
         self._reads = sorted({name for scorer in scorers for name in scorer.reads})
         self._window = max(scorer.batch_size for scorer in scorers)
         self._failed_in_a_row = {scorer.name: 0 for scorer in scorers}

@@ -36,28 +36,28 @@ class Bundle:
 JSON = ("recipe", "properties")
 
 
-def find(tables: Lake, bundle_id: str) -> Bundle | None:
+def find(lake: Lake, bundle_id: str) -> Bundle | None:
     """The bundle of an id, if its file is there."""
-    rows = tables.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
-    if not rows or bundle_size(tables, rows[0]["uri"]) != rows[0]["num_bytes"]:
+    rows = lake.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
+    if not rows or bundle_size(lake, rows[0]["uri"]) != rows[0]["num_bytes"]:
         return None
     names = {name: rows[0][name] for name in Bundle.__dataclass_fields__}
     return Bundle(**{**names, **{name: json.loads(rows[0][name]) for name in JSON}})
 
 
-def uploaded_to(tables: Lake, bundle_id: str, sha256: str) -> str | None:
+def uploaded_to(lake: Lake, bundle_id: str, sha256: str) -> str | None:
     """Where a bundle that is packed again was uploaded, if its bytes are the same."""
-    rows = tables.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
+    rows = lake.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
     return next((row["uploaded_to"] for row in rows if row["sha256"] == sha256), None)
 
 
-def register(tables: Lake, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
+def register(lake: Lake, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
     """Put a bundle's row in, in one commit, in the place of the one that it has."""
     texts = {name: json.dumps(getattr(bundle, name), sort_keys=True) for name in JSON}
     row = {**asdict(bundle), **texts, "run_id": run_id, "created_at": datetime.now(UTC)}
 
     def put(head: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
         rows = pa.Table.from_pylist([row], schema=pa.schema(list(head.schema)))
-        return replace_rows(head, "id", [bundle.id], write_fragments(tables, BUNDLES, rows))
+        return replace_rows(head, "id", [bundle.id], write_fragments(lake, BUNDLES, rows))
 
-    commit(tables, BUNDLES, put, properties)
+    commit(lake, BUNDLES, put, properties)

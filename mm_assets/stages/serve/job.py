@@ -46,7 +46,7 @@ LEFT_OUT_FILES = ("training_args.bin", "trainer_state.json", "optimizer.pt", "sc
 
 
 @dataclass(frozen=True)
-class Plan:
+class BundlePlan:
     """A bundle before it is packed.
 
     Args:
@@ -75,7 +75,7 @@ class Plan:
         return bundle_uri(f"{self.model.digest}-{self.id}")
 
 
-def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, precision: str) -> StepResult:
+def bundle_production(step: StepContext, lake: Lake, settings: ServeSettings, precision: str) -> StepResult:
     """Pack the model that is in production at the pinned evaluation, unless that bundle is there.
 
     Args:
@@ -87,24 +87,24 @@ def bundle_production(step: StepContext, tables: Lake, settings: ServeSettings, 
     Raises:
         RefusalError: the model's files, or the evaluation that promoted it, are gone; or the bucket refuses the upload.
     """
-    open_table(tables, step, BUNDLES, BUNDLES_SCHEMA, [ASSET])
+    open_table(lake, step, BUNDLES, BUNDLES_SCHEMA, [ASSET])
     evaluation = step.inputs[EVALUATION.key]
-    digest = current_production(tables.open_at(evaluation.ref))
+    digest = current_production(lake.open_at(evaluation.ref))
     if digest is None:
-        return _nothing(step, tables)
-    plan = _plan(step, tables, digest, settings, precision)
-    bundle = find(tables, plan.id)
+        return _nothing(step, lake)
+    plan = _plan(step, lake, digest, settings, precision)
+    bundle = find(lake, plan.id)
     packed = bundle is None
     if bundle is None:
-        bundle = _packed(step, tables, plan, settings)
+        bundle = _packed(step, lake, plan, settings)
     else:
         step.log(f"bundle {bundle.id} of model {digest} is there: nothing to pack")
     before = bundle
-    bundle = _uploaded(step, tables, bundle, settings, packed=packed)
-    final = StepResult(_metadata(plan, bundle, packed=packed))
+    bundle = _uploaded(step, lake, bundle, settings, packed=packed)
+    result = StepResult(_metadata(plan, bundle, packed=packed))
     if packed or bundle != before or not _names(step, bundle.id):
-        register(tables, bundle, step.run_id, step.properties([ASSET], 2, {ASSET: final}))
-    return final
+        register(lake, bundle, step.run_id, step.properties([ASSET], 2, {ASSET: result}))
+    return result
 
 
 def _names(step: StepContext, bundle_id: str | None) -> bool:
@@ -113,18 +113,18 @@ def _names(step: StepContext, bundle_id: str | None) -> bool:
     return record is not None and record.ref == ref and record.metadata.get("bundle") == bundle_id
 
 
-def _nothing(step: StepContext, tables: Lake) -> StepResult:
+def _nothing(step: StepContext, lake: Lake) -> StepResult:
     step.log("no model was promoted yet: there is nothing to serve, and no bundle")
-    final = StepResult(
+    result = StepResult(
         {"rows": 0, "rows_computed": 0, "decision": "no model was promoted yet: there is nothing to pack"}
     )
     if not _names(step, None):
-        commit(tables, BUNDLES, no_op, step.properties([ASSET], 1, {ASSET: final}))
-    return final
+        commit(lake, BUNDLES, no_op, step.properties([ASSET], 1, {ASSET: result}))
+    return result
 
 
-def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings, precision: str) -> Plan:
-    model = get(tables, digest)
+def _plan(step: StepContext, lake: Lake, digest: str, settings: ServeSettings, precision: str) -> BundlePlan:
+    model = get(lake, digest)
     promotion = promotion_of(digest, step.ref(EVALUATION.key), step.records)
     if promotion is None:
         raise RefusalError(
@@ -136,7 +136,7 @@ def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings,
         task: request.chat_request(settings.model_name, request.prompt_of(model.recipe, task))
         for task in sorted(tasks, key=lambda task: task != main)
     }
-    base = _base(tables, model, settings.license)
+    base = _base(lake, model, settings.license)
     chosen = properties.properties_of(settings.bundle(), precision)
     text = card(Story(model, base, promotion, _ancestors(promotion, step.records), requests, settings.model_name))
     texts = {
@@ -151,7 +151,7 @@ def _plan(step: StepContext, tables: Lake, digest: str, settings: ServeSettings,
         "license": base.license,
         **settings.bundle().model_dump(mode="json", exclude={"license"}),
     }
-    return Plan(model, texts, chosen, recipe, promotion)
+    return BundlePlan(model, texts, chosen, recipe, promotion)
 
 
 def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]:
@@ -160,26 +160,26 @@ def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]
     return list({(record.asset, record.data_version): record for record in records}.values())
 
 
-def _base(tables: Lake, model: Model, license_chosen: str | None) -> Base:
+def _base(lake: Lake, model: Model, license_chosen: str | None) -> Base:
     """What is known of the base model; its files may be gone, of which the bundle needs none."""
     digest = model.recipe["base_model"]
-    rows = tables.open(MODELS).to_table(columns=["name", "recipe"], filter=is_in("digest", [digest])).to_pylist()
+    rows = lake.open(MODELS).to_table(columns=["name", "recipe"], filter=is_in("digest", [digest])).to_pylist()
     if not rows:
         raise RefusalError(f"the base model {digest} is not in the registry any more: materialize base_model again")
     recipe = json.loads(rows[0]["recipe"])
     built = recipe["builder"] if recipe["kind"] == "built" else None
-    license_name, license_text = license_of(license_chosen, read_text(tables, digest, CARD), built)
+    license_name, license_text = license_of(license_chosen, read_text(lake, digest, CARD), built)
     return Base(rows[0]["name"], digest, license_name, license_text, None if built else recipe["revision"])
 
 
-def _packed(step: StepContext, tables: Lake, plan: Plan, settings: ServeSettings) -> Bundle:
-    folder = local_folder(tables, plan.model.digest)
+def _packed(step: StepContext, lake: Lake, plan: BundlePlan, settings: ServeSettings) -> Bundle:
+    folder = local_folder(lake, plan.model.digest)
     contents: dict[str, Content] = {name: text.encode() for name, text in plan.texts.items()}
     contents = {**served_files(folder), **contents}
-    with bundle_staging(tables) as staged:
+    with bundle_staging(lake) as staged:
         archive = staged / ARCHIVE
         packed = pack(archive, contents, step.log, settings.gzip_level)
-        keep_bundle(tables, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
+        keep_bundle(lake, archive, plan.uri, packed.sha256, settings.upload_checksum, step.log)
     step.log(f"packed {plan.uri}: {packed.num_bytes:,} bytes, SHA-256 {packed.sha256}")
     return Bundle(
         id=plan.id,
@@ -190,7 +190,7 @@ def _packed(step: StepContext, tables: Lake, plan: Plan, settings: ServeSettings
         uri=plan.uri,
         properties=plan.properties,
         card=plan.texts[cards.NAME],
-        uploaded_to=uploaded_to(tables, plan.id, packed.sha256),
+        uploaded_to=uploaded_to(lake, plan.id, packed.sha256),
     )
 
 
@@ -205,24 +205,24 @@ def _is_left_out(name: str) -> bool:
     return top.startswith(LEFT_OUT_FOLDERS) if below else name.startswith(LEFT_OUT_FILES)
 
 
-def _uploaded(step: StepContext, tables: Lake, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
+def _uploaded(step: StepContext, lake: Lake, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
     """The bundle as it is after the upload, where one is asked for."""
     if settings.upload_to is None:
         return bundle
     if packed:  # what is packed is not packed again, should the upload be refused or cut off
-        register(tables, bundle, step.run_id, step.properties([ASSET], 1))
+        register(lake, bundle, step.run_id, step.properties([ASSET], 1))
     uri = f"{settings.upload_to}/{bundle.uri.partition('/')[2]}"
     setting = "serve.upload_to (MM_SERVE__UPLOAD_TO)"
     request = Upload(uri, bundle.num_bytes, bundle.sha256, setting, settings.upload_checksum)
-    if is_uploaded(tables.s3, request):
+    if is_uploaded(lake.s3, request):
         step.log(f"{uri} is there already")
         return replace(bundle, uploaded_to=uri)
-    with local_bundle(tables, bundle.uri, bundle.sha256) as path:
-        upload(tables.s3, request, path, step.log)
+    with local_bundle(lake, bundle.uri, bundle.sha256) as path:
+        upload(lake.s3, request, path, step.log)
     return replace(bundle, uploaded_to=uri)
 
 
-def _metadata(plan: Plan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
+def _metadata(plan: BundlePlan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
     """What the materialization says of itself."""
     judged = plan.promotion.metadata
     return {

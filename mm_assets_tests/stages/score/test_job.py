@@ -196,7 +196,7 @@ def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake
     for _ in range(2):
         with pytest.raises(BudgetError, match=sentence) as over:
             score(tables, here, failing({3, 4}), sharpness, error_budget=0, error_budgets={"x": 0.1})
-        assert list(over.value.finals) == ["scores/sharpness"]
+        assert list(over.value.results) == ["scores/sharpness"]
     assert sum(value is not None for (value,) in cells(tables, "x").values()) == 7
     assert heal(History.read(tables), "scores/x").record is None
     assert heal(History.read(tables), "scores/sharpness").record is not None
