@@ -6,6 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 # A file or a pipe has no width of its own: nothing is cut there.
@@ -31,12 +32,15 @@ class Display:
         self._steps: dict[str, TaskID] = {}
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}", style="dim"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=23)),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[text]}", style="dim", table_column=Column(no_wrap=True, ratio=1)),
             TimeElapsedColumn(),
             console=console,
+            expand=True,
             transient=True,
+            redirect_stdout=False,  # what others print is meant for a file (see `quiet.py`)
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
         self._whole = self._progress.add_task("assets", total=assets, text=f"0 of {assets}")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
-from rich.table import Table
 
 from mm_assets.catalog import BATCH_PREDICTIONS, EVALUATION, IMAGE_TABLE
 from mm_assets.cli import verdict_of
@@ -21,16 +20,17 @@ def print_summary(console: Console, newest: Mapping[str, Record], assets: Iterab
         newest: materialization of each asset that the lake has.
         assets: in flow order.
     """
-    table = Table(box=None, padding=(0, 1), collapse_padding=True)
-    for name in ("asset", "data version", "rows", ""):
-        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
-    for asset in assets:
-        if asset in newest:
-            record = newest[asset]
-            table.add_row(asset, record.data_version, f"{record.metadata['rows']:,}", note_of(record))
-    console.print(table)
+    rows = [("asset", "data version", "rows", ""), *(_row(newest[asset]) for asset in assets if asset in newest)]
+    names, versions, counts = (max(len(row[place]) for row in rows) for place in range(3))
+    for name, version, count, note in rows:  # no table of rich's: in a narrow terminal it would cut the versions
+        line = f" {name:{names}}  {version:{versions}}  {count:>{counts}}  {note}".rstrip()
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     if EVALUATION.key in newest:
-        console.print(f" {verdict_of(newest[EVALUATION.key])}")
+        console.print(f" {verdict_of(newest[EVALUATION.key])}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _row(record: Record) -> tuple[str, str, str, str]:
+    return record.asset, record.data_version, f"{record.metadata['rows']:,}", note_of(record)
 
 
 def note_of(record: Record) -> str:

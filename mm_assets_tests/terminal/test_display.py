@@ -1,6 +1,7 @@
 """The lines of a run, and the bar that only a terminal gets."""
 
 import io
+import sys
 
 from rich.console import Console
 
@@ -39,6 +40,8 @@ def test_a_terminal_shows_what_is_computed_now() -> None:
     with display.running():
         display.started("image_table")
         display.progress("image_table", "5 of 10 images, 2/s, 3 s left", 5, 10)
+        print("of a library", file=sys.stderr)
+    assert "of a library" not in output.getvalue()
     assert "image_table" in output.getvalue()
     assert "5 of 10 images, 2/s, 3 s left" in output.getvalue()
     assert "0 of 2" in output.getvalue()
