@@ -1,4 +1,4 @@
-"""The outside systems, a folder for each; what this project asks of one goes through its folder alone.
+"""The outside systems, a folder for each. The project reaches each of them through its folder alone.
 
-What does not talk to Lance, a store, a source, Ray, a model or a trainer stands elsewhere. Never Dagster.
+Code that does not talk to Lance, a store, a source, Ray, a model or a trainer stands elsewhere. Never Dagster.
 """

@@ -1,4 +1,4 @@
 """Lance: tables, commits that are made exactly once, rows, cells, versions and files.
 
-The only folder that knows how Lance stores things; it knows no asset, and no stage.
+Only this folder knows how Lance stores things. It knows no asset and no stage.
 """

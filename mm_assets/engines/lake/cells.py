@@ -1,4 +1,4 @@
-"""Columns and cells of a table: the operations that add and write them, and the commit of cells that were computed."""
+"""Columns and cells of a table: the operations that add columns and write cells, and the commit of computed cells."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,10 @@ WRITERS = 8
 
 
 def add_columns(ds: lance.LanceDataset, fields: Iterable[pa.Field]) -> lance.LanceOperation.BaseOperation | None:
-    """Add null columns, those that are missing, by a Merge, which carries properties (`add_columns` of Lance: none)."""
+    """Add the missing columns, all null; None where none is missing.
+
+    The operation is a Merge, because a commit of Lance's own `add_columns` carries no properties.
+    """
     new = [field for field in fields if field.name not in ds.schema.names]
     if not new:
         return None
@@ -31,7 +34,7 @@ def write_cells(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation
 
     Args:
         ds: the table, at its newest version.
-        cells: `_rowid` (uint64) and the columns to write; rows that are no longer there are left out.
+        cells: `_rowid` (uint64) and the columns to write. Cells of rows that were removed are skipped.
     """
     rows = rows_by_id(ds, cells["_rowid"])
     return _write_cells(ds, _in_order_of(rows, cells), fragments_of(rows))
@@ -49,7 +52,7 @@ def _in_order_of(rows: pa.Table, cells: pa.Table) -> pa.Table:
 def _write_cells(
     ds: lance.LanceDataset, cells: pa.Table, fragment_ids: np.ndarray
 ) -> lance.LanceOperation.BaseOperation | None:
-    """Write cells whose rows are there, each in the fragment of the same place."""
+    """Write cells of existing rows; `fragment_ids[i]` is the fragment of row i of `cells`."""
     if not cells.num_rows:
         return None
 
@@ -73,8 +76,8 @@ def commit_cells(tables: Lake, table: str, cells: pa.Table, properties: Mapping[
 
     Args:
         tables: the lake.
-        table: of images.
-        cells: `_rowid`, `sha256` (of those bytes), and the columns to write.
+        table: a table of images.
+        cells: `_rowid`, `sha256` of the bytes, and the columns to write.
         properties: of the commit.
 
     Returns:

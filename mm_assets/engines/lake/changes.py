@@ -1,4 +1,4 @@
-"""What changed in a table: between two of its versions, and between its rows and those that it should have."""
+"""Changes of a table: between two versions, and between its present rows and the desired ones."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from mm_assets.lineage.refs import LanceRef
 
 @dataclass(frozen=True)
 class Changes:
-    """Rows that are new or changed, as they are now, and rows that are gone, as they were; both with `_rowid`.
+    """New and changed rows as they are now, and removed rows as they were; both have `_rowid`.
 
-    A replaced row is in both: its old row under its old row id is gone.
+    A replaced row is in both tables, because the new row has a new row id.
     """
 
     rows: pa.Table
@@ -35,18 +35,18 @@ def changes_since(
     *,
     created: bool = False,
 ) -> Changes | None:
-    """What became of a table between version `since` and a pinned version, in proportion to what changed.
+    """Read the rows that changed between version `since` and a pinned version; the cost grows with the changes alone.
 
     Args:
         tables: the lake.
         ref: the pinned version.
         since: an older version of the same table, or None.
-        columns: to read of the rows that are new or changed.
-        removed: columns to read of the rows that are gone.
-        created: leave out rows of which only cells changed.
+        columns: to read from new and changed rows.
+        removed: columns to read from removed rows.
+        created: read new rows only, and skip rows whose cells changed.
 
     Returns:
-        None where that is not known: without `since`, or where that version was removed by maintenance.
+        The changes. None where they cannot be told: `since` is None, or maintenance removed that version.
     """
     before = older(tables, ref, since)
     if before is None:
@@ -61,7 +61,7 @@ def changes_since(
 
 
 def older(tables: Lake, ref: LanceRef, since: int | None) -> lance.LanceDataset | None:
-    """An older version of a pinned table; None where there is none, or where maintenance has removed it."""
+    """An older version of a pinned table; None where `since` is no older version, or maintenance removed it."""
     if since is None or since > ref.version:
         return None
     try:
@@ -81,7 +81,7 @@ def _rows_of(before: lance.LanceDataset, ids: pa.Array, columns: list[str]) -> p
 def difference(current: pa.Table, desired: pa.Table, key: str) -> tuple[list[str], list[str]]:
     """Keys that `desired` adds or changes, and keys that it no longer has.
 
-    A key that `current` has twice (somebody outside appended it) counts as changed: one row of it is to stay.
+    A key that stands twice in `current` (an outside writer appended it) counts as changed, so that one row stays.
     """
     positions = pc.index_in(desired[key], current[key])
     existing = desired.filter(positions.is_valid())
@@ -104,7 +104,7 @@ def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
 
 
 def _unlike(left: pa.Array, right: pa.Array) -> np.ndarray:
-    """Which rows differ, shape (n,); of lists and structs too, which have no comparison of their own."""
+    """Which rows differ, shape (n,). Arrow compares no lists and structs, so their items and fields are compared."""
     if pa.types.is_list(left.type):
         return _unlike_lists(left, right)
     one_null = pc.xor(pc.is_null(left), pc.is_null(right)).to_numpy(zero_copy_only=False)
@@ -125,7 +125,7 @@ def _unlike_lists(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
 
 @dataclass
 class Synced:
-    """How many rows a table was given (new and changed ones), how many were taken out, and at which version."""
+    """How many rows were written (new and changed) and removed, and the version that was compared (`looked_at`)."""
 
     written: int = 0
     removed: int = 0
@@ -142,7 +142,7 @@ def sync_rows(
         table: its name.
         key: the primary key's column.
         desired: the rows.
-        properties: gives those of the commit, when it is known what it does.
+        properties: gives the commit's properties, once its row counts are known.
     """
     done = Synced()
 

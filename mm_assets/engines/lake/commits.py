@@ -1,9 +1,17 @@
 """Commits to Lance that carry properties and are made exactly once, whoever else writes the table at that moment.
 
-A commit is prepared on the table's newest version and, where another one came first, prepared again. What Lance would
-let through beside another commit and should not, it is made to refuse: every commit that puts rows in by key also names
-the table's first fragment as touched (the guard), so of two that began at one version the second is sent back to look
-again. docs/decisions/0016 says why it is done this way.
+A commit is prepared on the table's newest version. Where another commit came first, it is prepared again.
+
+Lance accepts two inserts of one key that began at the same version. The guard makes it refuse the second one: every
+insert by key also names the table's first fragment as touched. A worked example, writers A and B:
+
+    A and B read version 7, and both prepare an insert of the key "cat".
+    A commits version 8: one new fragment, and fragment 0 (the guard) named as touched.
+    B commits: Lance sees that version 8 touched fragment 0 too, and refuses.
+    B reads version 8, finds "cat" there, and `prepare` gives None: nothing is left to do.
+
+Two other cases have their examples below: an answer that was lost (`_look_back`), and a clean-up (`fence`).
+docs/decisions/0016 says why it is done this way.
 """
 
 import random
@@ -22,7 +30,7 @@ from mm_assets.lineage.properties import ASSETS, FENCE, MARK
 TRIES, LONGEST_WAIT_S = 40, 1.0
 
 Prepare = Callable[[lance.LanceDataset], lance.LanceOperation.BaseOperation | None]
-# Of a commit; a function where they are known only when it is prepared.
+# The properties of a commit, or a function that gives them once the commit is prepared.
 Properties = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 
@@ -31,7 +39,7 @@ class FencedError(RefusalError):
 
 
 def transactions(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[tuple[int, lance.Transaction]]:
-    """The transactions of versions, in their order; removed versions are left out."""
+    """The transactions of versions, in their order; versions that were removed are skipped."""
     for number in versions:
         try:
             yield number, ds.read_transaction(number)
@@ -46,7 +54,7 @@ def properties_of(transaction: lance.Transaction) -> dict[str, str]:
 
 
 def commits_after(ds: lance.LanceDataset, version: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """Versions above `version` in rising order, with their transaction properties; removed versions are left out."""
+    """Versions above `version` in rising order, with their properties; versions that were removed are skipped."""
     for number, transaction in transactions(ds, range(version + 1, ds.version + 1)):
         yield number, properties_of(transaction)
 
@@ -64,17 +72,18 @@ def commit(
     Args:
         tables: the lake.
         table: its name; it must exist.
-        prepare: gives the operation for the table at its newest version, or None where nothing is left to do; called
-            again on a newer version where another commit came first.
+        prepare: gives the operation for the table at its newest version, or None where nothing is left to do. Where
+            another commit came first, it is called again on the newer version.
         properties: of the commit.
-        written_at: the version at which files were begun that `prepare` did not write itself.
+        written_at: the table's version when workers began to write the files of this commit. None: `prepare` writes
+            its files itself.
 
     Returns:
         The table at the new version; None where nothing was left to do.
 
     Raises:
-        FencedError: the table was cleaned up since `written_at`: the files may be gone.
-        OSError: others kept committing first, `TRIES` times; or the store failed.
+        FencedError: the table was fenced since `written_at`, so its clean-up may have removed the files.
+        OSError: another commit came first `TRIES` times, or the store failed.
     """
     mark = uuid.uuid4().hex
     checked_to = written_at
@@ -100,13 +109,30 @@ def commit(
 
 
 def is_conflict(error: OSError) -> bool:
-    """Whether another commit came first (Lance has a class for some of these, and words for the others)."""
+    """Whether another commit came first. Lance has an error class for some conflicts, and only words for others."""
     words = str(error).lower()
     return isinstance(error, CommitConflictError) or "conflict" in words or "too many concurrent writers" in words
 
 
 def _look_back(ds: lance.LanceDataset, checked_to: int, mark: str, *, fenced: bool) -> int | None:
-    """The version at which our own earlier try landed after all."""
+    """Look for our own earlier try in the versions above `checked_to`; give the version that it became, or None.
+
+    A worked example. A try on version 7 becomes version 8, but the store's answer is lost. Lance reports a conflict.
+    The next try finds its own mark in version 8 and stops: a second commit would write the rows twice.
+
+    The same look finds a fence. Workers wrote files at version 7, and maintenance made version 8 a fence. The files had
+    no version then, so the clean-up may have removed them. The step is refused. A version that was removed before it
+    could be read (a gap) may have been a fence, and the step is refused too.
+
+    Args:
+        ds: the table at its newest version.
+        checked_to: the version up to which we have looked.
+        mark: of our commit.
+        fenced: whether a fence refuses the commit.
+
+    Raises:
+        FencedError: see above.
+    """
     commits = dict(commits_after(ds, checked_to))
     landed = [version for version, properties in commits.items() if properties.get(MARK) == mark]
     if landed:
@@ -121,10 +147,20 @@ def _look_back(ds: lance.LanceDataset, checked_to: int, mark: str, *, fenced: bo
 
 
 def fence(tables: Lake, table: str, properties: Mapping[str, str]) -> lance.LanceDataset:
-    """Make every write that was begun before now fail when it wants to commit; the content stays as it is.
+    """Refuse every write that began before now; the content stays as it is.
 
-    A Merge of what is there conflicts with every change of rows or files, whichever comes first. A Restore does not: it
-    undoes what was committed since its look at the table.
+    The fence merges the table's present fragments, which changes nothing. Lance lets no change of rows or files pass
+    beside a Merge. It lets one pass beside a Restore, which then undoes it.
+
+    A worked example, maintenance M and step S:
+
+        S reads version 7, and its workers write a file that no version names yet.
+        M commits version 8, the fence, and may then remove that file.
+        S commits on version 7: Lance refuses. S looks back, finds the fence in version 8, and raises FencedError.
+        S runs again on version 8 and goes on after its last commit.
+
+    The other order: S commits version 8 first, and Lance refuses the fence. M then fences version 8, as version 9. The
+    file of S has a version now, and stays.
     """
 
     done = commit(tables, table, no_op, {**properties, FENCE: "true"})
@@ -133,12 +169,12 @@ def fence(tables: Lake, table: str, properties: Mapping[str, str]) -> lance.Lanc
 
 
 def no_op(ds: lance.LanceDataset) -> lance.LanceOperation.BaseOperation:
-    """The operation of a commit that changes nothing: what it says stands in its properties."""
+    """The operation of a commit that changes nothing and is made for its properties alone."""
     return lance.LanceOperation.Merge([fragment.metadata for fragment in ds.get_fragments()], ds.schema)
 
 
 def tag(ds: lance.LanceDataset, name: str, version: int) -> None:
-    """Protect a version; doing it again changes nothing."""
+    """Protect a version by a tag; tagging it again changes nothing."""
     if name not in ds.tags.list():
         try:
             ds.tags.create(name, version)

@@ -1,4 +1,4 @@
-"""Columns as Arrow fields, as Lance wants them; Lance itself is imported only where a table holds files."""
+"""Columns as Arrow fields for Lance. Lance itself is imported only for a column that holds files."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ def key_field(name: str) -> pa.Field:
 
 
 def since(version: int, field: pa.Field) -> pa.Field:
-    """A column that schemas below a version do not have."""
+    """A field that is in the schema from this version on."""
     return field.with_metadata({**(field.metadata or {}), SINCE: str(version).encode()})
 
 
@@ -37,5 +37,5 @@ def _field(column: Column) -> pa.Field:
 
 
 def schema_of(columns: Iterable[Column]) -> pa.Schema:
-    """Columns as a schema, in their order."""
+    """A schema of columns, in their order."""
     return pa.schema([field_of(column) for column in columns])

@@ -1,4 +1,4 @@
-"""The files of a table as they lie in its lake: what each weighs and how old it is, and their removal."""
+"""The files of a table in its lake: their sizes and ages, and their removal."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -17,17 +17,17 @@ def files_of(tables: Lake, table: str) -> dict[str, File]:
 
 
 def remove_files(tables: Lake, table: str, paths: Iterable[str]) -> None:
-    """Remove files of a table; one that is missing already is no error."""
+    """Remove files of a table; a missing file is no error."""
     tables.place_of(table).remove(paths)
 
 
 def remove_empty_folders(tables: Lake, table: str, older_than: float) -> None:
-    """Remove the folders of large images that are left without one."""
+    """Remove the folders for large images that hold no image any more."""
     tables.place_of(table).below(DATA).remove_empty_folders(older_than)
 
 
 class Weights:
-    """Bytes by data file: its own, and those of the images too large for it, which lie in files of their own beside."""
+    """Bytes by data file, with its large images: Lance keeps those in files of their own, in a folder beside it."""
 
     def __init__(self, files: dict[str, File]) -> None:
         self._bytes: dict[str, int] = {}
@@ -43,5 +43,5 @@ class Weights:
 
 
 def stem_of(file: lance.fragment.DataFile) -> str:
-    """What the names of a data file and of the folder beside it begin with."""
+    """The common beginning of the names of a data file and of the folder beside it."""
     return file.path.removesuffix(".lance")

@@ -1,4 +1,4 @@
-"""Images straight from Lance at a pinned version, by image id; picklable, and opened once per process."""
+"""Images read from Lance at a pinned version, by image id; picklable, and opened once per process."""
 
 from collections.abc import Sequence
 from typing import Any

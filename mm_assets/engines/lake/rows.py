@@ -1,4 +1,4 @@
-"""Rows of a table by key or by id: read them, and the operation that replaces them (a commit makes it happen)."""
+"""Rows of a table by key or by row id: reads, and the operation that replaces rows (a commit carries it out)."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,19 +7,35 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# So many keys are looked up one by one; more of them in a pass over the column.
+# Up to so many keys are looked up one by one; more are found by a pass over the column.
 MAX_KEYS_IN_FILTER = 5_000
-# A pass over row ids alone reads no data: it is as fast as looking up one id where the table has so many rows for it.
+# A pass over row ids reads no data. Over so many rows it takes as long as the look-up of one id.
 ROWS_PER_ID = 500
 
 
 def replace_rows(
     ds: lance.LanceDataset, key: str, drop: Iterable[str], fragments: list[lance.FragmentMetadata]
 ) -> lance.LanceOperation.BaseOperation | None:
-    """Take rows out by key and put new fragments in; of several such commits on one version only one succeeds.
+    """Remove rows by key and add new fragments. Among such commits on one version, only one succeeds.
 
-    A replaced row is a new row (new row id, every column not in the fragment null), so nothing that was computed
-    from its old bytes survives. None where there is nothing to put in, and no such row to take out.
+    A replaced row is a new row: it has a new row id, and every column outside the fragment is null. So nothing that
+    was computed from its old bytes survives.
+
+    A worked example of the guard, on a table with fragments 0 and 1:
+
+        Writer A replaces "dog", which lies in fragment 1. Its operation updates fragment 1, which loses the old "dog".
+        It also names fragment 0, unchanged: that is the guard. The new "dog" comes in a new fragment.
+        Writer B inserts "owl" at the same version. Its operation names only the guard, and a new fragment.
+        Both name fragment 0. Lance refuses whoever commits second, who prepares again on the new version.
+
+    Args:
+        ds: the table at its newest version.
+        key: the primary key's column.
+        drop: keys of the rows to remove.
+        fragments: written, but in no version yet.
+
+    Returns:
+        The operation; None where there is no fragment to add and no row to remove.
     """
     here = ds.get_fragments()
     if not here:
@@ -52,7 +68,7 @@ def _keys_by_fragment(ds: lance.LanceDataset, key: str, keys: list[str]) -> dict
 
 
 def rows_by_key(ds: lance.LanceDataset, key: str, keys: list[str], columns: Iterable[str] = ()) -> pa.Table:
-    """Rows by their keys (those that are there), with `_rowid` and `_rowaddr`; an index on the key is used."""
+    """The existing rows among `keys`, with `_rowid` and `_rowaddr`; an index on the key is used."""
     condition = is_in(key, keys) if len(keys) <= MAX_KEYS_IN_FILTER else None
     names = list(dict.fromkeys([key, *columns]))
     rows = ds.scanner(columns=names, filter=condition, with_row_id=True, with_row_address=True).to_table()
@@ -60,7 +76,7 @@ def rows_by_key(ds: lance.LanceDataset, key: str, keys: list[str], columns: Iter
 
 
 def rows_by_id(ds: lance.LanceDataset, ids: pa.ChunkedArray, columns: Iterable[str] = ()) -> pa.Table:
-    """Rows by their row ids (those that are there), with `_rowid` and `_rowaddr`."""
+    """The existing rows among the row ids, with `_rowid` and `_rowaddr`."""
     names = list(columns)
     one_by_one = len(ids) <= MAX_KEYS_IN_FILTER and (bool(names) or ds.count_rows() > ROWS_PER_ID * len(ids))
     condition = None

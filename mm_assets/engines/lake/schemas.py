@@ -1,8 +1,8 @@
-"""Versions of a table's schema: what a table of an earlier release lacks, and the operation that adds it.
+"""Versions of a table's schema: the columns that a table of an earlier release lacks, and the operation to add them.
 
-A column of a later release says since which version of the schema it is there (`since`); the version of a schema is
-the greatest of its columns. A table says in its metadata at which version, and by which release, it was made or
-brought up; one that says nothing is of version 1, by release 0.1.0.
+A column of a later release has the version of the schema that it came with (`since`). A schema's version is the
+greatest among its columns. A table's metadata name the schema version and the release that made it or brought it up.
+A table without these entries has version 1, by release 0.1.0.
 """
 
 import lance
@@ -17,17 +17,17 @@ FIRST_RELEASE = "0.1.0"
 
 
 def version_of(schema: pa.Schema) -> int:
-    """The version of a schema as this release has it."""
+    """The version of a schema of this release."""
     return max(map(_since, schema), default=1)
 
 
 def stamp(schema: pa.Schema) -> dict[bytes, bytes]:
-    """What a table's metadata say of the schema and the release that it is at."""
+    """The entries of a table's metadata that name its schema version and its release."""
     return {SCHEMA_VERSION: str(version_of(schema)).encode(), MADE_BY: RELEASE.encode()}
 
 
 def missing(ds: lance.LanceDataset, schema: pa.Schema) -> list[pa.Field]:
-    """The columns that a table of an earlier release has to be given: each can be null.
+    """The columns that a table of an earlier release lacks; each of them can be null.
 
     Raises:
         RefusalError: the table cannot be brought up to the schema.
@@ -44,7 +44,7 @@ def missing(ds: lance.LanceDataset, schema: pa.Schema) -> list[pa.Field]:
 
 
 class _Table:
-    """A table and who wrote it, for sentences."""
+    """A table with the release that wrote it, as the subject of a sentence."""
 
     def __init__(self, ds: lance.LanceDataset) -> None:
         self._ds = ds
@@ -75,9 +75,9 @@ class _Table:
 
 
 def bring_up(ds: lance.LanceDataset, schema: pa.Schema) -> lance.LanceOperation.BaseOperation | None:
-    """The operation that gives a table the columns that it lacks, all null; None where it lacks none.
+    """The operation that adds the missing columns to a table, all null; None where none is missing.
 
-    It writes metadata alone. Of two steps that bring a table up at once one is sent back, and finds the columns there.
+    It writes metadata alone. Where two steps bring a table up at once, the second is refused and finds the columns.
 
     Raises:
         RefusalError: the table cannot be brought up to the schema.
@@ -90,7 +90,7 @@ def bring_up(ds: lance.LanceDataset, schema: pa.Schema) -> lance.LanceOperation.
 
 
 def only_brings_up(before: lance.LanceDataset, operation: lance.LanceOperation.Merge) -> bool:
-    """Whether a commit on `before` leaves every row and file, and adds columns that can be null."""
+    """Whether a commit on `before` keeps every row and file, and adds only columns that can be null."""
     if operation.fragments != [fragment.metadata for fragment in before.get_fragments()]:
         return False
     fields, old = list(operation.schema.to_pyarrow()), list(before.lance_schema.to_pyarrow())
@@ -98,7 +98,7 @@ def only_brings_up(before: lance.LanceDataset, operation: lance.LanceOperation.M
 
 
 def filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows of a table that may be of an earlier release, with nulls in the columns that it lacks."""
+    """Add missing columns, all null, to rows that a table of an earlier release gave."""
     for field in schema:
         if field.name not in rows.schema.names:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
@@ -106,7 +106,7 @@ def filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def as_stored(rows: pa.Table, ds: lance.LanceDataset) -> pa.Table:
-    """Rows whose columns have the order and the metadata of a table's; the table may have more."""
+    """Give rows the column order and metadata of a table, which may have more columns."""
     own = [field for field in ds.schema if field.name in rows.schema.names]
     return rows.select([field.name for field in own]).cast(pa.schema(own))
 

@@ -1,4 +1,4 @@
-"""How many bytes the commits of a run wrote into a table's data files."""
+"""Bytes that the commits of a run wrote into a table's data files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from mm_assets.lineage.properties import RUN
 
 
 def bytes_written(tables: Lake, table: str, asset: str, run_id: str, after: int) -> int:
-    """Bytes of the data files that the commits of a run, for an asset, above a version, brought into a table.
+    """Count the bytes of the data files that a run's commits of an asset added to a table above version `after`.
 
-    Images above some size lie in files of their own beside a fragment's file; they are counted.
+    Large images lie in files of their own beside a fragment's file; they count too.
     """
     ds = tables.open(table)
     mine = [

@@ -1,4 +1,4 @@
-"""The seam to Lance: a lake of tables, each found, opened and created by name; commits are in `lance_commits`."""
+"""The seam to Lance: a lake of tables, each found, opened and created by name. Commits are in `commits`."""
 
 import uuid
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ STORAGE_VERSION = "2.2"
 
 
 class GoneError(RefusalError):
-    """A version was removed."""
+    """The version was removed."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ class Lake:
     s3: S3Settings = AWS
 
     def uri(self, table: str) -> str:
-        """Where a table lies."""
+        """The uri of a table."""
         return f"{self.root}/{table}.lance"
 
     @cached_property
     def place(self) -> Place:
-        """Where all files of the lake are."""
+        """The place of all files of the lake."""
         return place_at(self.root, self.s3)
 
     def place_of(self, table: str) -> Place:
-        """Where the files of a table are."""
+        """The place of a table's files."""
         return self.place.below(f"{table}.lance")
 
     @cached_property
     def options(self) -> dict[str, str] | None:
-        """What Lance is told about the store; None for a folder."""
+        """Lance's options for the store; None for a folder."""
         return self.place.storage_options()
 
     def exists(self, table: str) -> bool:
-        """Whether the table was ever created here."""
+        """Whether the lake has the table."""
         return self._find(table, None) is not None
 
     def _find(self, table: str, version: int | None) -> lance.LanceDataset | None:
@@ -65,7 +65,7 @@ class Lake:
             raise
 
     def open(self, table: str, version: int | None = None) -> lance.LanceDataset:
-        """A table at a version (its newest where none is given).
+        """Open a table at a version, or at its newest one.
 
         Raises:
             RefusalError: the lake has no such table.
@@ -76,11 +76,11 @@ class Lake:
         return ds
 
     def open_at(self, ref: LanceRef) -> lance.LanceDataset:
-        """A pinned version.
+        """Open a pinned version.
 
         Raises:
-            GoneError: maintenance has let it go.
-            RefusalError: the table was created anew since, and its versions are others.
+            GoneError: the version expired, and maintenance removed it.
+            RefusalError: the table was created anew since, so its version numbers mean other versions.
         """
         try:
             ds = self.open(ref.table, ref.version)
@@ -99,9 +99,9 @@ class Lake:
     def open_or_create(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> lance.LanceDataset:
-        """The newest version of a table, created empty (with a random id in its schema) where it is missing.
+        """Open a table's newest version; create it empty, with a random id in its schema, where it is missing.
 
-        One that an earlier release made may lack columns: `history.opening` adds them for a step.
+        A table of an earlier release may lack columns: `history.opening` adds them for a step.
 
         Raises:
             RefusalError: the table cannot be brought up to the schema.
@@ -126,13 +126,13 @@ class Lake:
     def _create(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], extra: Mapping[str, str]
     ) -> lance.LanceDataset:
-        """Create a table where there is none.
+        """Create a missing table by a transaction that is tried once.
 
-        By a transaction that is not tried again: `lance.write_dataset` lets the second of two that create a table at
-        once write over the first, which somebody may have filled by then.
+        `lance.write_dataset` is not used: where two processes create a table at once, the second writes over the first.
+        By then the first may have rows.
 
         Raises:
-            OSError: somebody else was first.
+            OSError: another process was first.
         """
         metadata = {TABLE_ID: uuid.uuid4().hex.encode(), **stamp(schema), **pa.KeyValueMetadata(dict(extra))}
         operation = lance.LanceOperation.Overwrite(schema.with_metadata(metadata), [])
@@ -157,15 +157,15 @@ def name_of(ds: lance.LanceDataset) -> str:
 
 
 def table_id(ds: lance.LanceDataset) -> str:
-    """The random id that a table got at its creation; a dropped and recreated table has another one.
+    """The random id that a table got at its creation. A table that was created anew has another one.
 
-    A table that somebody wrote over has none (""): nothing in the lake's history is of it.
+    A table that somebody outside wrote over has no id (""), so no record of the history belongs to it.
     """
     return (ds.schema.metadata or {}).get(TABLE_ID, b"").decode()
 
 
 def write_fragments(tables: Lake, table: str, rows: pa.Table) -> list[lance.FragmentMetadata]:
-    """Write rows as new, uncommitted fragments (on a Ray worker); the driver commits them."""
+    """Write rows as new fragments, without a commit. A Ray worker calls this, and the driver commits."""
     return lance.fragment.write_fragments(
         rows,
         tables.uri(table),

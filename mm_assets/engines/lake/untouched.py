@@ -1,4 +1,4 @@
-"""Rows whose cells cannot differ between two versions of a table, told by the files that hold them."""
+"""Rows whose cells are equal in two versions of a table because the same files hold them."""
 
 from collections.abc import Collection
 
@@ -9,9 +9,9 @@ from mm_assets.engines.lake.cells import fragments_of
 
 
 def untouched(before: lance.LanceDataset, now: lance.LanceDataset, columns: Collection[str]) -> np.ndarray:
-    """Row ids of fragments that hold the columns in the same files as before.
+    """Row ids of the fragments whose columns lie in the same files in both versions.
 
-    Lance never writes to a file again: what stands in the same file of the same fragment is the same.
+    Lance never writes to a finished file, so the cells in it are the same.
     """
     same = dict(files_by_fragment(now, columns).items() & files_by_fragment(before, columns).items())
     rows = now.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()

@@ -1,4 +1,4 @@
-"""What keeps Lance's tables in shape: old versions and orphans, small files, indexes.
+"""Care of Lance's tables: removal of old versions and orphans, compaction of small files, indexes.
 
-Each works beside running writers and may be cut off anywhere; when, and on what, operations/upkeep decides.
+Each works beside running writers and may be killed at any point. When and on which table: operations/upkeep decides.
 """

@@ -1,8 +1,8 @@
-"""Removal of what a table no longer needs: versions, and files that no version refers to (a crash leaves them).
+"""Removal of old versions, and of orphans: files that no version names, which a crash leaves.
 
-A file without a version may also belong to a writer that has not committed yet. So before such files are removed the
-table is fenced: every write begun before the fence is refused from then on, and only files that were there before it
-are removed. docs/decisions/0017 says what goes wrong otherwise.
+A file without a version may also belong to a writer that has not committed yet. So the table is fenced first: every
+write that began before the fence is refused. Then only files that are older than the fence are removed.
+docs/decisions/0017 says why this order is needed.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,14 +16,14 @@ from mm_assets.engines.lake.files import files_of, remove_files
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.lineage.properties import UPKEEP
 
-# Older than any version: what Lance's clean-up then names is without a version, nothing else.
+# No version is so old, so Lance's clean-up names only files without a version.
 NEVER = timedelta(days=36_500)
 MOST_FILES = 10**9
 
 
 @dataclass(frozen=True)
 class Orphans:
-    """Files that no version referred to, and that were removed."""
+    """Count and bytes of the files without a version that were removed."""
 
     files: int = 0
     num_bytes: int = 0
@@ -31,34 +31,34 @@ class Orphans:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a table and when another one took its place (seconds since 1970; None: it is the newest)."""
+    """A version of a table, and when the next one replaced it (seconds since 1970; None: it is the newest)."""
 
     number: int
     superseded: float | None
 
     def superseded_before(self, moment: float) -> bool:
-        """Whether it was not the newest any more at that moment."""
+        """Whether a newer version existed before that moment."""
         return self.superseded is not None and self.superseded < moment
 
 
 def versions_of(ds: lance.LanceDataset) -> list[Version]:
-    """All versions that are still there, oldest first."""
+    """All existing versions, oldest first."""
     versions = sorted(ds.versions(), key=lambda item: item["version"])
     times: list[float | None] = [item["timestamp"].timestamp() for item in versions[1:]]
     return [Version(item["version"], time) for item, time in zip(versions, [*times, None], strict=True)]
 
 
 def commits_of(ds: lance.LanceDataset) -> Iterator[tuple[int, dict[str, str]]]:
-    """Versions that are still there, oldest first, with the properties of their commits."""
+    """All existing versions, oldest first, with the properties of their commits."""
     for number, transaction in transactions(ds, [version.number for version in versions_of(ds)]):
         yield number, properties_of(transaction)
 
 
 def remove_versions(ds: lance.LanceDataset, versions: Collection[int]) -> int:
-    """Remove versions and the files that only they refer to; tagged ones and the newest stay whatever is asked.
+    """Remove versions and the files that only they name; tagged versions and the newest always stay.
 
     Returns:
-        How many versions are gone.
+        How many versions were removed.
     """
     if not versions:
         return 0
@@ -67,16 +67,16 @@ def remove_versions(ds: lance.LanceDataset, versions: Collection[int]) -> int:
 
 
 def remove_orphans(tables: Lake, table: str, run_id: str, older_than: float) -> Orphans:
-    """Remove files that no version refers to, behind a fence; without such files nothing is fenced.
+    """Remove the files that no version names, after a fence. Where there are none, no fence is made.
 
     Args:
         tables: the lake.
         table: its name.
-        run_id: of the run that does it; the fence names it.
-        older_than: files written later (seconds since 1970) are left alone, and their writers undisturbed.
+        run_id: of the maintenance run; the fence names it.
+        older_than: only files written before this moment (seconds since 1970) are removed.
 
     Raises:
-        OSError: other writers kept coming before the fence.
+        OSError: other commits came before the fence in every try.
     """
     files = files_of(tables, table)
     before = {path for path in _unreferenced(tables.open(table), files) if files[path].written < older_than}
@@ -89,10 +89,10 @@ def remove_orphans(tables: Lake, table: str, run_id: str, older_than: float) -> 
 
 
 def _unreferenced(ds: lance.LanceDataset, files: Collection[str]) -> set[str]:
-    """Those of the files that no version refers to.
+    """The files that no version names.
 
-    Of data and indexes that is Lance's own judgement. It overlooks young lists of removed rows, transactions and
-    unfinished files, which are compared with what each version names.
+    Lance's own clean-up tells the data and index files. It skips young lists of removed rows, transactions and
+    unfinished files. Those are compared here with the names in each version.
     """
     explanation = ds.explain_cleanup_old_versions(
         older_than=NEVER, delete_unverified=True, include_files=True, max_files=MOST_FILES

@@ -1,7 +1,7 @@
-"""Compaction: small fragments are put together until a file has about as many bytes as it should.
+"""Compaction: small fragments are joined until a file has about the wanted bytes.
 
-Row ids, the versions at which rows were created and changed, and every cell stay as they are. Rows are streamed, so
-memory does not grow with the size of a file.
+Row ids, cells, and the versions at which rows were created and changed stay as they are. Rows are streamed, so memory
+does not grow with the size of a file.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from mm_assets.engines.lake.commits import is_conflict
 from mm_assets.engines.lake.files import DATA, Weights, files_of, remove_files, stem_of
 from mm_assets.engines.lake.tables import Lake
 
-# A fragment of this share of the wanted bytes is left alone: rows would be written again and again otherwise.
+# A fragment with this share of the wanted bytes is full. It stays, or its rows would be rewritten each time.
 FULL = 0.5
-# So many of its rows removed, a full fragment is written anew without them.
+# A full fragment with more than this share of removed rows is rewritten without them.
 MAX_REMOVED = 0.1
-# What one batch of rows takes while it is copied.
+# The greatest batch of rows that is copied at once.
 BATCH_BYTES, BATCH_ROWS = 4 * 2**20, 8192
-# Times that the rest of a table is planned again after another writer came first.
+# How often a table is planned, where other commits come first.
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did: fragments that went and came, and whether a running writer kept it from the rest."""
+    """Fragments that a compaction removed and added; `skipped`: running writers kept it from the rest."""
 
     removed: int = 0
     added: int = 0
@@ -40,9 +40,16 @@ def compact(
     log: Callable[[str], None],
     begin: Callable[[], None] = lambda: None,
 ) -> Compacted:
-    """Bring the files of a table to about `target_bytes` each, one commit for each new file; `begin` is called before.
+    """Join the small files of a table to about `target_bytes` each, with one commit for each new file.
 
-    A commit for which another writer came first is given up, with the file that it was for; the rest is planned anew.
+    Where another commit comes first, ours is given up and its file removed. The rest of the table is then planned anew.
+
+    Args:
+        tables: the lake.
+        table: its name.
+        target_bytes: wanted bytes of a file.
+        log: told about progress.
+        begin: called before the first commit.
     """
     removed = added = 0
     for _ in range(TRIES):
@@ -62,13 +69,13 @@ def compact(
 def _planned(
     tables: Lake, table: str, target_bytes: int, begin: Callable[[], None]
 ) -> tuple[lance.LanceDataset, list[CompactionTask]]:
-    """The table and what is to be done to it, after it was told that it begins."""
+    """The table and its tasks; `begin` is called where there are any."""
     ds = tables.open(table)
     tasks = _plan(tables, ds, table, target_bytes)
     if tasks:
         begin()
         now = tables.open(table)
-        if now.version != ds.version:  # the lake's history is a table too, which that has added a row to
+        if now.version != ds.version:  # where the table is the history itself, `begin` added a row to it
             return now, _plan(tables, now, table, target_bytes)
     return ds, tasks
 
@@ -99,7 +106,7 @@ def _removed_rows(fragment: lance.FragmentMetadata) -> int:
 
 
 def _compacted(tables: Lake, ds: lance.LanceDataset, table: str, task: CompactionTask) -> tuple[int, int] | None:
-    """Fragments that went and came; None where another writer came first."""
+    """Numbers of removed and added fragments; None where another commit came first."""
     result = task.execute(ds)
     try:
         metrics = Compaction.commit(tables.open(table), [result])
@@ -112,7 +119,7 @@ def _compacted(tables: Lake, ds: lance.LanceDataset, table: str, task: Compactio
 
 
 def _take_back(tables: Lake, table: str, result: RewriteResult) -> None:
-    """Remove the files of a commit that was refused, unless it was made after all (a store's answer can get lost)."""
+    """Remove the files of a refused commit, unless a version has them: a store's answer can get lost."""
     stems = {stem_of(file) for fragment in result.new_fragments for file in fragment.files}
     newest = tables.open(table)
     since = [item["version"] for item in newest.versions() if item["version"] > result.read_version]

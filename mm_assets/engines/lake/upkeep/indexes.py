@@ -1,4 +1,4 @@
-"""Indexes on keys: made where they are asked for, and kept up to date wherever there is one."""
+"""Indexes on keys: made where they are wanted, and every existing one kept up to date."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from mm_assets.engines.lake.tables import Lake
 
 # Below so many rows a pass over the key is as fast as an index (docs/decisions/0017).
 LEAST_ROWS = 100_000
-# New rows are added to an index as a segment of their own; so many of them are put together.
+# Each addition of new rows to an index makes a segment; so many segments are merged into one.
 MOST_SEGMENTS = 8
 
 
@@ -24,12 +24,16 @@ def key_of(ds: lance.LanceDataset) -> str:
 
 
 def keep_indexes(tables: Lake, table: str, *, create: bool, begin: Callable[[], None] = lambda: None) -> list[str]:
-    """Make the index on a table's key if it is wanted and missing, and add new rows to every index that there is.
+    """Make a missing index on a table's key, and add new rows to every existing index.
 
-    `begin` is called before anything is committed.
+    Args:
+        tables: the lake.
+        table: its name.
+        create: whether a missing index is wanted.
+        begin: called before each commit.
 
     Returns:
-        What was done, a sentence each; also where a running writer came first, which leaves it for the next time.
+        A sentence for each thing that was done, or one that says that another commit came first.
     """
     try:
         return list(_kept(tables, table, create=create, begin=begin))
