@@ -1,4 +1,4 @@
-"""`lineage.lance`: what was made, when, from what; how a step begins, and how it publishes.
+"""The lake's history, `lineage.lance`: its rows, how a step begins, and how it publishes.
 
-Reads and writes of the history enter here; rules about records that need no table stand in lineage.
+Reads and writes of the history stand here. Rules about records that need no table stand in lineage.
 """

@@ -1,4 +1,4 @@
-"""How a step begins and ends, for Dagster and for whoever runs a job without it."""
+"""The beginning and end of a step, run by Dagster or without it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Gate = Callable[[Record], None]
 
 @dataclass(frozen=True)
 class StepRequest:
-    """What a step is to do.
+    """The order for a step.
 
     Args:
         run_id: of its run.
@@ -42,7 +42,7 @@ class StepRequest:
 
 @dataclass(frozen=True)
 class OpenStep:
-    """A step that has begun: what its job is given, and the history that it extends."""
+    """A step that has begun: the context for its job, and the history that it extends."""
 
     context: StepContext
     history: History
@@ -53,10 +53,10 @@ class OpenStep:
 
 
 def newest_materialization(asset: str, history: History) -> Record:
-    """The newest materialization of an asset that the lake has.
+    """The newest materialization of an asset in the lake.
 
     Raises:
-        RefusalError: it has none.
+        RefusalError: the asset was not materialized yet.
     """
     if asset not in history.newest:
         raise RefusalError(f"{asset} is not in the lake {history.lake.root} yet: materialize {asset} first")
@@ -64,7 +64,7 @@ def newest_materialization(asset: str, history: History) -> Record:
 
 
 def no_gate(record: Record) -> None:
-    """Everything may be read."""
+    """Let every materialization be read."""
 
 
 def begin(lake: Lake, request: StepRequest, choose: Choose = newest_materialization, gate: Gate = no_gate) -> OpenStep:
@@ -72,12 +72,12 @@ def begin(lake: Lake, request: StepRequest, choose: Choose = newest_materializat
 
     Args:
         lake: where.
-        request: what the step is to do.
+        request: the order.
         choose: gives the materialization of each input.
-        gate: is asked about each of them.
+        gate: called with each of them; raises where it may not be read.
 
     Raises:
-        RefusalError: the step cannot be done as things stand; the message says what to do.
+        RefusalError: the step cannot be done now; the message says what to do.
     """
     history = History.read(lake)
     # First, so that a record lost to a crash is written before anybody looks for it.
@@ -87,7 +87,7 @@ def begin(lake: Lake, request: StepRequest, choose: Choose = newest_materializat
         inputs[name] = choose(name, history)
         gate(inputs[name])
     for record in inputs.values():
-        list(history.ancestors(record))  # refuses what the history has lost
+        list(history.ancestors(record))  # refuses an input whose ancestor the history has lost
     conflict = None if MAY_MIX_VERSIONS.issuperset(request.code_versions) else diamond_conflict(inputs, history.records)
     if conflict:
         raise RefusalError(conflict)

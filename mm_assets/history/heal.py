@@ -1,4 +1,4 @@
-"""What a crash kept from the history is written by whoever comes next."""
+"""Healing: the next step writes the records that a crash kept from the history."""
 
 import json
 
@@ -12,12 +12,12 @@ from mm_assets.lineage.step import AssetState
 
 
 def heal(history: History, asset: str) -> AssetState:
-    """Find an asset's last commit and record; a record lost to a crash after its final commit is written now.
+    """Find an asset's last commit and record, and write the records that a crash kept from the history.
 
-    A worked example. A run commits version 8 of `images` with the record of the asset `hashes` inside, and dies before
-    it writes the row. The newest row of `hashes` names version 6. The next step looks at the commits after version 6,
-    finds the record in version 8, tags that version and writes the row. A third process that does the same at once
-    finds the row there and writes nothing.
+    A worked example. A run commits version 8 of `images`, which carries the record of the asset `hashes`. The run dies
+    before it writes the row. The newest row of `hashes` names version 6. The next step reads the commits after
+    version 6 and finds the record in version 8. It tags that version and writes the row. A third process that heals at
+    the same time finds the row and writes nothing.
     """
     lake, table = history.lake, table_of(asset)
     if not lake.exists(table):

@@ -1,4 +1,4 @@
-"""The lake's history as one object: read once, and extended by what is written to it."""
+"""The lake's history as one object: it is read once, and rows that this process writes are added."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,13 +18,13 @@ Key = tuple[str, str]
 
 
 class History:
-    """The rows of `lineage.lance` by kind, oldest first, and the questions that are asked of them.
+    """The rows of `lineage.lance` by kind, oldest first, and look-ups among them.
 
     Args:
-        lake: whose history it is.
+        lake: the lake.
         records: materializations by id.
         expiries: of versions that maintenance no longer keeps.
-        maintenance: work on tables that changed no row; what ended stands once, with its end.
+        maintenance: work on tables that changed no row. Work that ended stands here once, with its end.
     """
 
     def __init__(
@@ -40,24 +40,24 @@ class History:
 
     @classmethod
     def read(cls, lake: Lake) -> "History":
-        """The whole history, in one read; that of a new lake is empty."""
+        """Read the whole history at once; a new lake has an empty one."""
         rows = read_rows(lake)
         return cls(lake, materializations(rows), expiries_in(rows), maintenance_in(rows))
 
     def append(self, record: Record) -> None:
-        """Write a materialization, if no process has written it yet, and know it from then on."""
+        """Write a materialization, unless a process has written it already, and add it here."""
         append_rows(self.lake, [row_of(record)])
         self.add(record)
 
     def add(self, record: Record) -> None:
-        """Know a materialization that stands in the table already."""
+        """Add a materialization here that the table has already."""
         self.records[record.id] = record
         self._table_ids[record.ref.table] = record.ref.table_id
         for name in ("newest", "versions", "first_of_version", "readers"):
             self.__dict__.pop(name, None)
 
     def unwritten(self, records: Iterable[Record]) -> set[str]:
-        """Ids of those records that no process has written; a look by key, not a read of the history."""
+        """Ids of the records that no process has written yet, found by key without a read of the history."""
         return missing_ids(self.lake, [record.id for record in records])
 
     @cached_property
@@ -66,12 +66,12 @@ class History:
         return {name: table_id(self.lake.open(name)) for name in names if self.lake.exists(name)}
 
     def is_of_present_table(self, record: Record) -> bool:
-        """Whether its table still is the one that it names, not one that was dropped since."""
+        """Whether the record names the table of today, and not one that was dropped since."""
         return self._table_ids.get(record.ref.table) == record.ref.table_id
 
     @cached_property
     def newest(self) -> dict[str, Record]:
-        """The newest materialization of each asset, in its table as it is now."""
+        """The newest materialization of each asset in the table of today."""
         return {record.asset: record for record in self.records.values() if self.is_of_present_table(record)}
 
     def of_run(self, asset: str, run_id: str) -> list[Record]:
@@ -80,7 +80,7 @@ class History:
 
     @cached_property
     def versions(self) -> dict[Key, list[Record]]:
-        """Materializations by asset and data version, oldest first: the later ones of several changed nothing."""
+        """Materializations by asset and data version, oldest first: the first one wrote it, the others reused it."""
         versions: dict[Key, list[Record]] = {}
         for record in self.records.values():
             versions.setdefault((record.asset, record.data_version), []).append(record)
@@ -88,19 +88,19 @@ class History:
 
     @cached_property
     def first_of_version(self) -> dict[Key, Record]:
-        """The materialization that made each data version of an asset."""
+        """The materialization that wrote each data version of an asset."""
         return {key: records[0] for key, records in self.versions.items()}
 
     def times_reused(self) -> Counter[Key]:
-        """How often an asset was materialized without a change, by asset and data version."""
+        """How often each data version of an asset was reused."""
         return Counter((record.asset, record.data_version) for record in self.records.values() if record.reused)
 
     def source(self, item: InputRef) -> Record | None:
-        """The materialization that an input names; the first of its data version where the history has lost it."""
+        """The materialization that an input names. Where the history has lost it: the first of its data version."""
         return self.records.get(item.record_id) or self.first_of_version.get((item.asset, item.data_version))
 
     def ancestors(self, record: Record) -> Iterator[Record]:
-        """A record and everything that it was made from, each once.
+        """A record and all its ancestors, each once.
 
         Raises:
             RefusalError: the history has lost one of them.
@@ -109,7 +109,7 @@ class History:
 
     @cached_property
     def readers(self) -> dict[str, list[Record]]:
-        """What was made from a materialization, by its id, oldest first."""
+        """The materializations that read one, by its id, oldest first."""
         readers: dict[str, list[Record]] = {}
         for record in self.records.values():
             for source in filter(None, map(self.source, record.inputs)):

@@ -1,4 +1,4 @@
-"""What upkeep writes into `lineage.lance`: the versions that expire, and the tables that it works on."""
+"""The rows of maintenance in `lineage.lance`: versions that expire, and work on tables."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from mm_assets.lineage.refs import LanceRef
 
 
 def expire(tables: Lake, expiries: Iterable[Expiry]) -> None:
-    """Add expiries to the lake's history, in one commit; an expiry that it has is not added again."""
+    """Add expiries to the lake's history in one commit; existing ones are not added again."""
     append_rows(tables, [_row(EXPIRY, item, item.asset, item.reason) for item in expiries])
 
 
@@ -24,17 +24,21 @@ def expiries_in(rows: Iterable[Row]) -> list[Expiry]:
 
 
 def expiry_of(row: Row) -> Expiry:
-    """The expiry that a row of the history is."""
+    """Read a row of the history as an expiry."""
     return Expiry(asset=row["asset"], reason=json.loads(row["metadata"]), **_common(row))
 
 
 @contextmanager
 def maintaining(tables: Lake, table: str, run_id: str, step: str) -> Iterator[Callable[[], None]]:
-    """Tell the history of commits that change no row and can carry no properties of their own.
+    """Record commits in the history that change no row and can carry no properties.
+
+    A worked example. Compaction begins on version 7 of a table, calls the yielded function, and a row says "begun at
+    7". Its commits become versions 8 and 9, and a second row says "ended at 9". So `outside_writes` counts 8 and 9 as
+    maintenance. A killed run leaves the first row alone; its span then reaches to the next maintenance of that table.
 
     Yields:
-        To be called before the first such commit: it writes that the work begins. Where it was called, the version
-        that the table has at the end is written too; a run that is killed leaves the beginning alone.
+        A function to call before the first such commit; it writes the row of the beginning. The row of the end is
+        written on leaving, where the function was called.
     """
     begun: list[Maintenance] = []
 
@@ -45,15 +49,15 @@ def maintaining(tables: Lake, table: str, run_id: str, step: str) -> Iterator[Ca
             _note(tables, begun[0])
 
     yield begin
-    # The history's own table gets a version by every row that is added to it: its commits tell who made them.
+    # No end for the history's own table: the row itself would make a version after it. Its commits name their makers.
     if begun and table != TABLE:
         _note(tables, replace(begun[0], ended=tables.open(table).version, at=datetime.now(UTC)))
 
 
 def maintained(tables: Lake, commit: LanceRef, run_id: str, step: str) -> None:
-    """Tell the history of one commit that changed no row and says itself what it is; written after it, in one row.
+    """Record one commit in the history that changed no row and says so in its properties.
 
-    A process that dies in between leaves no row: the commit tells.
+    The row is written after the commit. A process that dies in between leaves no row; the commit's properties suffice.
     """
     before = replace(commit, version=commit.version - 1)
     _note(tables, Maintenance(before, run_id, step, commit.version, datetime.now(UTC)))
@@ -64,17 +68,17 @@ def _note(tables: Lake, item: Maintenance) -> None:
 
 
 def maintenance_in(rows: Iterable[Row]) -> list[Maintenance]:
-    """The work of maintenance on tables, among the rows of the history; what ended is there once, with its end."""
+    """The maintenance of tables among the rows of the history. Work that ended is there once, with its end."""
     return each_once([maintenance_of(row) for row in rows if row.get("kind") == MAINTENANCE])
 
 
 def maintenance_of(row: Row) -> Maintenance:
-    """The beginning or the end of such work that a row of the history is."""
+    """Read a row of the history as the beginning or the end of maintenance."""
     return Maintenance(ended=json.loads(row["metadata"])["ended"], **_common(row))
 
 
 def each_once(items: list[Maintenance]) -> list[Maintenance]:
-    """Without the beginnings of what has ended."""
+    """Leave out the beginnings of work that has ended."""
     ended = {item.begun for item in items if item.ended is not None}
     return [item for item in items if item.ended is not None or item.begun not in ended]
 

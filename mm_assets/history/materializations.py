@@ -9,7 +9,7 @@ from mm_assets.lineage.progress import Progress
 from mm_assets.lineage.records import Record
 from mm_assets.lineage.refs import InputRef, LanceRef
 
-# Fields that are columns as they are.
+# Fields that are stored as columns without a change.
 _PLAIN = ("id", "asset", "run_id", "step", "code_version", "at", "reused")
 
 
@@ -43,5 +43,5 @@ def record_of(row: Row) -> Record:
 
 
 def materializations(rows: Iterable[Row]) -> dict[str, Record]:
-    """Those among the rows of the history, by id."""
+    """The materializations among the rows of the history, by id."""
     return {row["id"]: record_of(row) for row in rows if row.get("kind") in (MATERIALIZATION, None)}

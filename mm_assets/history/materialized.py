@@ -1,4 +1,4 @@
-"""One materialization with its lake and history: what checks judge and previews draw."""
+"""One materialization with its lake and history, for checks and previews."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,10 +29,10 @@ class Materialized:
         return self.lake.open_at(self.record.ref)
 
     def input(self, asset: str) -> Record:
-        """The materialization of an asset that this one was made from.
+        """The materialization of an asset among the ancestors of this one.
 
         Raises:
-            RefusalError: it was made from none.
+            RefusalError: there is none.
         """
         record = self.history.made_from(self.record, asset)
         if record is None:

@@ -1,4 +1,4 @@
-"""A step opens a table that it writes: made where it is missing, brought up where an earlier release made it."""
+"""Opening of a table that a step writes: a missing one is created, one of an earlier release is brought up."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,25 +22,25 @@ def open_table(
     assets: Iterable[str] = (),
     extra: Mapping[str, str] | None = None,
 ) -> lance.LanceDataset:
-    """The newest version of a table, with all columns of this release.
+    """Open a table at its newest version, with all columns of this release.
 
     Args:
         tables: the lake.
         step: that writes it.
         table: its name.
-        schema: as this release has it.
-        assets: those that stand for a table without rows.
-        extra: metadata of a table that is made.
+        schema: of this release.
+        assets: that the creating commit carries, where an empty table is their first version.
+        extra: metadata of a new table.
 
     Raises:
-        RefusalError: a release that this one does not know made the table, or it lacks what cannot be added.
+        RefusalError: a later release made the table, or it lacks a column that cannot be added.
     """
     ds = tables.open_or_create(table, schema, step.properties(list(assets), 0), extra)
     return _brought_up(tables, step, table, schema) if missing(ds, schema) else ds
 
 
 def _brought_up(tables: Lake, step: StepContext, table: str, schema: pa.Schema) -> lance.LanceDataset:
-    # No asset's: no row differs, and every asset of the table is at the data version that it was at.
+    # The commit carries no asset: no row differs, so every asset of the table keeps its data version.
     properties = {RUN: step.run_id, STEP: step.key, UPKEEP: step.run_id, SCHEMA: table}
     brought = commit(tables, table, lambda head: bring_up(head, schema), properties)
     if brought is None:  # another step did it meanwhile

@@ -1,4 +1,4 @@
-"""Who made a commit: a step of an asset, upkeep, the lake's history itself, or somebody outside."""
+"""The maker of a commit: a step, maintenance, the lake's history itself, or an outside writer."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,25 +14,25 @@ from mm_assets.history.rows import TABLE as LINEAGE
 from mm_assets.lineage.properties import ASSETS, FENCE, RUN, SCHEMA, UPKEEP
 from mm_assets.lineage.records import Maintenance
 
-# What maintenance does by commits that can carry no properties; none of them changes a row. The last one sets the
-# numbers of new fragments aside, and is the only one for which pylance has no class.
+# Operations of maintenance whose commits can carry no properties; none of them changes a row. The last one reserves
+# numbers for new fragments. Pylance has no class for it alone, and shows the base class.
 REWRITE, INDEX, RESERVE = "Rewrite", "CreateIndex", "BaseOperation"
 CHANGE_NO_ROW = {REWRITE, INDEX, RESERVE}
-# What `lance_commits` makes of rows and cells; and what makes a table, which has no version before.
+# Operations that write rows and cells, and the one that creates a table.
 WRITES, CREATES = {"Update", "Merge"}, "Overwrite"
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A version of a table: what Lance calls its operation, and the properties that it carries.
+    """A commit of a table.
 
     Args:
         table: its name.
-        version: of the table.
-        operation: as Lance calls it.
-        properties: what the commit says of itself, which anybody can write.
-        removes: whether it took rows out.
-        is_no_op: whether it leaves all rows as they were at the version before: a fence, or columns of a later release.
+        version: that the commit became.
+        operation: Lance's name for it.
+        properties: of the commit. Anybody can write them.
+        removes: whether it removed rows.
+        is_no_op: whether it left all rows as they were: a fence, or columns of a later release.
     """
 
     table: str
@@ -44,12 +44,12 @@ class Commit:
 
     @property
     def assets(self) -> list[str]:
-        """The assets whose rows or cells it holds."""
+        """The assets whose rows or cells it carries."""
         return [name for name in self.properties.get(ASSETS, "").split(",") if name]
 
 
 def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Commit]:
-    """The commits of versions, as far as they are still there."""
+    """The commits of the versions that still exist."""
     table = name_of(ds)
     for number, transaction in transactions(ds, versions):
         name, properties = type(transaction.operation).__name__, properties_of(transaction)
@@ -58,7 +58,7 @@ def commits_in(ds: lance.LanceDataset, versions: Iterable[int]) -> Iterator[Comm
 
 
 def _removes(transaction: lance.Transaction) -> bool:
-    """Whether an update takes rows out; the fragments that it names may have lists of rows that went before."""
+    """Whether an update removes rows. Its fragments may also have lists of rows that earlier commits removed."""
     operation = transaction.operation
     if not isinstance(operation, lance.LanceOperation.Update):
         return False
@@ -70,9 +70,9 @@ def _removes(transaction: lance.Transaction) -> bool:
 def _is_no_op(
     ds: lance.LanceDataset, number: int, operation: lance.LanceOperation.BaseOperation, properties: Mapping[str, str]
 ) -> bool:
-    """Whether a version has the rows of the one before it: a fence, or columns of a later release that are null.
+    """Whether a version has the rows of the one before it: it is a fence, or adds null columns of a later release.
 
-    A fence puts the table in its own place (earlier versions of the project restored it).
+    A fence merges the table's present fragments. In earlier versions of the project it was a Restore.
     """
     if isinstance(operation, lance.LanceOperation.Restore):
         return FENCE in properties and bool(operation.version == number - 1)
@@ -83,19 +83,19 @@ def _is_no_op(
     except OSError as error:
         if "not found" not in str(error).lower():
             raise
-        return True  # maintenance removes what its fence has replaced
+        return True  # maintenance removes the version that its fence replaced
     if FENCE in properties and operation.schema != before.lance_schema:
         return False
     return only_brings_up(before, operation)
 
 
 def outside_writes(commits: Iterable[Commit], identity: str, maintained: Iterable[Maintenance]) -> Iterator[Commit]:
-    """Those commits for which no step, no maintenance run and not the history itself accounts.
+    """Commits that were made by no step, no maintenance run and not by the history itself.
 
     Args:
         commits: of one table.
         identity: its id.
-        maintained: all work of maintenance on the lake.
+        maintained: all maintenance of the lake.
     """
     spans = _spans(item for item in maintained if item.ref.table_id == identity)
     for commit in commits:
@@ -105,7 +105,7 @@ def outside_writes(commits: Iterable[Commit], identity: str, maintained: Iterabl
 
 
 def _spans(maintained: Iterable[Maintenance]) -> list[tuple[int, float]]:
-    """Between which versions maintenance worked; where it was killed, up to where the next one began."""
+    """The spans of versions in which maintenance worked. A killed one reaches to the beginning of the next."""
     ordered = sorted(maintained, key=lambda item: item.ref.version)
     following = [*(item.ref.version for item in ordered[1:]), math.inf]
     return [
@@ -115,27 +115,27 @@ def _spans(maintained: Iterable[Maintenance]) -> list[tuple[int, float]]:
 
 
 def outside_row_changes(ds: lance.LanceDataset, after: int) -> list[Commit]:
-    """The commits above a version of an asset's table that were made outside and may have changed its rows."""
+    """Outside commits above a version of an asset's table that may have changed its rows."""
     return row_changes(commits_in(ds, range(after + 1, ds.version + 1)))
 
 
 def row_changes(commits: Iterable[Commit]) -> list[Commit]:
-    """Those among the commits of an asset's table; maintenance makes none such, so the lake's history is not asked."""
+    """The outside commits that may have changed rows. Maintenance changes none, so the history need not be read."""
     return [commit for commit in commits if not is_ours(commit) and commit.operation not in CHANGE_NO_ROW]
 
 
 def is_ours(commit: Commit) -> bool:
-    """Whether a commit says itself who of us has made it, and does what that one does."""
+    """Whether the commit's properties name one of our writers, and its operation is one that this writer makes."""
     return commit.is_no_op or (_is_of_history(commit) if commit.table == LINEAGE else _is_of_step(commit))
 
 
 def _is_of_history(commit: Commit) -> bool:
-    """The history's own commits add rows, or columns that an earlier version of the project did not have."""
+    """Whether it is the history's own commit: it adds rows, or columns of a later release, and removes nothing."""
     return bool(commit.properties.get(RUN)) and _writes(commit) and not commit.removes
 
 
 def _is_of_step(commit: Commit) -> bool:
-    """A step writes assets of this table; one that creates the table may not have any rows to write yet."""
+    """Whether it is a step's commit: it carries assets of this table, or creates the table without rows."""
     if not commit.properties.get(RUN) or ASSETS not in commit.properties or not _writes(commit):
         return False
     own = all(owned_table(asset) == commit.table for asset in commit.assets)

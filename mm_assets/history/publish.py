@@ -1,4 +1,4 @@
-"""What makes a job's work a materialization: the tag and the lineage row, after the commit and before the event."""
+"""Publishing: the tag and the lineage row that make a commit a materialization, before Dagster's event."""
 
 from dataclasses import replace
 
@@ -14,10 +14,10 @@ from mm_assets.lineage.step import StepContext, StepResult
 
 
 def publish(history: History, step: StepContext, asset: str, result: StepResult) -> Record:
-    """Tag the version that an asset is at after a job, and write its lineage row.
+    """Tag the asset's version after a job, and write its lineage row.
 
-    Another run may have materialized the asset meanwhile. Only what this run wrote, or read and left as it was, is its
-    own.
+    Another run may have materialized the asset meanwhile. This run publishes only a version that it wrote, or that it
+    read and left as it was.
     """
     lake, table = history.lake, table_of(asset)
     before = step.own[asset]
@@ -30,7 +30,7 @@ def publish(history: History, step: StepContext, asset: str, result: StepResult)
     ref = last_commit_of_run(lake, asset, step.run_id, before.last_commit, confirmed_at) or before.last_commit
     if ref is None:
         raise RuntimeError(f"{asset} has no commit in {table}: its job wrote none, and there was none before")
-    # Also what another run wrote meanwhile, and what a run that was killed left finished, is not of this run's making.
+    # A version counts as reused also where another run wrote it meanwhile, or a killed run had finished it.
     reused = ref == (before.record and before.record.ref) or run_of(lake, ref) != step.run_id
     progress = replace(result.progress, scanned_to=scanned_to, confirmed_at=max(confirmed_at, before.scanned_to))
     record = step.record(asset, ref, replace(result, progress=progress), reused=reused)
@@ -42,14 +42,14 @@ def publish(history: History, step: StepContext, asset: str, result: StepResult)
 def last_commit_of_run(
     lake: Lake, asset: str, run_id: str, after: LanceRef | None, confirmed_at: int
 ) -> LanceRef | None:
-    """The newest commit of an asset that a run made, or had read when it decided to reuse it; None without one.
+    """The newest commit of an asset that a run made, or read and reused; None where there is none.
 
     Args:
         lake: of the table.
         asset: its name.
         run_id: of the run.
         after: an earlier commit; only later ones count.
-        confirmed_at: up to this version commits of other runs count too.
+        confirmed_at: up to this version, commits of other runs count too.
     """
     table = table_of(asset)
     commits = commits_after(lake.open(table), after.version if after else 0)

@@ -1,4 +1,4 @@
-"""Whether what an asset wrote last is still what its table holds."""
+"""Whether a refresh can build on the rows that an asset wrote last, or another writer has changed them."""
 
 from collections.abc import Iterable
 
@@ -19,13 +19,13 @@ def _by_others(commits: Iterable[Commit], asset: str, run_id: str) -> bool:
 
 
 def outside_versions_since(ds: lance.LanceDataset, *records: Record | None) -> dict[str, list[int]]:
-    """Versions that were committed outside since the last pass of each asset over its table; the commits are read once.
+    """Versions that outside writers committed since each asset last compared the table; the commits are read once.
 
-    An asset with such versions has to compare its table as a whole.
+    An asset with such versions has to compare its whole table.
 
     Args:
         ds: the table of the assets, at its newest version.
-        records: of these passes (None: there was none); one that names no version that was compared has its commit's.
+        records: the last one of each asset, or None. A record without `compared_to` counts from its own commit.
     """
     after = {r.asset: _compared_to(r) for r in records if r is not None}
     changes = outside_row_changes(ds, min(after.values())) if after else []
@@ -40,7 +40,7 @@ def _compared_to(record: Record) -> int:
 
 
 def written_at(versions: Iterable[int]) -> str:
-    """A filter: rows that one of these commits has written, and none since."""
+    """A filter for rows that one of these commits was the last to write."""
     listed = ", ".join(map(str, versions))
     return f"_row_last_updated_at_version in ({listed})" if listed else "false"
 
@@ -50,12 +50,12 @@ def reusable_record(ds: lance.LanceDataset, record: Record | None, code_version:
 
     Args:
         ds: the asset's table at its newest version.
-        record: the asset's last one.
-        code_version: the asset's now; another one gives other rows.
+        record: the asset's last one, or None.
+        code_version: the asset's present one; another code version gives other rows.
 
     Returns:
-        None where there is none, by another code, or where another run wrote the asset at the same time, or somebody
-        outside the table since: what the table holds is then not known to be the result of one pass.
+        The record, or None: it is missing, or has another code version. Also None where another run or an outside
+        writer wrote the asset since `compared_to`: the table's rows may then come from several passes.
     """
     if record is None or record.code_version != code_version or record.progress.compared_to is None:
         return None

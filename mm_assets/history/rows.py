@@ -14,10 +14,9 @@ from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.properties import RUN, STEP
 
 TABLE = "lineage"
-# Of a lake, in the order in which data flows; the history comes last, for it is written by all others.
+# All tables of a lake, in the order in which data flows. The history is last: every step writes it.
 ALL_TABLES = (*TABLES, TABLE)
-# Kinds of rows.
-# Stored in every lake: an expiry has had this word since the first release.
+# Kinds of rows. The words are stored in every lake, and an expiry has had this one since the first release.
 MATERIALIZATION, EXPIRY, MAINTENANCE = "materialization", "withdrawal", "maintenance"
 
 SCHEMA = pa.schema(
@@ -48,12 +47,12 @@ Row = dict[str, Any]
 
 
 def append_rows(tables: Lake, rows: list[Row]) -> None:
-    """Add rows of one run in one commit; what is there already (another process may have added it) is left out."""
+    """Add rows of one run in one commit; rows that another process has added already are left out."""
     if not rows:
         return
     properties = {RUN: rows[0]["run_id"], STEP: rows[0]["step"]}
     tables.open_or_create(TABLE, SCHEMA, properties)
-    # Its own table's columns are told by the commit: a row about them would need them.
+    # No row records this commit: such a row would need the new columns itself. The commit's properties suffice.
     commit(tables, TABLE, lambda head: bring_up(head, SCHEMA), properties)
 
     def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -68,17 +67,17 @@ def append_rows(tables: Lake, rows: list[Row]) -> None:
 
 
 def missing_ids(tables: Lake, ids: list[str]) -> set[str]:
-    """Those of some ids that no row has."""
+    """The ids that no row has."""
     if not ids or not tables.exists(TABLE):
         return set(ids)
     return set(ids) - set(rows_by_key(tables.open(TABLE), "id", ids)["id"].to_pylist())
 
 
 def read_rows(tables: Lake) -> list[Row]:
-    """All rows in the order in which they were added: row ids keep it, a compaction may not."""
+    """All rows in the order in which they were added. Row ids keep that order; a compaction may not."""
     return rows_of(tables.open(TABLE)) if tables.exists(TABLE) else []
 
 
 def rows_of(ds: lance.LanceDataset) -> list[Row]:
-    """The same, of the history as it was opened."""
+    """All rows of an opened version of the history, in the order in which they were added."""
     return filled(ds.scanner(with_row_id=True).to_table().sort_by("_rowid"), SCHEMA).to_pylist()

@@ -1,4 +1,4 @@
-"""What a materialization was made from, at any depth; and the diamond rule, by which its inputs must fit together."""
+"""The ancestors of a materialization, at any depth, and the diamond rule that its inputs must meet."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,12 +8,16 @@ from mm_assets.lineage.refs import InputRef
 
 
 def walk(record: Record, ancestors: Mapping[str, Record]) -> Iterator[Record]:
-    """A record and everything it was made from, each once."""
+    """A record and all its ancestors, each once.
+
+    Raises:
+        RefusalError: an ancestor is missing.
+    """
     return _walk(record, lambda item: _ancestor(item, ancestors))
 
 
 def walk_known(record: Record, history: Mapping[str, Record]) -> Iterator[Record]:
-    """The same, as far as the history has it."""
+    """A record and those ancestors that the history still has, each once."""
     return _walk(record, lambda item: history.get(item.record_id))
 
 
@@ -38,16 +42,20 @@ def _ancestor(item: InputRef, ancestors: Mapping[str, Record]) -> Record:
 
 
 def diamond_conflict(inputs: Mapping[str, Record], history: Mapping[str, Record]) -> str | None:
-    """The diamond rule: wherever two inputs lead back to one asset, they must name the same version of it.
+    """Hold inputs to the diamond rule: where two of them lead back to one asset, they must name the same version of it.
 
-    A version that was found again on newer inputs stands for these: what read it need not be materialized again.
+    A worked example. The scores read `images` at version 7, and `images` is at version 9. A step that reads both is
+    refused: "scores were computed on images@v7, images is at @v9: materialize scores first". The scores are
+    materialized, find no changed row, and reuse their old version with `images` at version 9 as input. Now the rule
+    holds. An asset that read that old version of the scores is not materialized again: the newest record of a version
+    counts.
 
     Args:
-        inputs: what a step pins.
-        history: materializations by id, oldest first, with all that the inputs were made from.
+        inputs: the pinned materialization of each input.
+        history: materializations by id, oldest first, with all ancestors of the inputs.
 
     Returns:
-        A sentence that says what was computed on what, and what to materialize; None where the rule holds.
+        A sentence that names the version in conflict and the assets to materialize; None where the rule holds.
     """
     latest = {(record.asset, record.data_version): record for record in history.values()}
 

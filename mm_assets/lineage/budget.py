@@ -16,12 +16,12 @@ class BudgetError(RefusalError):
 
 
 def check_budget(what: str, failed: int, rows: int, budget: float, setting: str) -> None:
-    """Hold a step to the share of failed rows that its profile allows; the good rows are committed before.
+    """Hold a step to the share of failed rows that its profile allows, after the good rows were committed.
 
     Args:
         what: the asset.
-        failed: rows of it that are in failure now, whenever that happened.
-        rows: all rows that it answers for.
+        failed: rows of it that have an error now, from this run or an earlier one.
+        rows: all rows that it should fill.
         budget: greatest share, 0 to 1.
         setting: the name of the budget's setting.
 

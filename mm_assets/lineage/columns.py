@@ -1,4 +1,4 @@
-"""Columns: what each one holds, and which columns of other assets it is made from. The stages say which there are."""
+"""Columns: their contents, and the columns of other assets that they are made from. The stages declare them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ Source = tuple[str, str]  # asset, column
 
 
 class Kind(Enum):
-    """What a column is to its table."""
+    """The part of a column in its table."""
 
     VALUE = "value"
     KEY = "key"
@@ -20,15 +20,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, said once: its schema, Dagster's column schema and column lineage are made from it.
+    """A column of a table, declared once: Lance's schema, Dagster's column schema and column lineage come from it.
 
     Args:
         name: of the column.
         type: of its values.
-        sentence: what it holds, for the UI; None where a user's own scorer does not say it.
-        made_from: columns of other assets; none for what comes from outside, or tells of the run.
+        sentence: its contents, for the UI; None where a user's own scorer has no sentence.
+        made_from: columns of other assets. Empty for values from outside or about the run.
         kind: its part in the table.
-        since: the version of the table's schema from which on it is there.
+        since: the version of the table's schema that it came with.
     """
 
     name: str
@@ -39,32 +39,32 @@ class Column:
     since: int = 1
 
     def of_another(self, *made_from: Source, kind: Kind = Kind.VALUE) -> Self:
-        """The same column in the table of another asset."""
+        """This column in the table of another asset."""
         return replace(self, made_from=made_from, kind=kind, since=1)
 
 
-# Columns by asset, of all assets that fill the same table.
+# The columns of one table, by the asset that fills them.
 TableColumns = Mapping[str, Sequence[Column]]
 
 
 def sources(asset: str, *names: str) -> tuple[Source, ...]:
-    """Columns of an asset, as what another column is made from."""
+    """Columns of an asset as sources of another column."""
     return tuple((asset, name) for name in names)
 
 
 def handed_on(asset: str, columns: Sequence[Column], *names: str) -> list[Column]:
-    """Columns of an asset that another one has as they are."""
+    """Columns that another asset takes over unchanged, with this asset as their source."""
     by_name = {column.name: column for column in columns}
     return [by_name[name].of_another((asset, name)) for name in names]
 
 
 def sources_of(columns: Sequence[Column], names: Collection[str]) -> dict[str, list[Source]]:
-    """Column lineage: the sources of those of the columns that a table has, without those that have none."""
+    """Column lineage: the sources of each column in `names`; columns without a source are left out."""
     return {column.name: list(column.made_from) for column in columns if column.made_from and column.name in names}
 
 
 def sentence_of(table: TableColumns, asset: str, name: str) -> str | None:
-    """What a column of an asset's table holds; of a name that several have, what the asset itself says."""
+    """The sentence of a column by its name; the asset's own sentence comes before those of other assets."""
     own = (column for column in table[asset] if column.name == name)
     others = (column for columns in table.values() for column in columns if column.name == name)
     column = next(own, None) or next(others, None)
@@ -72,13 +72,13 @@ def sentence_of(table: TableColumns, asset: str, name: str) -> str | None:
 
 
 def state_columns(maker: str, made_from: tuple[Source, ...]) -> list[Column]:
-    """The columns in which what fills cells says of each by which revision it was computed, and why it was not."""
+    """The two columns that say of each cell which revision computed it, or why it failed."""
     names = (f"{maker}_rev", f"{maker}_error")
     return [Column(name, pa.string(), _state_sentence(name), made_from) for name in names]
 
 
 def _state_sentence(name: str) -> str | None:
-    """By its name, for a table keeps such columns of what is no more."""
+    """The sentence by the column's name alone: a table keeps such columns of scorers that were removed."""
     if name.endswith("_rev"):
         return f"The revision of {name.removesuffix('_rev')} that computed the cell; null: not computed."
     if name.endswith("_error"):

@@ -1,10 +1,10 @@
-"""How far a materialization got, and with it where the next refresh goes on."""
+"""How far a materialization got: the next refresh goes on from there."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-# Names that records of release 0.1.0 have for these versions, beside names of tables.
+# Release 0.1.0 stored these versions under other names, beside names of tables.
 _OLD_COMPARED, _OLD_SCANNED, _OLD_CONFIRMED = ("compared", "groups"), "commits", "seen"
 
 
@@ -12,16 +12,16 @@ _OLD_COMPARED, _OLD_SCANNED, _OLD_CONFIRMED = ("compared", "groups"), "commits",
 class Progress:
     """Versions of tables up to which a materialization has read or compared them.
 
-    A worked example. The dataset read `images` at version 40. It compared its rows with version 5 of `sft`, and its
-    commit became version 6, while another run committed version 7. Its record says `inputs={"images": 40}`,
-    `compared_to=5` and `scanned_to=7`. The next run looks at images that changed after version 40, finds the commit of
-    the other run above version 5, and so compares everything.
+    A worked example. The dataset read `images` at version 40 and compared its rows with version 5 of `sft`. Its commit
+    became version 6. Meanwhile another run committed version 7. Its record says `inputs={"images": 40}`,
+    `compared_to=5` and `scanned_to=7`. The next run would look only at images that changed after version 40. It finds
+    the commit of the other run above version 5, and so compares everything.
 
     Args:
         inputs: by table, the version up to which every row was read. A refresh looks only at rows that changed after.
         compared_to: version of the asset's own table that was compared with what it should hold. None: no such pass.
-        scanned_to: version of the asset's own table up to which its commits were looked for. A later commit may carry
-            a record that a crash kept from the history.
+        scanned_to: version of the asset's own table up to which its own commits are in the history. A later commit may
+            carry a record that a crash kept from it.
         confirmed_at: version of the asset's own table that the run had read when it decided to reuse an older one.
     """
 
@@ -43,7 +43,7 @@ class Progress:
             table: the asset's own.
 
         Raises:
-            ValueError: it is no progress.
+            ValueError: the value is something else.
         """
         if not isinstance(value, dict):
             raise ValueError("its progress is no object")

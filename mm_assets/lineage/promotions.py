@@ -1,4 +1,4 @@
-"""Promotions: which record put a model into production, and what that model was made from."""
+"""Promotions: the record that put a model into production, and the model's ancestors."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def last_promotion(history: Mapping[str, Record]) -> Record | None:
         history: all records by id, oldest first.
     """
     promoted = [record for record in history.values() if record.asset in PROMOTING and record.metadata.get("promoted")]
-    # A later materialization that changed nothing says the same: the first one is when it was promoted.
+    # A later materialization that reused this version says "promoted" too: the first one tells when it was.
     return next((record for record in promoted if record.ref == promoted[-1].ref), None)
 
 
@@ -26,8 +26,11 @@ def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Re
 
     Args:
         digest: of the model.
-        at: a version of the table of those that promote.
-        history: all records by id, oldest first; None is returned where it has lost that one.
+        at: a version of the table of evaluations.
+        history: all records by id, oldest first.
+
+    Returns:
+        The record; None where the history has none.
     """
     promotions = [
         record
@@ -42,9 +45,9 @@ def promotion_of(digest: str, at: LanceRef, history: Mapping[str, Record]) -> Re
 
 
 def made_from(record: Record, asset: str, history: Mapping[str, Record]) -> Record | None:
-    """The materialization of an asset that a record was made from; None where it was not made from that asset.
+    """The materialization of an asset among a record's ancestors; None where there is none.
 
     Raises:
-        RefusalError: the lake's history has lost one in between.
+        RefusalError: the lake's history has lost an ancestor.
     """
     return next((ancestor for ancestor in walk(record, history) if ancestor.asset == asset), None)

@@ -32,12 +32,12 @@ class Record:
 
     @property
     def read(self) -> dict[str, str]:
-        """Data version by asset, of what it was made from."""
+        """Its inputs: data version by asset."""
         return {item.asset: item.data_version for item in self.inputs}
 
     @property
     def commits_scanned_to(self) -> int:
-        """Version of its table up to which the asset's own commits are known: a later one may have lost its record."""
+        """Table version up to which the asset's own commits are in the history. A crash may hide a later one."""
         return max(self.ref.version, self.progress.scanned_to)
 
     @property
@@ -46,12 +46,12 @@ class Record:
         return max(self.ref.version, self.progress.confirmed_at)
 
     def as_input(self) -> InputRef:
-        """How a materialization that reads this one refers to it."""
+        """The reference to this materialization in the record of one that reads it."""
         return InputRef(self.asset, self.data_version, self.id)
 
     @classmethod
     def from_commit(cls, draft: Mapping[str, Any], ref: LanceRef) -> "Record":
-        """The record that a final commit carries, completed with the version that the commit became.
+        """Complete the record that a final commit carries with the version that the commit became.
 
         Raises:
             KeyError, TypeError, ValueError: the commit carries something else.
@@ -70,7 +70,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Expiry:
-    """A materialized version that expired: a row of `lineage.lance` of its own; its records stay.
+    """A materialized version that expired. It has its own row in `lineage.lance`, and its records stay.
 
     `reason` says why, in JSON values: `{"reason": "retention", "keep_last": 10}`.
     """
@@ -84,16 +84,20 @@ class Expiry:
 
     @property
     def id(self) -> str:
-        """One for each asset and version, so that a version expires once; lakes have this prefix."""
+        """One id for each asset and version, so that a version expires once. Stored lakes have this prefix."""
         return f"withdrawn:{self.asset}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
 
 
 @dataclass(frozen=True)
 class Maintenance:
-    """Work on a table that changes no row: compaction, indexes; a row of `lineage.lance` of its own.
+    """Maintenance of a table that changes no row, such as compaction: a row of `lineage.lance`.
 
-    `ref` is the version at which it began, `ended` the one that the table had at its end; None: it was not ended yet,
-    or it was killed.
+    Args:
+        ref: the table's version when the work began.
+        run_id: of the run.
+        step: its name.
+        ended: the table's version when the work ended. None: the work goes on, or was killed.
+        at: the moment.
     """
 
     ref: LanceRef
@@ -104,10 +108,10 @@ class Maintenance:
 
     @property
     def begun(self) -> str:
-        """The id of the row that says that it begins."""
+        """The id of the row for the beginning."""
         return f"maintenance:{self.run_id}:{self.ref.table}:{self.ref.table_id}@v{self.ref.version}"
 
     @property
     def id(self) -> str:
-        """Begin and end have a row each."""
+        """The id of this row: beginning and end have a row each."""
         return self.begun if self.ended is None else f"{self.begun}:ended"

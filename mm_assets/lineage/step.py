@@ -1,4 +1,4 @@
-"""One step: its identity, its pinned inputs, and what each of its assets says when it is done."""
+"""One step: its identity, its pinned inputs, and the result for each of its assets."""
 
 import json
 import uuid
@@ -17,12 +17,12 @@ from mm_assets.lineage.refs import LanceRef
 
 @dataclass(frozen=True)
 class AssetState:
-    """An asset as a step meets it.
+    """The state of an asset when a step begins.
 
     Args:
-        record: of its last materialization; None: there is none.
-        last_commit: the version that its last commit became, which may be that of an unfinished run; None: none.
-        scanned_to: version of its table up to which its commits were looked for.
+        record: of its last materialization; None before the first one.
+        last_commit: the version of its last commit, which an unfinished run may have made; None before the first one.
+        scanned_to: version of its table up to which its own commits are in the history.
     """
 
     record: Record | None
@@ -32,13 +32,13 @@ class AssetState:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step says of one of its assets when it is done.
+    """A step's result for one of its assets.
 
     Args:
         metadata: JSON values.
-        progress: how far it got. `confirmed_at` is set where it wrote nothing itself: the version that it stands for
-            may then be another run's.
-        verdicts: of the checks that were made before anything was committed.
+        progress: how far it got. `confirmed_at` is set where the step wrote nothing. The result may then stand for a
+            version that another run wrote.
+        verdicts: of the checks that were made before the commit.
     """
 
     metadata: dict[str, Any]
@@ -55,8 +55,8 @@ class StepContext:
         key: name of the step.
         code_versions: by asset that it materializes.
         inputs: the pinned materialization of each asset that it reads.
-        records: all materializations of the lake by id, oldest first; what the step publishes is added.
-        own: what it found of each asset that it materializes.
+        records: all materializations of the lake by id, oldest first; those that the step publishes are added.
+        own: the state of each asset that it materializes.
         log: told about progress.
     """
 
@@ -95,8 +95,8 @@ class StepContext:
         Args:
             assets: the assets whose rows or cells the commit carries.
             batch: number of the commit within the step.
-            results: for the step's last commit, what each asset that it completes says of itself. The commit then
-                carries their records, so that a crash before the lineage row can be healed.
+            results: of the assets that this commit completes, in the step's last commit. The commit then carries their
+                records, so that a crash before the lineage row can be healed.
         """
         inputs = {name: record.data_version for name, record in self.inputs.items()}
         drafts = [self._draft(asset, result) for asset, result in (results or {}).items()]
@@ -124,5 +124,5 @@ class StepContext:
         }
 
     def record(self, asset: str, ref: LanceRef, result: StepResult, *, reused: bool) -> Record:
-        """The record of a materialization without a final commit of its own."""
+        """The record of a materialization that made no final commit itself."""
         return replace(Record.from_commit(self._draft(asset, result), ref), reused=reused)
