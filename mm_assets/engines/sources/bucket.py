@@ -1,4 +1,4 @@
-"""Images in a bucket: everything below `s3://bucket/prefix`, named and labelled as the files of a folder are."""
+"""Images in a bucket: everything below `s3://bucket/prefix`, with names and labels as in a folder."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class S3Source:
         return cls(setting, s3) if object_of(setting) is not None else None
 
     def list(self, say: Callable[[str], None]) -> pa.Table:
-        """See `Source`; in the order of the store, which is that of the keys' bytes.
+        """See `Source`; in the order of the keys' bytes, as the store lists them.
 
         Raises:
-            RefusalError: the store cannot be reached, or does not list this bucket to us.
+            RefusalError: the store cannot be reached, or forbids the listing of this bucket.
         """
         try:
             return table_of(counted(self._rows(), say))
@@ -45,7 +45,7 @@ class S3Source:
                 yield row_of(item["Key"].removeprefix(prefix).encode(), (item["ETag"].strip('"'), item["Size"]))
 
     def _root(self) -> tuple[str, str]:
-        """Bucket, and prefix with the slash without which `a/b` would match `a/bc/x`."""
+        """Bucket and prefix; the prefix ends in a slash, or `a/b` would match `a/bc/x`."""
         bucket, prefix = split(self.place)
         return bucket, f"{prefix.rstrip('/')}/" if prefix else ""
 

@@ -1,4 +1,4 @@
-"""Images in a folder: the label of a file is the first folder below the root, and every file is listed."""
+"""Images in a folder: every file is listed, and its label is the first folder below the root."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ class FolderSource:
 
     Args:
         root: the folder.
-        name: what its user calls it, where that is not its path.
+        name: shown instead of the path, where the user did not give a path.
     """
 
     root: str
@@ -30,7 +30,7 @@ class FolderSource:
 
     @classmethod
     def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
-        """See `Kind`; every path that is not of another kind."""
+        """See `Kind`; takes every path that no other kind takes."""
         return cls(setting) if object_of(setting) is None else None
 
     @property
@@ -39,7 +39,7 @@ class FolderSource:
         return self.name or self.root
 
     def list(self, say: Callable[[str], None]) -> pa.Table:
-        """See `Source`; hidden files are listed too. An etag is made of size and modification time.
+        """See `Source`; hidden files are listed too. The etag is made from size and modification time.
 
         Raises:
             OSError: a folder cannot be listed.
@@ -62,7 +62,7 @@ class FolderSource:
 
 
 def stat_file(path: bytes) -> Stat:
-    """Etag and size of a file; (None, None) for a dangling link or one that went away: reading it names the reason."""
+    """Etag and size of a file; (None, None) where it is missing or a dangling link: `read_file` names the reason."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -71,7 +71,7 @@ def stat_file(path: bytes) -> Stat:
 
 
 def read_file(path: bytes, max_bytes: int) -> bytes:
-    """The bytes of one file.
+    """Read the bytes of one file.
 
     Raises:
         ImageError: it is no regular file, too large, or cannot be read.
@@ -88,7 +88,7 @@ def read_file(path: bytes, max_bytes: int) -> bytes:
 
 
 def _files(folder: bytes, above: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
-    """Files below a folder; linked folders too, but for a link to a folder that it lies in, which would never end."""
+    """Files below a folder, also in linked folders. A link to a folder that contains it is skipped: it has no end."""
     status = os.stat(folder)  # noqa: PTH116
     here = (status.st_dev, status.st_ino)
     if here in above:

@@ -1,4 +1,4 @@
-"""Images that a file lists: uris of files and of objects, with ids, labels and captions of the user's own."""
+"""Images that a manifest lists: uris of files and objects, with the user's own ids, labels and captions."""
 
 import io
 import os
@@ -31,7 +31,7 @@ from mm_assets.settings.root import MANIFESTS
 from mm_assets.settings.section import BUCKET
 
 URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-# Objects that are looked up between two lines of progress, at least.
+# Objects that are looked up in one batch; progress is logged after a batch.
 LOOKED_UP_ROWS = 1000
 
 # A file's path, or bucket and key.
@@ -50,7 +50,7 @@ class ManifestSource:
 
     @classmethod
     def from_setting(cls, setting: str, s3: S3Settings) -> Self | None:
-        """See `Kind`; told by the ending of the path or key, and no folder is a manifest."""
+        """See `Kind`; takes a path or key by its ending, and never a folder."""
         location = object_of(setting)
         name = setting if location is None else location[1]
         return cls(setting, s3) if name.lower().endswith(MANIFESTS) and not Path(setting).is_dir() else None
@@ -59,7 +59,7 @@ class ManifestSource:
         """See `Source`; in the order of the manifest. A line that cannot be used is an entry with an error.
 
         Raises:
-            RefusalError: the file cannot be read at all, or a store of its objects cannot.
+            RefusalError: the manifest as a whole, or a store of its objects, cannot be read.
         """
         lines = self._lines()
         ids = _Ids.of(lines)
@@ -132,15 +132,15 @@ class ManifestSource:
         try:
             return read_object(self.s3, *location, max_bytes)
         except ClientError as error:
-            if code_of(error) != "NoSuchBucket":  # here a bucket is what one line says, and no other may
+            if code_of(error) != "NoSuchBucket":  # a wrong bucket is the error of this line alone
                 raise
             raise ImageError(f"unreadable: {described(error)}") from error
 
     def _locate(self, uri: str) -> Location:
-        """Where the object of a uri is.
+        """The location of a uri's object.
 
         Raises:
-            ImageError: it is in no place that is read.
+            ImageError: no kind of place that is read has such a uri.
         """
         match = URI.fullmatch(uri)
         location = _absolute(match[1].lower(), match[2]) if match else self._beside(uri)
@@ -149,13 +149,13 @@ class ManifestSource:
         return location
 
     def _beside(self, path: str) -> Location:
-        """A path from the manifest's folder, or from its prefix; an absolute one is a file in any case."""
+        """A path relative to the manifest's folder or prefix; an absolute path is always a file."""
         location = object_of(self.place)
         if location is None or path.startswith("/"):
             return os.fsencode(Path(self.place).parent / path)
         bucket, manifest = location
         key = posixpath.join(posixpath.dirname(manifest), path)
-        # A store knows no `.` and `..`: a manifest that was copied there with its folder may still say them.
+        # A store knows no `.` and `..`, but a manifest that was copied there with its folder may have them.
         dotted = {".", ".."} & set(key.split("/"))
         return bucket, posixpath.normpath(f"/{key}")[1:] if dotted else key
 
@@ -176,7 +176,7 @@ def _absolute(scheme: str, rest: str) -> Location:
 
 @dataclass
 class _Ids:
-    """The line that has each id: the first one that gives it keeps it."""
+    """The line of each id: the first line that names an id keeps it."""
 
     lines: dict[str, int]
     suffixes: dict[str, int] = field(default_factory=dict)
@@ -189,7 +189,7 @@ class _Ids:
         return cls(names)
 
     def claim(self, requested_id: str, line: int) -> str:
-        """The id that a line gets: `requested_id`, or where another line has it, the next free of id~2, id~3, ..."""
+        """The id for a line: `requested_id`, or the next free one of id~2, id~3, ... where another line has it."""
         if self.lines.setdefault(requested_id, line) == line:
             return requested_id
         numbers = count(self.suffixes.get(requested_id, 2))

@@ -1,6 +1,7 @@
 """The lines of a manifest as rows of text: CSV, JSON lines or Parquet; a bad line is a row with an error.
 
-A line is a record: in CSV it may span several lines of the file and is known by its first, in Parquet it is a row.
+A "line" is a record. In CSV it may span several lines of the file, and has the number of the first. In Parquet it is a
+row.
 """
 
 import csv
@@ -24,14 +25,14 @@ class ManifestError(ValueError):
 
 
 def rows_of(stream: BinaryIO, ending: str) -> Iterator[Row]:
-    """All lines of a manifest but the blank ones.
+    """All lines of a manifest that are not blank.
 
     Args:
         stream: the file.
         ending: of its name, with the dot, in lower case.
 
     Yields:
-        rows of LINES: stripped text, None for what is empty; either an `error` and only that, or at least a `uri`.
+        Rows of LINES: stripped text, None where it is empty. A row has an `error` alone, or at least a `uri`.
 
     Raises:
         ManifestError: not UTF-8, not Parquet, or no column `uri`.
@@ -44,7 +45,7 @@ def rows_of(stream: BinaryIO, ending: str) -> Iterator[Row]:
 
 
 def _csv(stream: BinaryIO) -> Iterator[Row]:
-    # Strict, or a quote that is never closed would swallow the lines after it without a word.
+    # Strict, or a quote that is never closed would take in the lines after it without an error.
     reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
     head: list[str] = []
     for number, fields in _records(reader):
@@ -64,7 +65,7 @@ def _csv(stream: BinaryIO) -> Iterator[Row]:
 
 
 def _records(reader: Any) -> Iterator[tuple[int, list[str] | csv.Error]]:  # noqa: ANN401  (csv's own class has no name)
-    """First line and fields (or what is wrong with them) of each record; the reader goes on after an error."""
+    """Line number and fields of each record, or its error; the reader goes on after an error."""
     while True:
         number = reader.line_num + 1
         try:
@@ -93,7 +94,7 @@ def _json_lines(stream: BinaryIO) -> Iterator[Row]:
 
 
 def _parsed(line: str) -> Mapping[str, Any]:
-    # Numbers stay the text that they are: 1.10 is not 1.1.
+    # Numbers stay text as they are written: 1.10 is not 1.1.
     values = json.loads(line, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
@@ -122,13 +123,13 @@ def _parquet_rows(file: pq.ParquetFile) -> Iterator[dict[str, bytes | None]]:
 
 
 def _text(column: pa.Array) -> list[bytes | None]:
-    """Values as bytes of text, which Parquet does not promise to be UTF-8: one that is not is the error of its row."""
+    """Values as bytes. Parquet does not promise UTF-8, so each row decodes its own, and fails alone."""
     binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
     return (column if binary else column.cast(pa.string())).cast(pa.large_binary()).to_pylist()
 
 
 def _check(names: Sequence[str]) -> None:
-    """Refuse columns of which none is `uri`, or one that is read is there twice."""
+    """Refuse a manifest without a column `uri`, or with two columns of a name that is read."""
     if "uri" not in names:
         raise ManifestError(f"it has no column `uri` (found: {', '.join(names) or 'none'})")
     twice = [name for name, count in Counter(names).items() if count > 1 and name in COLUMNS]

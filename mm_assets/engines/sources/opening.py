@@ -1,4 +1,4 @@
-"""Every kind of source, and which of them a setting names."""
+"""The kinds of sources, and the choice of one by the setting."""
 
 from typing import Protocol
 
@@ -10,18 +10,18 @@ from mm_assets.settings import S3Settings
 
 
 class Kind(Protocol):
-    """A kind of source; its class itself is one."""
+    """A kind of source; the source's class itself is one."""
 
     def from_setting(self, setting: str, s3: S3Settings) -> Source | None:
-        """The source that a setting names; None where it names none of this kind.
+        """The source that a setting names; None where this kind does not take the setting.
 
         Args:
-            setting: as the settings' parser leaves it: a path is absolute.
+            setting: from the settings' parser, which makes paths absolute.
             s3: the store of buckets.
         """
 
 
-# The first kind that takes a setting has it: a list may lie in a folder or in a bucket.
+# The first kind that takes a setting wins. Manifests come first: one may lie in a folder or in a bucket.
 KINDS: tuple[Kind, ...] = (
     ManifestSource,
     S3Source,

@@ -1,6 +1,7 @@
-"""One object of a bucket, and whom an error speaks against: the object alone (ImageError), or the store (it is raised).
+"""Reads of one object of a bucket, whose errors are told apart: those of the object, and those of the store.
 
-The difference decides what an outage does: an error of one object becomes its row, and the job goes on.
+An object's error is an ImageError: it becomes the object's row, and the job goes on. A store's error ends the job. So
+an outage does not turn every image into an error.
 """
 
 import time
@@ -25,7 +26,7 @@ from mm_assets.settings import S3Settings
 
 # Codes of answers to GET; numbers where the answer had no body.
 OF_ONE_OBJECT = {"NoSuchKey", "NotFound", "404", "AccessDenied", "403", "InvalidObjectState", "KeyTooLongError"}
-# What a body that was cut or damaged on its way raises; botocore retries requests, but no reads of a body.
+# Errors of a body that was cut off or damaged on its way. Botocore retries requests, but not the reads of a body.
 BROKEN = (HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError)
 # Seconds before the second, third, ... attempt at a body.
 BACKOFF_S = (0.2, 1.0, 5.0)
@@ -53,11 +54,11 @@ ANY_ADVICE = "check MM_SOURCE, MM_S3__ENDPOINT, MM_S3__REGION and the credential
 
 
 def read_object(s3: S3Settings, bucket: str, key: str, max_bytes: int) -> bytes:
-    """The bytes of one object; a body that breaks off is asked for again.
+    """Read the bytes of one object; a body that breaks off is requested again.
 
     Raises:
         ImageError: the object is missing, forbidden, archived or too large.
-        ClientError, BotoCoreError: the store does not answer, or not with this bucket or these credentials.
+        ClientError, BotoCoreError: the store does not answer, or refuses the bucket or the credentials.
     """
     waits = iter(BACKOFF_S)
     while True:
@@ -87,16 +88,16 @@ def _body(answer: Any, max_bytes: int) -> bytes:  # noqa: ANN401
     if size > max_bytes:
         raise too_large(size, max_bytes)
     data = bytearray()
-    # To the empty read, which is where botocore finds that bytes are missing.
+    # Read until an empty chunk: botocore notices missing bytes only there.
     while chunk := answer["Body"].read(CHUNK_BYTES):
         data += chunk
-        if len(data) > max_bytes:  # the store said less than it sends
+        if len(data) > max_bytes:  # the store sends more than its header said
             raise too_large(len(data), max_bytes)
     return bytes(data)
 
 
 def stat_object(s3: S3Settings, bucket: str, key: str) -> Stat:
-    """Etag and size of one object; (None, None) where something is wrong with it, which reading it will name.
+    """Etag and size of one object; (None, None) where it cannot be read: `read_object` names the reason.
 
     Raises:
         ClientError, BotoCoreError: see `read_object`.
@@ -106,7 +107,7 @@ def stat_object(s3: S3Settings, bucket: str, key: str) -> Stat:
     except ClientError as error:
         if code_of(error) in ("404", "NoSuchKey"):
             return None, None
-    # An answer to HEAD has no body to say whether the object or the credentials are refused; one to GET does.
+    # An answer to HEAD has no body. Only an answer to GET says whether the object or the credentials are refused.
     try:
         answer = _get(s3, bucket, key)
     except ImageError:
@@ -116,12 +117,12 @@ def stat_object(s3: S3Settings, bucket: str, key: str) -> Stat:
 
 
 def stat_of(answer: Any) -> Stat:  # noqa: ANN401
-    """Etag (without its quotes) and size of what HEAD or GET answered."""
+    """Etag (without its quotes) and size in an answer to HEAD or GET."""
     return answer["ETag"].strip('"'), answer.get("ContentLength")
 
 
 def refusal(place: str, s3: S3Settings, error: ClientError | BotoCoreError) -> RefusalError:
-    """The sentence for a source that cannot be listed: what, where, why, and the setting to change."""
+    """The error for a source that cannot be read: the place, the store, the reason, and the setting to change."""
     advice = next((text for text, codes in ADVICE.items() if code_of(error) in codes), ANY_ADVICE)
     if isinstance(error, ConnectionError | HTTPClientError):
         advice = "check MM_S3__ENDPOINT and the network"

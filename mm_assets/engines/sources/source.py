@@ -1,4 +1,4 @@
-"""The one seam to the places where images come from: list everything, read one object under a limit."""
+"""The one seam to the sources of images: list all entries, read one object under a limit of bytes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -34,14 +34,14 @@ LISTING_COLUMNS = (
     ),
 )
 LISTING = schema_of(LISTING_COLUMNS)
-# Reasons that only a listing gives (a line's number may follow): reading the object again would not change them.
+# Reasons that only a listing gives (a line's number may follow). A second read of the object would not change them.
 BAD_LINE, REPEATED, UNSUPPORTED = "bad manifest line", "repeated id", "unsupported uri"
 REFUSALS = (BAD_LINE, REPEATED, UNSUPPORTED)
-# Rows that are Python objects at once, while a listing of any length becomes a table.
+# Rows that are Python objects at one time, while a listing becomes a table.
 BATCH_ROWS = 10_000
 
 Row = dict[str, Any]
-# What tells a new version of an object (None: it cannot be found), and its size in bytes.
+# Etag of an object (every new version has another one) and its size in bytes; None where the object is missing.
 Stat = tuple[str | None, int | None]
 
 
@@ -50,31 +50,31 @@ class Source(Protocol):
 
     @property
     def place(self) -> str:
-        """The place as its user wrote it."""
+        """The place, as the user wrote it."""
 
     def list(self, say: Callable[[str], None]) -> pa.Table:
-        """All entries in a stable order, with the schema LISTING, those that are no images too.
+        """All entries, also those that are no images, in a stable order and with the schema LISTING.
 
         Args:
-            say: where progress goes.
+            say: told about progress.
 
         Raises:
-            RefusalError, OSError: a part cannot be listed (what is not seen would look like removed images).
+            RefusalError, OSError: a part cannot be listed. A partial listing would look like removed images.
         """
 
     def read(self, source_uri: str, max_bytes: int) -> bytes:
-        """The bytes of one listed object.
+        """Read the bytes of one listed object.
 
         Raises:
-            ImageError: something is wrong with this object alone.
-            Exception: something is wrong with the place as a whole.
+            ImageError: this object alone cannot be read.
+            Exception: the source as a whole cannot be read.
         """
 
 
 def row_of(path: bytes, stat: Stat) -> Row:
     """The row of an object below a folder or a prefix: its label is the first folder.
 
-    `source_uri` is relative and percent-encoded, so that any name survives and no absolute path is stored.
+    `source_uri` is relative and percent-encoded: every name can be stored, and no absolute path is.
     """
     etag, size = stat
     folder, below, _ = path.partition(b"/")
@@ -83,10 +83,9 @@ def row_of(path: bytes, stat: Stat) -> Row:
 
 
 def object_name(image_id: str, source_uri: str | None) -> str:
-    """The name of an object that was listed, for a person to read.
+    """The name of a listed object for a person to read.
 
-    What `row_of` has made of a path is decoded. The uri of a manifest's line stands as it is there: what it encodes is
-    its own affair.
+    A uri that `row_of` made from a path is decoded. The uri of a manifest's line stays as the manifest has it.
     """
     if not source_uri:
         return image_id
@@ -94,34 +93,33 @@ def object_name(image_id: str, source_uri: str | None) -> str:
 
 
 def is_row_of_path(image_id: str, source_uri: str) -> bool:
-    """Whether `row_of` makes this id and uri, of one path: a listing does not tell its kind of source.
+    """Whether `row_of` makes this id and uri from one path; a listing does not store its kind of source.
 
-    A manifest's line has its uri for an id, or an id of its own; where that is the uri decoded, the two cannot be told
-    apart.
+    A manifest's line has an id of its own, or its uri as id. Where that id is the decoded uri, the answer is True too.
     """
     row = row_of(unquote_to_bytes(source_uri), (None, None))
     return (row["image_id"], row["source_uri"]) == (image_id, source_uri)
 
 
 def _text(name: bytes) -> str:
-    # A byte that is not UTF-8 becomes \xNN, and a backslash two, so that no two names meet.
+    # A byte that is not UTF-8 becomes \xNN. A backslash becomes two, so that different names stay different.
     return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def too_large(size: int, max_bytes: int) -> ImageError:
-    """What is wrong with an object of so many bytes."""
+    """The error of an object with more bytes than the limit."""
     return ImageError(f"too many bytes: {size}, the limit is {max_bytes}")
 
 
 def table_of(rows: Iterable[Row], schema: pa.Schema = LISTING) -> pa.Table:
-    """Rows as a table; ten million dictionaries at once would not fit into the memory that their table takes."""
+    """Rows as a table, made batch by batch: ten million dictionaries take far more memory than their table."""
     remaining = iter(rows)
     batches = iter(lambda: list(islice(remaining, BATCH_ROWS)), [])
     return pa.Table.from_batches([pa.RecordBatch.from_pylist(batch, schema) for batch in batches], schema)
 
 
 def counted(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
-    """The same rows; every few seconds it says how many came by, and how fast."""
+    """Pass rows on, and say every few seconds how many came, and how fast."""
     progress = Pace("objects listed", None, say)
     for row in rows:
         progress.add(1)

@@ -1,4 +1,4 @@
-"""Folder or bucket behind one `Place`; which of the two it is, is asked in this room alone.
+"""Folder or bucket behind one `Place`; only this room tells the two apart.
 
-Enters: what speaks to a file system or to S3. It knows settings, refusals and pace, and nothing of Lance or images.
+Enters: code that speaks to a file system or to S3. It knows settings, refusals and pace, but not Lance or images.
 """

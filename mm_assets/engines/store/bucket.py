@@ -19,7 +19,7 @@ from mm_assets.engines.store.s3 import client, filesystem, listed, split, storag
 from mm_assets.engines.store.upload import Checksum, Upload, upload
 from mm_assets.settings import S3Settings
 
-# Of the lake's place, for what is said when it refuses something.
+# The setting that names the lake's place; error messages begin with it.
 SETTING = "lake (MM_LAKE)"
 # Requests at once.
 REQUESTS = 16
@@ -94,7 +94,7 @@ class Bucket:
         upload(self.s3, request, file, log)
 
     def put_folder(self, folder: Path, path: str) -> None:
-        """See `Place`; objects come one by one, and none of them is removed: another process may put the same."""
+        """See `Place`; objects come one by one. None is removed, because another process may put the same ones."""
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self._client.upload_file(
                 str(file), self._bucket, self._key(f"{path}/{file.relative_to(folder).as_posix()}")
@@ -136,7 +136,7 @@ class Bucket:
                 if item["Initiated"].timestamp() < older_than:
                     self._client.abort_multipart_upload(Bucket=self._bucket, Key=item["Key"], UploadId=item["UploadId"])
                     count += 1
-        except ClientError:  # not every store has it, or lets everyone do it
+        except ClientError:  # some stores do not have this request, or forbid it
             return None
         return count
 
@@ -163,7 +163,7 @@ class Bucket:
 
     @contextmanager
     def _naming(self, path: str) -> Iterator[None]:
-        """Turn the answer that an object is missing into the error that a folder has for it."""
+        """Turn the store's answer that an object is missing into a FileNotFoundError, as a folder raises it."""
         try:
             yield
         except ClientError as error:

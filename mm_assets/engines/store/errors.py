@@ -1,14 +1,14 @@
-"""What a store answers instead of doing what it was asked."""
+"""Errors of a store: their classes, codes and descriptions."""
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 STORE_ERRORS = (BotoCoreError, ClientError)
-# Codes of the answer that there is no such object; a number where the answer had no body.
+# Codes for a missing object; a number where the answer had no body.
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
 def code_of(error: ClientError | BotoCoreError) -> str:
-    """What a store or botocore calls an error."""
+    """The code of an error: the store's own, or the name of botocore's class."""
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 

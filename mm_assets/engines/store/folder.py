@@ -73,7 +73,7 @@ class Folder:
             shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, file: Path, path: str, sha256: str, checksum: Checksum, log: Callable[[str], None]) -> None:
-        """See `Place`; a rename needs no check."""
+        """See `Place`; a rename needs no checksum."""
         self._at(path).parent.mkdir(parents=True, exist_ok=True)
         file.replace(self._at(path))
 
@@ -81,7 +81,7 @@ class Folder:
         """See `Place`."""
         place = self._at(path)
         if _sizes(place) != _sizes(folder):
-            shutil.rmtree(place, ignore_errors=True)  # what is left of a folder that lost files
+            shutil.rmtree(place, ignore_errors=True)  # a folder that lost files
         place.parent.mkdir(parents=True, exist_ok=True)
         move_folder(folder, place)
 
@@ -106,7 +106,7 @@ class Folder:
             if changed < older_than and not any(self._at(name).iterdir()):
                 try:
                     self._at(name).rmdir()
-                except OSError:  # somebody put a file in meanwhile
+                except OSError:  # another process put a file in meanwhile
                     continue
 
     def abort_uploads(self, older_than: float) -> int:
@@ -144,7 +144,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def move_folder(folder: Path, place: Path) -> None:
-    """Rename a folder to its place, unless somebody put the same files there before."""
+    """Rename a folder to its place, unless another process put the same files there before."""
     try:
         folder.rename(place)
     except OSError:

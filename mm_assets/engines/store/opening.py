@@ -1,4 +1,4 @@
-"""Which place a uri names: asked here, and nowhere else."""
+"""The place that a uri names: a folder or a bucket. Nothing else tells the two apart."""
 
 from collections.abc import Iterable
 
@@ -15,5 +15,5 @@ def place_at(uri: str, s3: S3Settings) -> Place:
 
 
 def local_paths(places: Iterable[str]) -> list[str]:
-    """Those of some places that are paths of this machine, which others may not have."""
+    """The places that are paths of this machine, which other machines may not have."""
     return [place for place in places if not is_s3(place)]

@@ -1,7 +1,7 @@
-"""The one seam to where files are kept: a folder, or everything below a prefix of a bucket.
+"""The one seam to the places of files: a folder, or everything below a prefix of a bucket.
 
-Paths are relative to the place, with `/` between their parts. `opening.place_at` tells which of the two a uri names;
-nobody else asks.
+Paths are relative to the place, with `/` between their parts. `opening.place_at` gives the place of a uri; nothing else
+tells folder and bucket apart.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,48 +32,48 @@ class Place(Protocol):
         """The folder's path or the prefix's uri, without a slash at its end."""
 
     def short_name(self) -> str:
-        """The uri as a person at a terminal wants it: a folder's path from the working directory."""
+        """The uri for a person at a terminal: a folder's path is relative to the working directory."""
 
     def below(self, path: str) -> "Place":
-        """The place of what lies under a path."""
+        """The place of everything below a path."""
 
     def create(self) -> None:
         """Make the folder where it is missing; a bucket has no folders."""
 
     def is_missing(self) -> bool:
-        """Whether nothing can be here, told without a request: False for every bucket."""
+        """Whether the folder is missing. Always False for a bucket, because no request is made."""
 
     # --- reading
 
     def files(self) -> Iterator[tuple[str, File]]:
-        """Path, size and age of every file; one that goes away meanwhile is left out."""
+        """Path, size and age of every file; a file that is removed meanwhile is left out."""
 
     def folders(self) -> Iterator[tuple[str, float]]:
-        """Name and time of change of the folders directly here, empty ones too; a bucket has none."""
+        """Name and time of change of each folder directly here, also of an empty one; a bucket has none."""
 
     def size(self, path: str) -> int | None:
         """Bytes of a file; None where it is missing."""
 
     def open(self, path: str) -> BufferedIOBase:
-        """A file, to be read from its beginning to its end.
+        """Open a file to read it from beginning to end.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it is missing.
         """
 
     def fetch(self, path: str, file: Path) -> None:
-        """Copy a file to a path of this machine, whose folder is there.
+        """Copy a file to a path of this machine, whose folder exists.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it is missing.
         """
 
     def local(self, path: str, copy: Callable[[], Path]) -> Path:
-        """Where a file or folder lies on this machine.
+        """The path of a file or folder on this machine: the original, or a copy.
 
         Args:
             path: of the file or folder.
-            copy: gives a copy of it on this machine; called where the place itself is not on this machine.
+            copy: makes a copy on this machine and gives its path; called only for a bucket.
         """
 
     # --- writing
@@ -81,7 +81,7 @@ class Place(Protocol):
     def building(self, name: str) -> AbstractContextManager[Path]:
         """A folder on this machine to build something in, removed afterwards.
 
-        A folder has it inside, on the disk where the result shall stay; a bucket's is a temporary one.
+        A folder makes it inside itself, on the disk of the result. A bucket makes a temporary one.
 
         Args:
             name: of the folder.
@@ -92,24 +92,23 @@ class Place(Protocol):
 
         Args:
             file: the file.
-            path: where it shall lie.
+            path: its path in the place.
             sha256: of the file, in hex.
-            checksum: by which a bucket checks what is sent; see `upload`.
-            log: where a bucket says how far it is.
+            checksum: by which a bucket checks each part; see `upload`.
+            log: told about progress by a bucket.
 
         Raises:
             RefusalError: the bucket refuses it; the next try goes on after the parts that were sent.
         """
 
     def put_folder(self, folder: Path, path: str) -> None:
-        """Put a folder here that was made in `building`; a folder takes it by a rename, and whole.
+        """Put a folder here that was made in `building`; a folder takes it whole, by a rename.
 
-        The same path always names the same files: what is there already stays, and a folder that lost some is
-        replaced.
+        A path always names the same files. So existing files stay, and a folder that lost some is replaced.
         """
 
     def shared(self, name: str) -> AbstractContextManager[tuple[str, pyarrow.fs.FileSystem | None]]:
-        """A folder that every machine sees which sees the place; removed afterwards.
+        """A folder that is visible wherever the place is visible; removed afterwards.
 
         Args:
             name: of the folder.
@@ -121,25 +120,25 @@ class Place(Protocol):
     # --- removing
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files; one that is missing already is no error."""
+        """Remove files; a missing file is no error."""
 
     def remove_folder(self, name: str) -> None:
-        """Remove everything under a name, as far as it can be removed."""
+        """Remove everything under a name; files that cannot be removed stay."""
 
     def remove_empty_folders(self, older_than: float) -> None:
         """Remove the empty folders directly here that were changed before a moment (seconds since 1970)."""
 
     def abort_uploads(self, older_than: float) -> int | None:
-        """Abort uploads in parts that were begun before a moment and never ended: a bucket keeps, and bills, the parts.
+        """Abort unfinished uploads that began before a moment: a bucket keeps their parts, and bills them.
 
         Returns:
-            How many there were; None where the store does not tell.
+            How many were aborted; None where the store does not list them.
         """
 
     # --- what Lance is told
 
     def storage_options(self) -> dict[str, str] | None:
-        """The store, as Lance wants to know it; None for a folder."""
+        """Lance's options for the store; None for a folder."""
 
     def require_atomic_puts(self) -> None:
         """Refuse a store on which two writers could lose each other's commits.

@@ -1,7 +1,7 @@
-"""Is a store fit to hold a lake? Lance's commits rest on an atomic `If-None-Match: *` PUT: ask, before the first write.
+"""The probe of a store before the first write: Lance's commits need an atomic `If-None-Match: *` PUT.
 
-A store that ignores the condition, or checks it without a lock, silently loses an acknowledged commit when two writers
-meet. Asked are several writers at once for the same new object: exactly one may win, each time.
+A store may ignore the condition, or check it without a lock. Then, where two writers meet, one loses a commit that was
+acknowledged. The probe lets several writers create the same new object at once: exactly one may win, each time.
 """
 
 import threading
@@ -26,7 +26,7 @@ def require_atomic_puts(root: str, s3: S3Settings) -> None:
     """Probe the store of a lake, once per process.
 
     Raises:
-        RefusalError: the store cannot be written to, or does not hold conditional PUTs.
+        RefusalError: the store cannot be written to, or does not keep conditional PUTs atomic.
     """
     bucket, prefix = split(root)
     store = s3.endpoint or "AWS"
@@ -42,7 +42,7 @@ def require_atomic_puts(root: str, s3: S3Settings) -> None:
             f"lake (MM_LAKE): {root} cannot be written to ({type(error).__name__}: {error}): check the bucket, "
             f"MM_S3__ENDPOINT ({store}), MM_S3__REGION and the credentials in the environment (AWS_ACCESS_KEY_ID, ...)"
         ) from None
-    # None wins where the only answer that said so was lost on the way; that must not happen every time.
+    # A race has no winner where the winner's answer was lost on the way. That must not happen in every race.
     if max(races) != 1:
         raise RefusalError(_sentence(store, max(races)))
 
@@ -56,7 +56,7 @@ def _sentence(store: str, winners: int) -> str:
 
 
 def _race(s3: Any, bucket: str, key: str) -> int:  # noqa: ANN401  (a boto3 client)
-    """How many of several writers create the same new object."""
+    """How many of `WRITERS` writers succeed in creating one new object."""
     start = threading.Barrier(WRITERS)
 
     def put(number: int) -> bool:

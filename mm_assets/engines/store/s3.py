@@ -1,4 +1,4 @@
-"""The one seam to S3 and its relatives (OSS, MinIO): a client, the options that Lance and Arrow want, names of objects.
+"""The one seam to S3 and its relatives (OSS, MinIO): a client, options for Lance and Arrow, names of objects.
 
 Secrets are never held here: boto3, Lance and Arrow read them from the environment (or from the machine's role).
 """
@@ -20,11 +20,11 @@ from mm_assets.settings.section import S3
 
 SCHEME = S3.removesuffix("://")
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# What else of the environment decides which store is asked.
+# Further variables of the environment that decide which store is used.
 PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 # Connections that the threads of one process share.
 CONNECTIONS = 32
-# Of one request, the first included; with exponential backoff (botocore's "standard" mode).
+# Tries of one request, the first included, with exponential backoff (botocore's "standard" mode).
 ATTEMPTS = 8
 
 _making = threading.Lock()
@@ -54,10 +54,10 @@ def object_uri(bucket: str, key: str) -> str:
 def client(s3: S3Settings) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
     """A client of the store, one per process.
 
-    Clients are thread-safe, but boto3 does not bear that threads which come first together make one together.
+    Clients are thread-safe, but their making in boto3 is not: a lock lets only one thread at a time make one.
 
     Raises:
-        RefusalError: the endpoint is none.
+        RefusalError: the endpoint is no url.
     """
     with _making:
         try:
@@ -81,18 +81,18 @@ def _client(s3: S3Settings) -> Any:  # noqa: ANN401
 
 
 def listed(s3: S3Settings, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    """Everything below a prefix, as the store lists it (`Key`, `Size`, `ETag`), in the order of the keys' bytes."""
+    """Everything below a prefix: the store's entries (`Key`, `Size`, `ETag`), in the order of the keys' bytes."""
     for page in client(s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from page.get("Contents", ())
 
 
 def _region(s3: S3Settings) -> str | None:
-    # Stores of one's own have no regions, but the signature needs one.
+    # A store with its own endpoint has no regions, but the signature needs one.
     return s3.region or (boto3.Session().region_name or "us-east-1" if s3.endpoint else None)
 
 
 def storage_options(s3: S3Settings, bucket: str) -> dict[str, str]:
-    """What Lance is told about the store of a bucket; its secrets it reads from the environment itself."""
+    """Lance's options for the store of a bucket. Lance reads the secrets from the environment itself."""
     virtual = s3.addressing == "virtual"
     options = {"aws_virtual_hosted_style_request": str(virtual).lower()}
     if s3.endpoint:
@@ -104,9 +104,9 @@ def storage_options(s3: S3Settings, bucket: str) -> dict[str, str]:
 
 
 def filesystem(s3: S3Settings) -> pyarrow.fs.S3FileSystem:
-    """The store as Arrow sees it (Ray Train keeps its checkpoints there), with the keys of the environment inside.
+    """Arrow's file system of the store, with the keys of the environment inside; Ray Train keeps checkpoints there.
 
-    A role's keys would end in the middle of a training: Arrow finds and renews those itself.
+    The keys of a machine's role are not put in, because they would expire during a training. Arrow renews those itself.
     """
     credentials = boto3.Session().get_credentials()
     frozen = credentials.get_frozen_credentials() if credentials and credentials.method == "env" else None
@@ -122,16 +122,16 @@ def filesystem(s3: S3Settings) -> pyarrow.fs.S3FileSystem:
 
 @dataclass(frozen=True)
 class Secrets:
-    """The credentials of this process's environment, on their way to workers that another machine's process started.
+    """The credentials in this process's environment, to be sent to workers on other machines.
 
-    They travel as an argument, never as a runtime environment, which Ray writes into its logs.
+    They travel as an argument, and not in Ray's runtime environment, which Ray writes into its logs.
     """
 
     values: dict[str, str] = field(repr=False)
 
     @classmethod
     def of_environment(cls) -> Self:
-        """What is set here; a machine with a role of its own has nothing to hand on."""
+        """Read the variables that are set here; a machine with a role may have none."""
         return cls({name: os.environ[name] for name in (*SECRETS, *PLACES) if name in os.environ})
 
     def restore(self) -> None:

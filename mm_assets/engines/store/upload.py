@@ -1,4 +1,14 @@
-"""One large file into a bucket: in parts with checksums, several at once, and on from where a killed upload ended.
+"""Upload of one large file into a bucket: in parts with checksums, several at once, resumed after a kill.
+
+A worked example of the resume, a file of four parts:
+
+    The first run begins an upload and sends parts 1 and 2. It is killed while it sends part 3.
+    The second run digests the file, lists the unfinished uploads of this key, and lists their parts.
+    Parts 1 and 2 have our sizes and checksums, and are kept. Part 3 is missing, or cut off, and does not count.
+    The run sends parts 3 and 4, completes the upload, and compares the object's checksum with the file.
+
+Two things can go wrong. Another run completed the same upload first: the store answers NoSuchUpload, but the object is
+there, and the run verifies it. Or the upload was begun with another checksum: the run begins a new upload.
 
 Amazon S3 User Guide, "Uploading and copying objects using multipart upload" and "Checking object integrity".
 """
@@ -21,24 +31,24 @@ from mm_assets.pace import BytesPace
 from mm_assets.settings import S3Settings
 
 MiB = 2**20
-# Bytes of a part, each in memory while it is sent; S3 takes 10,000 parts of at least 5 MiB (the last may be smaller).
+# Bytes of a part, which is in memory while it is sent. S3 takes 10,000 parts of at least 5 MiB (but for the last).
 PART_BYTES, MOST_PARTS = 64 * MiB, 10_000
 PARTS_AT_ONCE = 4
-# In the object's metadata: SHA-256 of the whole file, in hex; S3's own checksum of an upload in parts is one of parts.
+# The object's metadata has the SHA-256 of the whole file, in hex. S3's own checksum is made from the parts' checksums.
 WHOLE = "sha256"
 
 Checksum = Literal["sha256", "md5"]
 
-# What a store answers that knows no SHA-256 checksums of parts.
+# Answers of a store that knows no SHA-256 checksums of parts.
 UNKNOWN_CHECKSUM = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest"}
 SENDING = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
-# What it answers where an unfinished upload was begun in another way, or is gone.
+# Answers where an unfinished upload was begun with another checksum, or was completed or aborted meanwhile.
 ANOTHERS = {"InvalidRequest", "InvalidArgument", "InvalidPart", "NoSuchUpload", "BadDigest"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the file: its number (from 1), where it begins, its bytes and their digests."""
+    """A piece of the file: its number (from 1), its beginning and size in bytes, and its digests."""
 
     number: int
     offset: int
@@ -49,15 +59,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Upload:
-    """What shall lie where.
+    """The order for an upload.
 
     Args:
         uri: `s3://bucket/key`.
         num_bytes: of the file.
         sha256: of the file, in hex.
-        setting: that names the place, for what is said when it fails.
-        checksum: by which the store checks each part, beside Content-MD5, which every store knows: `md5` sends that
-            alone.
+        setting: that names the place; error messages begin with it.
+        checksum: `sha256` lets the store check each part by SHA-256 and by Content-MD5. `md5` sends Content-MD5 alone,
+            which every store knows.
         part_bytes: of a part; larger where the file would have more parts than S3 takes.
     """
 
@@ -70,10 +80,10 @@ class Upload:
 
 
 def upload(s3: S3Settings, request: Upload, path: Path, log: Callable[[str], None]) -> None:
-    """Bring a file into a bucket, unless the same content is there; parts that a killed upload has sent are kept.
+    """Upload a file, unless the bucket has the same content; the parts of a killed upload are kept.
 
     Raises:
-        RefusalError: the store refuses it or does not answer, or what it holds afterwards is not what was sent.
+        RefusalError: the store refuses it or does not answer, or the stored object differs from the file.
     """
     if is_uploaded(s3, request):
         log(f"{request.uri} is there already")
@@ -83,10 +93,10 @@ def upload(s3: S3Settings, request: Upload, path: Path, log: Callable[[str], Non
 
 
 def is_uploaded(s3: S3Settings, request: Upload) -> bool:
-    """Whether an object of this size is there, that was uploaded here as the file with this SHA-256.
+    """Whether the bucket has an object of this size with this SHA-256 in its metadata.
 
     Raises:
-        RefusalError: the store does not tell.
+        RefusalError: the store does not answer.
     """
     with _refusing(s3, request):
         return _is_there(_head(s3, request.uri), request)
@@ -110,7 +120,7 @@ def _head(s3: S3Settings, uri: str) -> Mapping[str, Any] | None:
 
 
 class _Sending:
-    """One upload."""
+    """One upload: resume or begin, send, complete, verify."""
 
     def __init__(self, s3: S3Settings, request: Upload, path: Path, log: Callable[[str], None]) -> None:
         self._s3, self._store, self._asked, self._path, self._log = s3, client(s3), request, path, log
@@ -127,7 +137,7 @@ class _Sending:
         try:
             self._finish(*(unfinished or (self._begin(), {})))
         except ClientError as error:
-            # Another process went on with the same upload and was first, or the answer to an earlier try was lost.
+            # An object that is there is no error: another process completed the same upload, or an answer was lost.
             if not _is_there(_head(self._s3, self._asked.uri), self._asked):
                 if unfinished is None or code_of(error) not in ANOTHERS:
                     raise
@@ -147,7 +157,7 @@ class _Sending:
         return str(begun["UploadId"])
 
     def _unfinished(self) -> tuple[str, dict[int, str]] | None:
-        """The upload of this key that has most of these parts, with their ETags by number."""
+        """The unfinished upload of this key that has the most parts of the file, with their ETags by number."""
         best: tuple[str, dict[int, str]] | None = None
         for upload_id in self._begun():
             sent = self._sent(upload_id)
@@ -162,15 +172,15 @@ class _Sending:
             pages = list(
                 self._store.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._key)
             )
-        except ClientError as error:  # not every store has it, or lets everyone do it
+        except ClientError as error:  # some stores do not have this request, or forbid it
             self._log(f"{self._asked.uri}: unfinished uploads cannot be listed ({code_of(error)}): beginning anew")
             return []
         return [item["UploadId"] for page in pages for item in page.get("Uploads", ()) if item["Key"] == self._key]
 
     def _sent(self, upload_id: str) -> dict[int, str]:
-        """ETags by number of the parts of this file that an unfinished upload has.
+        """The parts of this file that an unfinished upload has: ETags by number.
 
-        A part whose sender was killed may be there all the same, cut off or filled up: it is sent again.
+        A part whose sender was killed may be listed too, cut off or filled up. It does not count, and is sent again.
         """
         ours = {part.number: part for part in self._parts}
         pages = self._store.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=self._key, UploadId=upload_id)
@@ -178,7 +188,7 @@ class _Sending:
         return {item["PartNumber"]: item["ETag"] for item in listed if _is_same(item, ours[item["PartNumber"]])}
 
     def _send(self, upload_id: str, missing: list[Part]) -> dict[int, str]:
-        """Send parts, several at once; the ETag of each by its number."""
+        """Send parts, several at once, and give their ETags by number."""
         progress = BytesPace("uploaded", sum(part.size for part in missing), self._log)
         sent: dict[int, str] = {}
         with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
@@ -188,7 +198,7 @@ class _Sending:
                     sent[part.number] = future.result()
                     progress.add(part.size)
             except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)  # what nobody will complete need not be sent
+                pool.shutdown(wait=True, cancel_futures=True)  # the upload will not be completed now
                 raise
         return sent
 
@@ -202,7 +212,7 @@ class _Sending:
             UploadId=upload_id,
             PartNumber=part.number,
             Body=data,
-            ContentMD5=_base64(part.md5),  # also beside a SHA-256, of which not every store takes notice
+            ContentMD5=_base64(part.md5),  # also beside a SHA-256, which some stores ignore
             **self._checked(part),
         )
         return str(sent["ETag"])
@@ -217,7 +227,7 @@ class _Sending:
         )
 
     def _verify(self) -> None:
-        """Compare what the store says of the object with the file: size, and the digest of the parts' digests."""
+        """Compare the stored object with the file: its size, and the digest of the parts' digests."""
         head = _head(self._s3, self._asked.uri)
         stored = "" if head is None else head.get("ChecksumSHA256", "").partition("-")[0]
         expected = _base64(hashlib.sha256(b"".join(part.sha256 for part in self._parts)).digest())
@@ -229,7 +239,7 @@ class _Sending:
 
 
 def parts_of(path: Path, part_bytes: int) -> tuple[list[Part], str]:
-    """The parts of a file (at least one) with their digests, and its SHA-256: it is read once, a part at a time."""
+    """The parts of a file (at least one) with their digests, and its SHA-256. The file is read once, part by part."""
     size, parts, whole = path.stat().st_size, list[Part](), hashlib.sha256()
     with path.open("rb") as file:
         while not parts or parts[-1].offset + parts[-1].size < size:
@@ -242,7 +252,7 @@ def parts_of(path: Path, part_bytes: int) -> tuple[list[Part], str]:
 
 
 def _is_same(stored_part: Mapping[str, Any], part: Part) -> bool:
-    """Whether a part in the store is one of the file: by its SHA-256, where the store tells, else by its ETag (MD5)."""
+    """Whether a stored part equals one of the file: by its SHA-256, or by its ETag (MD5) where the store has none."""
     if stored_part["Size"] != part.size:
         return False
     checksum = stored_part.get("ChecksumSHA256")
@@ -257,7 +267,7 @@ def _base64(digest: bytes) -> str:
 
 @contextmanager
 def _refusing(s3: S3Settings, request: Upload) -> Iterator[None]:
-    """What the store answers instead of doing it, as a sentence that says what to do."""
+    """Turn an error of the store into a sentence that says what to do."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:

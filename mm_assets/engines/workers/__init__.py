@@ -1,4 +1,4 @@
-"""Ray: the cluster, pools that outlive lost workers, batches, and the sandbox that decodes images.
+"""Ray: the cluster, pools that survive lost workers, batches, and the sandbox that decodes images.
 
-What the workers compute stands with whoever asks for it.
+The code that workers run stands in the stage or engine that uses them.
 """

@@ -1,4 +1,4 @@
-"""How much work is done between two commits: at most so many rows, so many bytes, and about so many seconds."""
+"""Batches, the work between two commits: bounded by rows, by bytes, and roughly by seconds."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,12 +10,12 @@ Done = TypeVar("Done")
 
 
 def cut(rows: pa.Table, max_rows: int, sizes: pa.ChunkedArray | None = None, max_bytes: int = 0) -> Iterator[pa.Table]:
-    """Consecutive slices of at most so many rows and (but for a single larger row) so many bytes.
+    """Cut a table into consecutive slices of at most so many rows and bytes; one row may have more bytes.
 
     Args:
         rows: any table.
         max_rows: of a slice.
-        sizes: bytes that a row stands for (null: unknown, counted as none); without them only rows count.
+        sizes: bytes of each row; null counts as 0. Without sizes only rows count.
         max_bytes: of a slice.
     """
     if sizes is None:
@@ -33,12 +33,15 @@ def cut(rows: pa.Table, max_rows: int, sizes: pa.ChunkedArray | None = None, max
 
 
 def gather(results: Iterable[Done], pieces: Sequence[int], seconds: float) -> Iterator[tuple[list[Done], bool]]:
-    """Results of pieces of work, batch by batch, and whether a batch is the last one.
+    """Collect results of pieces of work into batches, each with whether it is the last one.
+
+    A worked example: `pieces` is [3, 2] and a piece takes 4 s. With `seconds` 60 the batches have 3 and 2 results. With
+    `seconds` 5 they have 2, 1 and 2: the first batch is cut after its second piece, when 8 s have passed.
 
     Args:
         results: of the pieces of all batches, in order.
-        pieces: how many pieces each batch has.
-        seconds: after so long a batch is given as far as it is done, with the piece that comes next.
+        pieces: number of pieces of each batch.
+        seconds: an older batch is cut short after its next result.
     """
     coming = iter(results)
     for number, count in enumerate(pieces, start=1):

@@ -1,4 +1,4 @@
-"""Work that blocks inside (Ray Train, Ray Data): what its workers log meanwhile, its results, how to end it."""
+"""Work that blocks inside (Ray Train, Ray Data): its log lines, its results, and its end by an interrupt."""
 
 import concurrent.futures
 import queue
@@ -15,7 +15,7 @@ T = TypeVar("T")
 FETCH_EVERY_S = 2.0
 # Seconds between two looks at whether results can still come.
 WATCH_EVERY_S = 10.0
-# Results of an iterator that wait for whoever reads them.
+# Results of an iterator that wait for the reader, at most.
 WAITING = 4
 
 
@@ -40,12 +40,15 @@ class _Mailbox:
         self._result = result
 
     def result(self) -> Any:  # noqa: ANN401
-        """The result; None where nothing was handed over."""
+        """The result; None before one was handed over."""
         return self._result
 
 
 class DriverMailbox:
-    """What workers send to the driver: lines for its log, and a result. Travels to workers; the driver empties it."""
+    """A mailbox for the driver: workers put log lines and a result in, and the driver takes them out.
+
+    The object itself travels to the workers; its content is in an actor beside the driver.
+    """
 
     def __init__(self) -> None:
         self._mailbox = beside_driver(_Mailbox)
@@ -55,28 +58,28 @@ class DriverMailbox:
         self._mailbox.put.remote(line)
 
     def hand_over(self, result: Any) -> None:  # noqa: ANN401  (whatever the work gives)
-        """Give the driver the result, and wait until it has it."""
+        """Give the driver the result, and wait until the mailbox has it."""
         ray.get(self._mailbox.hand_over.remote(result))
 
     def result(self) -> Any:  # noqa: ANN401
-        """What was handed over."""
+        """The result; None before one was handed over."""
         return self._mailbox.result.remote().future().result()
 
     def fetch(self) -> list[str]:
-        """Lines that came since the last call."""
+        """The lines since the last call."""
         return self._mailbox.drain.remote().future().result()
 
 
 def interruptible(
     work: Callable[[], T], mailbox: DriverMailbox, log: Callable[[str], None], abandon: Callable[[], None]
 ) -> T:
-    """Run something that blocks inside (Ray Train) in a thread, so that the main thread can be interrupted.
+    """Run work that blocks (Ray Train) in a thread, so that this thread can be interrupted.
 
     Args:
-        work: what blocks.
-        mailbox: that workers send lines to meanwhile.
+        work: blocks until it gives its result.
+        mailbox: the workers put log lines into it.
         log: gets these lines.
-        abandon: ends the work when this thread is interrupted, so that nothing goes on behind its back.
+        abandon: ends the work when this thread is interrupted, so that it does not go on unseen.
     """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -100,13 +103,13 @@ def interruptible(
 
 
 def streamed(work: Callable[[], Iterator[T]], watch: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """What an iterator gives that blocks inside (Ray Data), so that the thread which reads it can be interrupted.
+    """Read an iterator that blocks (Ray Data) in a thread, so that this thread can be interrupted.
 
-    A few results wait for the reader. Where it stops reading, the iterator is closed at its next result.
+    At most `WAITING` results wait for the reader. Where the reader stops, the iterator is closed at its next result.
 
     Args:
         work: makes the iterator.
-        watch: called now and then while nothing comes; it raises where nothing will.
+        watch: called every `WATCH_EVERY_S` without a result; it raises where no result can come any more.
     """
     results: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=WAITING)
     stopped = threading.Event()
@@ -129,7 +132,7 @@ def streamed(work: Callable[[], Iterator[T]], watch: Callable[[], None] = lambda
             raise item[1]
     finally:
         stopped.set()
-        while not results.empty():  # the thread may wait for a place
+        while not results.empty():  # the thread may be waiting to put a result in
             results.get()
 
 

@@ -1,4 +1,4 @@
-"""The one seam to Ray: start or join a cluster, map a callable class over items, give up cleanly."""
+"""The one seam to Ray: start or join a cluster, map a callable class over items, and leave."""
 
 import logging
 import os
@@ -20,7 +20,8 @@ from mm_assets.engines.workers.pool import distribute
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import Resources
 
-# Ids, fragments' metadata and scores travel between processes, and what vLLM is given; images' bytes never do.
+# Bytes of Ray's object store. Ids, metadata of fragments, scores and vLLM's inputs travel through it. The bytes of
+# image files never do.
 EMBEDDED_OBJECT_STORE = max(512 * 2**20, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10)
 PACKAGE = Path(__file__).parents[2]
 API_SERVER = "RAY_API_SERVER_ADDRESS"
@@ -28,13 +29,13 @@ API_SERVER = "RAY_API_SERVER_ADDRESS"
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Where Ray is, what it must be given, and what its nodes must be able to see.
+    """The address of Ray, and the needs of its workers.
 
     Args:
         address: of an existing cluster; None starts one on this machine.
-        modules: folders (or files) of the user's own Python packages, which the workers need.
-        places: source and lake; folders among them must be seen by every node,
-        shared: which they are only where this says so.
+        modules: folders (or files) of the user's own Python packages, which the workers import.
+        places: source and lake. Every node must see the folders among them.
+        shared: whether every node sees these folders.
     """
 
     address: str | None = None
@@ -44,7 +45,7 @@ class ClusterSettings:
 
 
 class Cluster:
-    """A Ray cluster that is joined, or started in place, at the first use; one that this process has is used as it is.
+    """A Ray cluster, joined or started at its first use. Where this process has one already, that one is used.
 
     Args:
         settings: see `ClusterSettings`.
@@ -58,7 +59,7 @@ class Cluster:
         """Connect once; later calls return at once.
 
         Raises:
-            RefusalError: no cluster at that address, another token than its own, or folders that its nodes do not see.
+            RefusalError: no cluster has that address, its token is another one, or its nodes do not see the folders.
         """
         if not ray.is_initialized():
             os.environ.setdefault("RAY_worker_niceness", "0")  # workers run at nice 15 otherwise
@@ -67,7 +68,7 @@ class Cluster:
             handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
             if self._settings.address is None:
                 with _without_api_server():
-                    # Without an explicit "local", Ray attaches to any cluster that it finds on the machine.
+                    # Without "local", Ray joins any cluster that it finds on the machine.
                     self._init(address="local", include_dashboard=False, object_store_memory=EMBEDDED_OBJECT_STORE)
             else:
                 self._join(self._settings.address)
@@ -79,7 +80,7 @@ class Cluster:
 
     def _init(self, modules: tuple[str, ...] = (), **options: Any) -> None:  # noqa: ANN401  (what ray.init takes)
         shipped = [*modules, *self._settings.modules]
-        # Workers' progress comes back as data, into Dagster's log; what else they print stays in Ray's session folder.
+        # Workers send their progress as data, for Dagster's log. Everything they print stays in Ray's session folder.
         ray.init(
             logging_level=logging.WARNING,
             log_to_driver=False,
@@ -112,14 +113,14 @@ class Cluster:
             )
 
     def shutdown(self) -> None:
-        """Leave a cluster that was joined here, and end one that was started here."""
+        """Leave a cluster that this object joined, or end one that it started."""
         if self._owned:
             ray.shutdown()
             self._owned = False
 
     @property
     def embedded(self) -> bool:
-        """Whether it is this machine alone, with what is installed here."""
+        """Whether the cluster is this machine alone, with the packages that are installed here."""
         return self._settings.address is None
 
     def cpus(self) -> int:
@@ -131,7 +132,7 @@ class Cluster:
         """How many workers with these needs the cluster can hold at once.
 
         Raises:
-            RefusalError: fewer than `workers`; Ray would wait for more without a word.
+            RefusalError: fewer than `workers`. Ray would wait for more without an error.
         """
         self.connect()
         demand = amounts(needs)
@@ -159,13 +160,13 @@ class Cluster:
         Args:
             worker: a class whose instances are called with one item; it must return a row's error as data.
             arguments: of its constructor.
-            items: what to map over; an item waits in the driver until an actor is free, and is given to another one
-                where its actor, or the node that it ran on, is lost.
-            actors: size of the pool, at most as many as fit; as many as fit where it is not given.
-            needs: what each actor takes.
+            items: to map over. An item waits in the driver until an actor is free. Where its actor or node is lost,
+                another actor gets it.
+            actors: size of the pool; None: as many as fit. Never more than fit.
+            needs: resources of each actor.
 
         Yields:
-            (position of the item, result), in the order in which they end.
+            (position of the item, result), in the order in which the items end.
         """
         if not items:
             return
@@ -189,9 +190,10 @@ class Cluster:
         actors: int | None = None,
         needs: Resources = Resources(),  # noqa: B008  (frozen)
     ) -> Iterator[Any]:
-        """Like `map`, but gives the results in the order of the items, each as soon as all before it are there.
+        """Like `map`, but with the results alone, in the order of the items.
 
-        The order of commits, and with it that of row ids, does not depend on which worker was faster.
+        A result waits until all results before it are there. So the order of commits and of row ids does not depend on
+        the speed of workers.
         """
         waiting: dict[int, Any] = {}
         next_position = 0
@@ -203,14 +205,14 @@ class Cluster:
 
 
 def _has_token() -> bool:
-    """Whether Ray will find a token (it then uses it by itself), or was told to do without."""
+    """Whether Ray will find a token, which it then uses by itself, or needs none."""
     disabled = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
     has_variable = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     return disabled or has_variable or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
 def options(needs: Resources) -> dict[str, Any]:
-    """What Ray is told about a worker's needs."""
+    """A worker's needs as options of a Ray actor."""
     return {
         "num_cpus": needs.cpus,
         "num_gpus": needs.gpus,
@@ -220,28 +222,28 @@ def options(needs: Resources) -> dict[str, Any]:
 
 
 def amounts(needs: Resources) -> dict[str, float]:
-    """What a worker takes, by Ray's names of resources; only what it takes any of."""
+    """A worker's needs by Ray's names of resources, without zeros."""
     named = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0, **needs.other}
     return {name: amount for name, amount in named.items() if amount}
 
 
 def beside_driver(kind: type) -> ActorHandle:
-    """A small actor on the driver's node, without which the whole job ends anyway; another one may be lost."""
+    """A small actor on the driver's node. Only the loss of that node ends the actor, and it ends the job too."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 def _places(node: dict[str, float], demand: dict[str, float]) -> int:
-    """How many workers a node can hold; Ray counts in ten-thousandths, floats do not (1 // 0.2 is 4)."""
+    """How many workers a node can hold. As Ray does, it counts in ten-thousandths: in floats 1 // 0.2 is 4."""
     return min(round(node.get(name, 0) * 10_000) // round(amount * 10_000) for name, amount in demand.items())
 
 
 @contextmanager
 def _without_api_server() -> Iterator[None]:
-    """What is started here inherits an address at which no API server answers: that is a part of the dashboard.
+    """Let Ray's processes inherit an address where no API server answers; it belongs to the dashboard, which is off.
 
-    Else Ray Train's `PlacementGroupCleaner` looks for one for 40 s, and a training that ends meanwhile waits 12 s for
-    it (Ray 2.60, `ray_address_to_api_server_url`).
+    Without an address, Ray Train's `PlacementGroupCleaner` looks for a server for 40 s. A training that ends in that
+    time waits 12 s more (Ray 2.60, `ray_address_to_api_server_url`).
     """
     previous = os.environ.get(API_SERVER)
     os.environ[API_SERVER] = "http://127.0.0.1:1"
@@ -266,7 +268,7 @@ class _Holder:
         self._worker, self._arguments, self._secrets = worker, arguments, secrets
 
     def prepare(self) -> str:
-        """Make the instance; not in the constructor, so that its error comes back as it is. Gives the node's id."""
+        """Make the instance and give the node's id. Ray would wrap an error of the constructor, but not one from here."""
         self._secrets.restore()
         self._call = self._worker(*self._arguments)
         return str(ray.get_runtime_context().get_node_id())

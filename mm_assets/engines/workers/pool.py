@@ -1,4 +1,4 @@
-"""Give items to a pool of Ray actors, each to whoever is free; an item whose actor is lost is given to another one."""
+"""A pool of Ray actors: a free actor gets the next item, and an item whose actor is lost goes to another one."""
 
 import concurrent.futures
 from collections import Counter, deque
@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 
-# How often an item may end the actor that works at it, and a pool lose the actor that it is starting. Actors whose node
-# was lost do not count: the item had no part in it, and may be given to several of them before Ray notices.
+# How often an item may end its actor, and how often an actor may end while it starts. An actor whose node was lost does
+# not count: that is not the item's fault. Several actors of a lost node may get the item before Ray notices the loss.
 RETRIES = 3
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
 
@@ -18,22 +18,30 @@ Numbered = tuple[int, Any]
 
 
 def distribute(start: Callable[[], Any], size: int, items: Sequence[Any]) -> Iterator[Numbered]:
-    """Call every item's actor, and replace actors that die with their process or their node.
+    """Give every item to an actor, and replace actors that die with their process or their node.
 
-    Ray's own restarts would wait for the lost actor's place with an item in hand, also where the rest of the pool fills
-    the cluster; here the rest goes on with it.
+    A worked example, two actors and items 0 to 3:
+
+        Actors A and B are started. Each says that it is prepared, and gets an item: A has 0, B has 1.
+        A gives the result of 0, and gets 2.
+        B's node dies while B has 1. Item 1 goes to the front of the waiting items, and actor C is started.
+        A gives the result of 2, and gets 1, because C waits for a place in the cluster.
+        C is prepared, and gets 3. Had B died alone, on a living node, item 1 would have lost one of its 3 retries.
+
+    Ray's own restart is not used: it would keep item 1 until B has a place again, also where the others fill the
+    cluster.
 
     Args:
         start: makes an actor with the methods `prepare()`, which gives the id of its node, and `run(item)`.
         size: of the pool.
-        items: what to call it with.
+        items: an argument of `run` each.
 
     Yields:
-        (position of the item, result), in the order in which they end.
+        (position of the item, result), in the order in which the items end.
 
     Raises:
         RuntimeError: an item ended its actors again and again, or no actor could be started.
-        Exception: whatever a worker raised.
+        Exception: raised by a worker.
     """
     pool = _Pool(start, deque(enumerate(items)))
     try:
@@ -50,7 +58,17 @@ def distribute(start: Callable[[], Any], size: int, items: Sequence[Any]) -> Ite
 
 @dataclass
 class _Pool:
-    """The actors, what each is at (None: it is starting), who has nothing to do, and the items that nobody has yet."""
+    """The state of a pool.
+
+    Args:
+        start: makes an actor.
+        waiting: items that no actor has.
+        busy: the actor and its item, by the future of its call. Without an item, the actor is starting.
+        actors: all living ones.
+        idle: actors without an item.
+        nodes: the node of each actor; before it is prepared, all nodes that it may be on.
+        lost: how often each item lost its actor; None stands for actors that ended while they started.
+    """
 
     start: Callable[[], Any]
     waiting: deque[Numbered]
@@ -70,7 +88,7 @@ class _Pool:
         return any(item is not None for _, item in self.busy.values())
 
     def settle(self, future: concurrent.futures.Future) -> Iterator[Numbered]:
-        """Take what an actor has done, and give it the next item."""
+        """Take an actor's result, and give it the next item; replace an actor that was lost."""
         actor, item = self.busy.pop(future)
         try:
             result = future.result()
@@ -99,7 +117,7 @@ class _Pool:
             raise RuntimeError(f"{what} {self.lost[place]} times: {' '.join(str(error).split())}") from error
         if item is not None:
             self.waiting.appendleft(item)
-            self._assign()  # an idle actor may have its place, while a new one waits for one
+            self._assign()  # an idle actor takes the item, as the new one may wait for a place in the cluster
         self.hire()
 
     def dismiss(self) -> None:

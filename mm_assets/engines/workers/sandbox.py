@@ -1,4 +1,4 @@
-"""Decode in a child process with limits: an image that hangs or kills its decoder rejects itself alone."""
+"""Decoding in a child process with limits: an image that hangs or kills its decoder fails alone."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from PIL import Image
 from mm_assets.images import ImageError, ImageInfo
 
 _LENGTH = struct.Struct("<Q")
-# The pages of one image serve the next: glibc gives them back to the kernel otherwise, which clears them anew, and the
-# child spends half of its time there (mallopt(3)). Bytes; more than that in one block is given back all the same.
+# The next image reuses the memory pages of the last one. By default glibc gives them back to the kernel, which clears
+# them again: the child would spend half of its time there (mallopt(3)). Bytes; larger blocks are given back anyway.
 KEEP = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 
 
@@ -33,12 +33,15 @@ class DecodeLimits:
 class DecodeSandbox:
     """A child process that decodes one image at a time; it is started again after an image killed it.
 
-    The child sets an alarm around each image and does not catch it, so the kernel ends a decoder that hangs, in C
-    code too, and also when this process has died meanwhile.
+    The child sets an alarm around each image and does not catch it. So the kernel ends a decoder that hangs, also in C
+    code, and also where this process has died meanwhile.
+
+    A worked example. Image 1 is fine, and the child answers its format and size. Image 2 hangs: after `timeout_s` the
+    alarm ends the child, and `inspect` raises "timeout". Image 3 starts a new child and is decoded there.
 
     Args:
         limits: of one image.
-        function: `module:name` of what runs in the child, `(bytes, max_pixels) -> (anything, ImageInfo)`.
+        function: `module:name` of the child's function, `(bytes, max_pixels) -> (anything, ImageInfo)`.
     """
 
     def __init__(self, limits: DecodeLimits, function: str = "mm_assets.images:decode") -> None:
@@ -46,7 +49,7 @@ class DecodeSandbox:
         self._child: subprocess.Popen[bytes] | None = None
 
     def inspect(self, data: bytes) -> ImageInfo:
-        """Decode all of an image and throw the pixels away.
+        """Decode all of an image and discard the pixels.
 
         Raises:
             ImageError: the image is unusable, took too long, or killed the decoder.
@@ -110,7 +113,7 @@ def _receive(stream: BinaryIO | Any) -> bytes:  # noqa: ANN401
 def _serve(function: str, limits: DecodeLimits) -> None:
     module, name = function.split(":")
     inspect = getattr(import_module(module), name)
-    Image.init()  # Pillow's plugins are imported now, not in the time of the first image
+    Image.init()  # imports Pillow's plugins now, so that the first image's time limit does not include it
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     while True:
