@@ -268,7 +268,7 @@ class _Holder:
         self._worker, self._arguments, self._secrets = worker, arguments, secrets
 
     def prepare(self) -> str:
-        """Make the instance and give the node's id. Ray would wrap an error of the constructor, but not one from here."""
+        """Make the instance and give the node's id. An error from here stays as it is; a constructor's is wrapped."""
         self._secrets.restore()
         self._call = self._worker(*self._arguments)
         return str(ray.get_runtime_context().get_node_id())
