@@ -88,7 +88,7 @@ class Lake:
             if "not found" not in str(error).lower():
                 raise
             raise GoneError(
-                f"{ref} is gone: maintenance let it go (upkeep.keep_last); materialize what is made from it again"
+                f"{ref} is gone: it expired (upkeep.keep_last); materialize what was made from it again"
             ) from None
         if table_id(ds) != ref.table_id:
             raise RefusalError(

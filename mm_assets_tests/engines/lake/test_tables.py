@@ -76,5 +76,5 @@ def test_a_version_that_was_let_go_is_refused_with_what_to_do(tables: Lake) -> N
     rows = pa.table({"id": ["a"], "value": pa.array([1], pa.int64())}, schema=SCHEMA)
     lance.write_dataset(rows, ds, mode="append")
     tables.open("t").cleanup_old_versions(older_than=timedelta(0))
-    with pytest.raises(GoneError, match=f"{ref} is gone: maintenance let it go"):
+    with pytest.raises(GoneError, match=f"{ref} is gone: it expired"):
         tables.open_at(ref)

@@ -235,7 +235,7 @@ def again(tables: Lake, meanwhile: Callable[[], None] = lambda: None) -> Record:
 
 
 def test_a_commit_without_a_record_that_the_next_run_reuses(whole: Lake) -> None:
-    """Also where another run goes on meanwhile, and after retention has let it go."""
+    """Also where another run goes on meanwhile, and after it expired."""
     batches(whole, "over-budget", 2)
     reused = again(whole, lambda: batches(whole, "overlapping", 1))
     head = whole.open(PREDICTIONS).version

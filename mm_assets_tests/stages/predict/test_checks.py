@@ -162,7 +162,7 @@ def test_predictions_that_are_gone_say_so(tables: Lake) -> None:
     made = predictions(tables, [table, evaluation(tables)], answer(a, "gym"))
     predictions(tables, [table], answer(b, "gym"))
     tables.open(PREDICTIONS).cleanup_old_versions(timedelta(0))
-    with pytest.raises(GoneError, match="is gone: maintenance let it go"):
+    with pytest.raises(GoneError, match="is gone: it expired"):
         held_out_accuracy(History.read(tables), made)
 
 

@@ -179,7 +179,7 @@ def test_a_reference_that_is_gone_is_not_known(tables: Lake, tmp_path: Path) -> 
     tables.open("images").cleanup_old_versions(timedelta(0))
     passed, sentence = checked(tables, tmp_path, "scores/entropy:drift")
     assert passed
-    assert sentence.startswith(f"not known: {reference.data_version} is gone: maintenance let it go")
+    assert sentence.startswith(f"not known: {reference.data_version} is gone: it expired")
 
 
 def test_a_run_that_did_not_read_the_scorer_is_no_reference(tables: Lake, tmp_path: Path) -> None:
