@@ -1,4 +1,4 @@
-"""The words of an example: templates, chat messages in TRL's format, and the checks that need no model."""
+"""The text of an example: templates, chat messages in TRL's format, and checks that need no model."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ Message = dict[str, Any]
 
 IMAGE_TOKEN = "<image>"
 
-# Mistral's instruct format as LLaVA-NeXT was trained with it; `generation` marks what the loss counts.
+# Mistral's instruct format, which LLaVA-NeXT was trained with. The loss counts the text inside `generation`.
 MISTRAL_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '[INST] ' }}"
@@ -24,27 +24,27 @@ MISTRAL_TEMPLATE = (
 def fill(template: str, labels: Sequence[str] = (), **values: str) -> str:
     """Put `{labels}` (joined by ", ") and other values, such as `{label}` or `{caption}`, into a template.
 
-    All at once, so that braces in a value stay what they are; names that are not given are plain text too.
+    All values are put in at once, so that braces inside a value stay. A name without a value stays plain text.
     """
     values_by_name = {"labels": ", ".join(labels), **values}
     return re.sub(r"{(\w+)}", lambda match: values_by_name.get(match[1], match[0]), template)
 
 
 def user_message(text: str, images: int = 1) -> Message:
-    """What the user says: the images, then the text."""
+    """The user's message: the images, then the text."""
     return {"role": "user", "content": [*({"type": "image"} for _ in range(images)), {"type": "text", "text": text}]}
 
 
 def assistant_message(text: str) -> Message:
-    """What the assistant answers."""
+    """The assistant's message."""
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
 def fault(messages: Sequence[Message], num_images: int, special_tokens: Collection[str] = (IMAGE_TOKEN,)) -> str | None:
-    """Why an example could not be trained on, as far as its messages tell; None where they are sound.
+    """Check the messages of an example; give the reason why training could not use them, or None.
 
-    Checked are: user and assistant alternate, from a user's to an assistant's; as many image placeholders as images;
-    no special token (of an image, of a turn's end) hidden in a text; no empty answer.
+    User and assistant must alternate, the user first and the assistant last. There must be as many image placeholders
+    as images. No text may contain a special token, such as an image's or a turn's end. No answer may be empty.
     """
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
@@ -61,7 +61,7 @@ def fault(messages: Sequence[Message], num_images: int, special_tokens: Collecti
 
 
 def without_gaps(messages: Sequence[Message]) -> list[Message]:
-    """Messages as they come back from an Arrow column, without the null fields that a struct column adds."""
+    """Remove the null fields that an Arrow struct column adds to messages."""
 
     def known_part(part: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in part.items() if value is not None}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit code."""
+    """Run the console script, and give its exit code."""
     parser = argparse.ArgumentParser(prog="mm-assets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="the newest materialization of every asset in the lake")
@@ -59,7 +59,7 @@ def read_lake(command: Callable[["Lake"], Callable[[], int]]) -> int:
     """Run a command on the lake of the settings.
 
     Args:
-        command: reads the lake, and gives what then prints and returns the exit code.
+        command: reads the lake, and gives a function that prints the result and returns the exit code.
 
     Returns:
         The exit code; 2 with a line on stderr where the settings are wrong or the lake cannot be read.
@@ -73,7 +73,7 @@ def read_lake(command: Callable[["Lake"], Callable[[], int]]) -> int:
     except SettingsError as error:
         print(f"mm-assets: {error}", file=sys.stderr)
         return 2
-    except (OSError, ValueError) as error:  # Lance has both for a store that does not answer
+    except (OSError, ValueError) as error:  # Lance raises both where a store does not answer
         print(f"mm-assets: the lake {settings.lake} (MM_LAKE) cannot be read: {error}", file=sys.stderr)
         return 2
     return show()
@@ -130,7 +130,7 @@ def _print_table(newest: list["Record"], lake: str) -> None:
 
 
 def verdict_of(evaluation: "Record") -> str:
-    """What an evaluation has found, as a line."""
+    """The outcome of an evaluation, as a line."""
     metadata = evaluation.metadata
     gate = "promoted" if metadata["promoted"] else "not promoted"
     return (

@@ -1,4 +1,4 @@
-"""Decoding images, whatever they are: pure functions on bytes, shared by all stages."""
+"""Decoding of images of all formats: pure functions on bytes, shared by all stages."""
 
 import io
 import warnings
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-# GIF, WebP and TIFF with several frames give their first one.
+# The first frame is decoded where a GIF, WebP or TIFF has several.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 _SIGNATURES = {
@@ -30,12 +30,12 @@ _ROTATIONS = {
 
 
 class ImageError(ValueError):
-    """The bytes are no usable image; the message is `<reason>: <detail>`, the reason from a small set."""
+    """The bytes are no usable image; the message is `<reason>: <detail>`, with a reason from a small set."""
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is stored about an image: its format, and its size in pixels as a viewer sees it (EXIF applied)."""
+    """Format and size of an image; the size is in pixels, after the EXIF rotation."""
 
     format: str
     width: int
@@ -47,14 +47,14 @@ def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageInfo]:
 
     Args:
         data: the file's bytes.
-        max_pixels: the most that is decoded.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
-        The picture and what is stored about it.
+        The image, and its format and size.
 
     Raises:
         ImageError: with the reason (empty, not an image, unsupported format, too many pixels, corrupt).
-        MemoryError: the decoding process may not take that much.
+        MemoryError: the process may not take so much memory.
     """
     if not data:
         raise ImageError("empty: the file has no bytes")
@@ -97,7 +97,7 @@ def _why_unidentified(data: bytes) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return f"unsupported format: {Image.open(io.BytesIO(data)).format} ({supported})"
-    except Exception:  # noqa: BLE001  (any failure here means the same: nothing that Pillow knows)
+    except Exception:  # noqa: BLE001  (any failure here means the same: a format that Pillow does not know)
         return f"not an image: no known signature ({supported})"
 
 
@@ -106,7 +106,7 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-# ImageOps.exif_transpose does the same, but also writes the EXIF block anew, and fails where the rest of it is broken.
+# ImageOps.exif_transpose is not used: it also rewrites the EXIF block, and fails where another part of it is broken.
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -132,9 +132,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Grey values of more than 8 bits: 16-bit integers by their type's range, wider types by what they seem to use.
+    """Scale grey values of more than 8 bits to 8 bits.
 
-    32-bit integers and floats have no agreed white: 1.0 (floats), 255, 65535 or, beyond, their own maximum is taken.
+    16-bit integers are scaled by the range of their type. 32-bit integers and floats have no agreed white: it is the
+    first of 1.0 (floats), 255 and 65535 (integers) that no value exceeds. Beyond them it is the greatest value.
     """
     if values.dtype == np.uint16:
         return (values // 257).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The jobs of the UI, what people run as one, and their schedules."""
+"""The jobs of the UI and their schedules."""
 
 import dagster as dg
 
@@ -35,7 +35,7 @@ UPKEEP = [maintenance, verify]
 
 
 def build_schedules(settings: AutomationSettings) -> list[dg.ScheduleDefinition]:
-    """The schedules; running from the start where `automation.running` says so, else switched on in the UI."""
+    """The schedules. `automation.running` starts them at once; else they are switched on in the UI."""
     status = dg.DefaultScheduleStatus.RUNNING if settings.running else dg.DefaultScheduleStatus.STOPPED
     return [
         dg.ScheduleDefinition(

@@ -1,4 +1,4 @@
-"""Code of the user's own, by import path (`my_package.scorers:watermark`): installed, or in the folder of the call."""
+"""The user's own code by import path (`my_package.scorers:watermark`): installed, or in the working directory."""
 
 import sys
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class OwnCodeError(ValueError):
-    """An import path leads nowhere; the message says why, and where packages are looked for."""
+    """An import path cannot be imported; the message says why, and where packages are searched."""
 
 
 def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
-    """What an import path names.
+    """Import the object that an import path names.
 
     Raises:
         OwnCodeError: its module cannot be imported, or has no such name.
@@ -24,7 +24,7 @@ def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
         module_object = import_module(module)
     except ModuleNotFoundError as error:
         raise OwnCodeError(_sentence(path, str(error))) from error
-    except Exception as error:  # whatever a module of the user's own raises is said with its name
+    except Exception as error:  # the user's module may raise anything; the message names the class
         raise OwnCodeError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module_object, name):
         raise OwnCodeError(f"{path}: {module} ({module_object.__file__}) has no {name}")
@@ -32,7 +32,7 @@ def load(path: str) -> Any:  # noqa: ANN401  (whatever the path names)
 
 
 def check(path: str) -> None:
-    """Find the module of an import path without importing it, for it may be heavy.
+    """Find the module of an import path, without the import, which may be slow.
 
     Raises:
         OwnCodeError: there is no such module.
@@ -48,7 +48,7 @@ def check(path: str) -> None:
 
 
 def modules(paths: Iterable[str]) -> list[str]:
-    """The folders (or single files) of the top-level packages of import paths, for workers that cannot import them."""
+    """The folders (or single files) of the top-level packages of import paths, to be shipped to workers."""
     return sorted({place for path in paths for place in _places(path.split(":")[0].split(".")[0])})
 
 

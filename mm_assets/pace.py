@@ -1,4 +1,4 @@
-"""How far a long piece of work is, for the log."""
+"""Progress of a long piece of work, for the log."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,13 @@ MB = 10**6
 
 
 class Pace:
-    """Logs how much of a long piece of work is done, how fast it goes and how long it will take.
+    """A log of a long piece of work: how much is done, its speed, and the time left.
 
     Args:
         what: the plural noun that is counted ("images").
-        total: how many there are; None where nobody knows.
-        log: where a line goes.
-        every_s: seconds between two lines, at least; `EVERY_S` where none are given.
+        total: how many there are; None where it is unknown.
+        log: gets each line.
+        every_s: seconds between two lines, at least; None: `EVERY_S`.
     """
 
     def __init__(self, what: str, total: int | None, log: Callable[[str], None], every_s: float | None = None) -> None:
@@ -28,13 +28,13 @@ class Pace:
         self._done = 0
 
     def over(self, results: Iterable[Done], count: Callable[[Done], int]) -> Iterator[Done]:
-        """The same results; counts what each is worth as it comes by."""
+        """Pass results on, and add the count of each."""
         for result in results:
             self.add(count(result))
             yield result
 
     def add(self, count: int) -> None:
-        """Count work that is done; says so when the last line is old enough, and at the end."""
+        """Add finished work; log a line where the last one is old enough, and at the end."""
         self._done += count
         now = time.monotonic()
         if now - self._said < self._every_s and (self._total is None or self._done < self._total):
@@ -49,12 +49,12 @@ class Pace:
 
 
 class BytesPace:
-    """The same for bytes, told as MB.
+    """Progress in bytes, logged in MB.
 
     Args:
-        what: what happens to them ("packed").
-        total: bytes that there are.
-        log: where a line goes.
+        what: the word for the work ("packed").
+        total: bytes of all work.
+        log: gets each line.
     """
 
     def __init__(self, what: str, total: int, log: Callable[[str], None]) -> None:
@@ -62,7 +62,7 @@ class BytesPace:
         self._done = 0
 
     def add(self, size: int) -> None:
-        """Count bytes that are done."""
+        """Add finished bytes."""
         before, self._done = self._done, self._done + size
         started = -(-self._done // MB) - -(-before // MB)
         if started:

@@ -1,4 +1,4 @@
-"""Why a row was refused, has failed or was left out: text of the form `<reason>: <detail>`, counted by its reason."""
+"""Reasons of rows that were refused, failed or left out: texts `<reason>: <detail>`, which are counted by reason."""
 
 from typing import TypeVar
 
@@ -9,5 +9,5 @@ Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
 
 def reasons(column: Column) -> Column:
-    """What stands before the colon of each, without the number that a line of a manifest has there."""
+    """The text before the colon of each, without the line number that an error of a manifest has there."""
     return pc.replace_substring_regex(pc.list_element(pc.split_pattern(column, ":", max_splits=1), 0), " [0-9]+$", "")

@@ -1,3 +1,3 @@
-"""Which release of the project this is: tables say which one wrote them, and pyproject.toml takes it from here."""
+"""The release of the project. Tables store the release that wrote them, and pyproject.toml reads it from here."""
 
 RELEASE = "0.1.0"

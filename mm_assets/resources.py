@@ -1,4 +1,4 @@
-"""What the assets are given: the lake, the Ray cluster, the source of the images."""
+"""The resources of the assets: the lake, the Ray cluster, the source of the images."""
 
 import hashlib
 import os
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from mm_assets.engines.sources.source import Source
     from mm_assets.engines.workers.cluster import Cluster
 
-# The project's own pictures are drawn once, here, where the project is run.
+# The folder in the working directory into which the project's own pictures are drawn once.
 DRAWN_FOLDER = "drawn_photos"
 
 
 class RetryConfig(dg.Config):
-    """What a run can ask of an asset whose rows can fail."""
+    """The run's options for an asset whose rows can fail."""
 
     retry_errors: bool = Field(False, description="Compute rows again that have failed; they are left alone otherwise.")
 
 
 class LakeResource(dg.ConfigurableResource):
-    """The folder or bucket of the Lance tables and the models; everything in it is found from this root."""
+    """The folder or bucket of the Lance tables and the models."""
 
     root: str = Field(description="Folder or s3://bucket/prefix of the lake (MM_LAKE).")
     s3: dict[str, Any] = Field(
@@ -35,7 +35,7 @@ class LakeResource(dg.ConfigurableResource):
     single_writer: bool = Field(False, description="Write without atomic conditional PUTs (MM_SINGLE_WRITER).")
 
     def tables(self) -> "Lake":
-        """The lake as jobs and workers see it."""
+        """The lake for jobs and workers."""
         from mm_assets.engines.lake.tables import Lake
 
         return Lake(self.root, S3Settings(**self.s3))
@@ -47,7 +47,7 @@ class LakeResource(dg.ConfigurableResource):
 
 
 class ImageSource(dg.ConfigurableResource):
-    """Where the images come from."""
+    """The source of the images."""
 
     source: str = Field(description="Folder, s3://bucket/prefix or manifest of images, or `drawn` (MM_SOURCE).")
     s3: dict[str, Any] = Field(
@@ -55,7 +55,7 @@ class ImageSource(dg.ConfigurableResource):
     )
 
     def open(self) -> "Source":
-        """The source, ready to be listed and read; the drawn pictures are drawn where they are missing."""
+        """Open the source; the project's own pictures are drawn first where they are missing."""
         if self.source != DRAWN:
             from mm_assets.engines.sources.opening import open_source
 
@@ -66,12 +66,12 @@ class ImageSource(dg.ConfigurableResource):
         return FolderSource(str(draw_folder(Path(DRAWN_FOLDER).resolve())), DRAWN)
 
     def identity(self) -> str:
-        """A digest of what the source is: a lake belongs to one source, and stores no absolute path."""
+        """A digest of the source's setting: a lake stores it to stay with one source, without an absolute path."""
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
 
 class RayCluster(dg.ConfigurableResource):
-    """Ray, started in place or joined by address, at its first use in a run: a run with nothing to do starts none."""
+    """Ray, started here or joined by address at its first use: a run with nothing to do starts none."""
 
     address: str | None = Field(None, description="Address of an existing cluster (MM_RAY_ADDRESS).")
     modules: list[str] = Field(default_factory=list, description="Packages of the user's own that workers need.")
@@ -80,7 +80,7 @@ class RayCluster(dg.ConfigurableResource):
     _cluster: "Cluster | None" = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Have a cluster joined with token authentication: Ray reads this when it is imported, and no later."""
+        """Set token authentication for a cluster that is joined; Ray reads the variable only when it is imported."""
         if self.address is not None:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
 

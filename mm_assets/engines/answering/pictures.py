@@ -1,4 +1,4 @@
-"""Images of which something is asked: decoded from the lake's bytes, a failure kept as that row's answer."""
+"""Images that questions are asked about, decoded from the lake's bytes; a failure is that row's answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from mm_assets.settings import PILLOW_MAX_PIXELS
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that a question is asked about, and the id that its answer is known by."""
+    """A decoded image, and the id for its answer."""
 
     image_id: str
     image: Image.Image
 
 
 def decode_pictures(rows: pa.Table, stored: Sequence[bytes]) -> list[Picture | Answer]:
-    """The image of each row, decoded once also where it is asked several questions, or an answer that says why not.
+    """The image of each row, or an answer with its error; an image with several questions is decoded once.
 
     Args:
         rows: `image_id` and `_rowid`.

@@ -1,4 +1,4 @@
-"""What models are asked about images, and what they answer."""
+"""Questions to models about images, and the models' answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from mm_assets.settings import PREDICT, Ask, TaskName
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and what is wanted of its answer.
+    """A prompt, and the kind of answer that is wanted.
 
     Args:
-        task: that the prompt belongs to.
+        task: of the prompt.
         prompt: the user's words.
-        answers: by label, the answers that the model may choose from; with none, it writes what it likes.
-        references: by image id, the answers that would be right; with them, the model writes nothing: it is judged by
-            how well it foretells them.
+        answers: by label, the answers that the model may choose from. Empty: the model writes free text.
+        references: by image id, the right answers. With them, the model writes nothing: it is scored by how well it
+            predicts their tokens.
     """
 
     task: TaskName
@@ -30,16 +30,16 @@ class Question:
 
     @classmethod
     def of(cls, model: Model, settings: Ask, task: TaskName | None = None, setting: str = PREDICT) -> Self:
-        """What a checkpoint was trained to be asked and to answer.
+        """The question that a checkpoint was trained to answer.
 
         Args:
             model: the checkpoint.
-            settings: `task` is what the predictions ask; `prompt` takes the place of that task's own.
-            task: to ask for; that of the predictions where it is not given.
-            setting: that `settings` are, for what is said where they are wrong.
+            settings: `task` of the predictions; `prompt` replaces that task's own prompt.
+            task: of the question; None: the task of the predictions.
+            setting: the name of `settings` in error messages.
 
         Raises:
-            RefusalError: the model was not trained on that task, or knows no labels to put into the prompt.
+            RefusalError: the model was not trained on that task, or has no labels to put into the prompt.
         """
         predicted = settings.task or main_task(model)
         chosen = task or predicted
@@ -55,14 +55,14 @@ class Question:
 
 
 def main_task(model: Model) -> TaskName:
-    """The task that a checkpoint is known by: the label where that was trained, else the caption."""
+    """The main task of a checkpoint: the label where it was trained, else the caption."""
     trained = {item["task"] for item in model.recipe["tasks"]}
     tasks: tuple[TaskName, ...] = get_args(TaskName)
     return next(task for task in tasks if task in trained)
 
 
 def reference(model: Model, caption: str) -> str:
-    """What a checkpoint should answer about an image with this caption."""
+    """The right answer of a checkpoint about an image with this caption."""
     return fill(_words(model, "caption", PREDICT)["answer"], caption=caption)
 
 
@@ -77,30 +77,30 @@ def _words(model: Model, task: TaskName, setting: str) -> dict[str, Any]:
 
 
 def _named(setting: str, field: str) -> str:
-    """A field of a setting by its names, in the profile and in the environment (there lists are one variable)."""
+    """The names of a setting's field in the profile and in the environment, where a list is one variable."""
     variable = f"MM_{setting}" if "." in setting else f"MM_{setting}__{field}"
     return f"{setting}.{field} ({variable.upper().replace('.', '__')})"
 
 
-# What a confidence is. Of a label: its answer's share of all allowed answers' likelihood,
+# The kinds of confidence. For a label: its answer's share of the likelihood of all allowed answers.
 SHARE = "label_share"
-# or the product of its tokens' probabilities, each among the tokens with which one of the answers goes on.
+# For a label: the product of its tokens' probabilities, each among the tokens that continue an allowed answer.
 PATH = "path_probability"
-# Of free text: the geometric mean of its tokens' probabilities.
+# For free text: the geometric mean of its tokens' probabilities.
 MEAN = "mean_token_probability"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered about one image; where it could not, `error` says why and the rest is None.
+    """A model's answer about one image. Where it failed, `error` says why and the rest is None.
 
     Args:
         image_id: of the image.
-        label: that was chosen; None for free text.
+        label: that the model chose; None for free text.
         text: the answer.
-        confidence: how sure the model is; what it measures is
-        confidence_kind: `SHARE`, `PATH` or `MEAN`. The three are not comparable.
-        score: where the right answer was given, the share of its tokens that the model foretells.
+        confidence: how sure the model is, 0 to 1.
+        confidence_kind: `SHARE`, `PATH` or `MEAN`. Confidences of different kinds are not comparable.
+        score: for a question with references, the share of the reference's tokens that the model predicts.
         error: `<class>: <message>`.
     """
 
@@ -115,7 +115,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Part:
-    """The answers to a piece of work, in the order of its rows, and what its workers have done so far."""
+    """The answers to a piece of work, in the order of its rows, with the usage of all workers so far."""
 
     answers: list[Answer]
     usages: Sequence[Usage]

@@ -11,7 +11,7 @@ from mm_assets.engines.answering.work import AnswerJob, cut_pieces
 from mm_assets.engines.lake.rows import rows_by_key
 from mm_assets.pace import Pace
 
-# The module of each engine, with a function `run` like the one below; loaded when it is asked for, for each is heavy.
+# The module of each engine, with a function `run` like the one below. It is heavy, and imported at first use.
 ENGINES = {
     "transformers": "mm_assets.engines.answering.transformers.answerer",
     "vllm": "mm_assets.engines.answering.vllm.pipeline",
@@ -19,14 +19,14 @@ ENGINES = {
 
 
 def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
-    """Answers of every piece (see `cut_pieces`), in order; where there is none, no engine is loaded."""
+    """Answers to every piece (see `cut_pieces`), in order; without pieces no engine is imported."""
     if not pieces:
         return iter(())
     return import_module(ENGINES[job.settings.engine]).run(job, pieces)
 
 
 def ask(job: AnswerJob, image_ids: list[str], progress: Pace) -> list[Answer]:
-    """Answers to the first question about images by their ids, in order.
+    """Answers to the job's first question about images, in the order of their ids.
 
     Raises:
         KeyError: an id has no row at the pinned version.

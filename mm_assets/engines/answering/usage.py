@@ -1,4 +1,4 @@
-"""What answering took: each worker says it with every result, so that one that dies takes little of it along."""
+"""Time and tokens that answering took. Workers report them with every result, so that a lost worker loses little."""
 
 import time
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Usage:
-    """What one worker has done since it began.
+    """One worker's time and tokens since it began.
 
     Args:
         worker: id of its process.
-        start_s: seconds until it had the model in memory and was ready.
+        start_s: seconds until the model was in memory and ready.
         run_s: seconds since then.
-        waited_s: seconds of these in which the model had nothing to compute, for no image was ready for it.
-        prompt_tokens: that were read, image tokens included.
+        waited_s: seconds of `run_s` in which the model had nothing to compute, because no image was ready.
+        prompt_tokens: read, image tokens included.
         output_tokens: of answers, written or scored.
     """
 
@@ -27,7 +27,7 @@ class Usage:
 
 
 class Spent:
-    """What all workers of a piece of work have done together."""
+    """The usage of all workers of a job together."""
 
     def __init__(self) -> None:
         self._latest: dict[str, Usage] = {}
@@ -35,7 +35,7 @@ class Spent:
         self._ready = self._until = self._since
 
     def add(self, usage: Usage) -> None:
-        """Take note of how far a worker is, now."""
+        """Add a worker's latest usage; it replaces the earlier one of that worker."""
         self._until = time.monotonic()
         self._ready = min(self._ready, self._until - usage.run_s) if self._latest else self._until - usage.run_s
         earlier = self._latest.get(usage.worker)
@@ -46,15 +46,14 @@ class Spent:
         """Speed and cost, as metadata; empty where nothing was computed.
 
         Args:
-            images: that were answered.
+            images: number of answered images.
             gpus: of one worker.
             price_per_hour: of one worker, in any currency.
 
         Returns:
-            `images_per_s` and `tokens_per_s` (from when the first worker was ready), `startup_s` (until then),
-            `engine_wait_share` (of the workers' time since they were ready, in which they had no input),
-            `prompt_tokens`, `output_tokens`, `worker_s` and `gpu_s` (start-up included), and with a price `cost` and
-            `cost_per_1000_images`.
+            `images_per_s` and `tokens_per_s` since the first worker was ready, and `startup_s` until then.
+            `engine_wait_share`: share of the workers' ready time without input. `prompt_tokens`, `output_tokens`.
+            `worker_s` and `gpu_s`, start-up included. With a price, `cost` and `cost_per_1000_images`.
         """
         workers = list(self._latest.values())
         if not workers or not images:

@@ -1,4 +1,4 @@
-"""Questions about many images as work for an engine: what it takes, its pieces, and a piece in which all failed."""
+"""Questions about many images as work for an engine: the job, its pieces, and the refusal of a piece that failed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PredictSettings
 
-# A batch of this size in which every image fails speaks against the engine.
+# Where all images of a piece of this size or more fail, the engine is at fault.
 SUSPICIOUS = 4
-# Pixels that are decoded at once, if not for a single larger image: three bytes each.
+# Pixels that are decoded at once, three bytes each; a single image may have more.
 PART_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
 class AnswerJob:
-    """Everything that answering images takes but the images."""
+    """A job of answering: everything that an engine needs beside the rows of images."""
 
     tables: Lake
     cluster: Cluster
@@ -32,26 +32,26 @@ class AnswerJob:
 
 
 def cut_pieces(rows: pa.Table, batch_size: int) -> Iterator[pa.Table]:
-    """Consecutive slices of images for one forward pass, bounded by pixels too: all are decoded at once.
+    """Cut rows into slices for one forward pass each. Pixels bound a slice too, because its images are decoded at once.
 
     Args:
-        rows: `width` and `height` (of the images, in pixels), and what workers take: `image_id`, `sha256`, `_rowid`
-            and `question` (the number of what is asked).
-        batch_size: images of a part, at most.
+        rows: `width` and `height` of the images in pixels, and the workers' columns: `image_id`, `sha256`, `_rowid`
+            and `question` (its number).
+        batch_size: images of a slice, at most.
     """
     pixels = pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
     return cut(rows, batch_size, pixels, PART_PIXELS)
 
 
 def refuse_if_all_failed(answers: Sequence[Answer], question_numbers: Sequence[int]) -> None:
-    """Refuse a piece of work in which everything failed, of one of its questions.
+    """Refuse a piece of work in which all answers to one question failed.
 
     Args:
         answers: to the rows.
         question_numbers: the number of each row's question.
 
     Raises:
-        RuntimeError: nothing of it was answered, and there is enough of it to tell.
+        RuntimeError: all answers to a question failed, and there are at least `SUSPICIOUS` of them.
     """
     for number in set(question_numbers):
         of_one = [answer for answer, question in zip(answers, question_numbers, strict=True) if question == number]

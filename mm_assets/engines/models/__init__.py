@@ -1,4 +1,4 @@
-"""Models as files in the lake: the registry, their digests, processors, prompts, bundles.
+"""Models as files in the lake: the registry, digests, processors, prompts, bundles.
 
-What computes with a model stands in answering and training.
+Code that computes with a model stands in answering and training.
 """

@@ -1,8 +1,8 @@
 """Files that a lake keeps beside its tables: `models/<digest>/` and `bundles/<name>/model.tar.gz`.
 
-Files come before the row that names them. A folder in which something is made has a name of `UNFINISHED`, by which
-maintenance knows what a killed run left. A machine that computes has a model as a folder; where the lake is a bucket
-it keeps a copy.
+Files are written before the row that names them. A folder of unfinished files has a name that begins as `UNFINISHED`
+says: by it, maintenance finds the leftovers of killed runs. A machine that computes needs the model as a folder. Where
+the lake is a bucket, the machine keeps a copy.
 """
 
 import fcntl
@@ -25,12 +25,12 @@ from mm_assets.lineage.errors import RefusalError
 MODELS, BUNDLES = "models", "bundles"
 ARCHIVE = "model.tar.gz"  # SageMaker's name for it
 BUILDING, TRAINING, PACKING = ".building-", ".training-", ".packing-"
-# How the names of folders begin in which something is made, by the folder that they are in.
+# How the names of unfinished folders begin, by the folder that they are in.
 UNFINISHED = {MODELS: (BUILDING, TRAINING), BUNDLES: (PACKING,)}
 
 
 def files_digest(folder: Path) -> tuple[str, int]:
-    """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and their bytes together."""
+    """SHA-256 over the names and contents of a folder's files, as 16 hex digits, and the sum of their bytes."""
     whole, size = hashlib.sha256(), 0
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         whole.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
@@ -51,15 +51,15 @@ def _name(beginning: str) -> str:
 
 
 def model_staging(tables: Lake) -> AbstractContextManager[Path]:
-    """A folder to build a model in; what is left of it afterwards is removed."""
+    """A folder to build a model in; files that are not moved out of it are removed afterwards."""
     return tables.place.below(MODELS).building(_name(BUILDING))
 
 
 def keep_model(tables: Lake, folder: Path) -> tuple[str, int]:
-    """Put a staged folder into the place of its digest.
+    """Move a staged folder to the path of its digest.
 
     Returns:
-        The digest, and the bytes of all files.
+        The digest, and the sum of the files' bytes.
     """
     digest, num_bytes = files_digest(folder)
     tables.place.below(MODELS).put_folder(folder, digest)
@@ -67,7 +67,7 @@ def keep_model(tables: Lake, folder: Path) -> tuple[str, int]:
 
 
 def training_storage(tables: Lake) -> AbstractContextManager[tuple[str, pyarrow.fs.FileSystem | None]]:
-    """Where a training keeps its checkpoints while it runs, seen by every node that sees the lake; removed afterwards.
+    """A folder for a training's checkpoints, visible wherever the lake is visible; removed afterwards.
 
     Yields:
         Path and file system, as Ray Train takes them (None: the path is a local one).
@@ -76,12 +76,12 @@ def training_storage(tables: Lake) -> AbstractContextManager[tuple[str, pyarrow.
 
 
 def has_model(tables: Lake, digest: str, num_bytes: int) -> bool:
-    """Whether the lake has all files of a model, by their bytes together: reading 15 GB to be sure would cost more."""
+    """Whether the lake has all files of a model, by the sum of their bytes: a digest would read 15 GB."""
     return sum(file.num_bytes for _, file in _model(tables, digest).files()) == num_bytes
 
 
 def stored_digest(tables: Lake, digest: str) -> str | None:
-    """The digest of the files that lie in the lake under a digest, read anew; None where there are none."""
+    """Read the files under a digest again, and give their true digest; None where there are none."""
     if not any(_model(tables, digest).files()):
         return None
     with tempfile.TemporaryDirectory(prefix="mm-assets-model-") as name:
@@ -89,7 +89,7 @@ def stored_digest(tables: Lake, digest: str) -> str | None:
 
 
 def read_text(tables: Lake, digest: str, name: str) -> str | None:
-    """A small file of a model, without the others; None where it has none of that name."""
+    """Read one small file of a model; None where the model has no file of that name."""
     try:
         with _model(tables, digest).open(name) as file:
             return file.read().decode("utf-8", "replace")
@@ -98,16 +98,16 @@ def read_text(tables: Lake, digest: str, name: str) -> str | None:
 
 
 def local_folder(tables: Lake, digest: str) -> Path:
-    """The files of a model on this machine: in the lake itself, or a copy that is fetched once and kept.
+    """A model's folder on this machine: the one in the lake, or a copy that is fetched once and kept.
 
     Raises:
-        RefusalError: the files in the bucket are not those that the digest names.
+        RefusalError: the files in the bucket have another digest.
     """
     return _model(tables, digest).local("", lambda: _cached(tables, digest))
 
 
 def cache(what: str) -> Path:
-    """The folder of this machine in which copies of such files are kept, by their digest."""
+    """The folder of this machine for copies of such files, by their digest."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mm_assets", what)
 
 
@@ -124,7 +124,7 @@ def _cached(tables: Lake, digest: str) -> Path:
 
 @contextmanager
 def _one_process(copy: Path) -> Iterator[None]:
-    """One process of this machine at a time: all workers of a node want the same model when they start."""
+    """Let in one process of this machine at a time: the workers of a node want the same model when they start."""
     with copy.with_name(f".{copy.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, also by a kill
         yield
@@ -153,7 +153,7 @@ def _model(tables: Lake, digest: str) -> Place:
 
 
 def bundle_uri(name: str) -> str:
-    """Where the bundle of a name lies, relative to the lake."""
+    """The path of a bundle's file, relative to the lake."""
     return f"{BUNDLES}/{name}/{ARCHIVE}"
 
 
@@ -165,7 +165,7 @@ def bundle_staging(tables: Lake) -> AbstractContextManager[Path]:
 def keep_bundle(
     tables: Lake, archive: Path, uri: str, sha256: str, checksum: Checksum, log: Callable[[str], None]
 ) -> None:
-    """Put a packed file into its place.
+    """Put a packed file into the lake.
 
     Raises:
         RefusalError: see `upload`.
@@ -186,10 +186,10 @@ def bundle_sha256(tables: Lake, uri: str) -> str:
 
 @contextmanager
 def local_bundle(tables: Lake, uri: str, sha256: str) -> Iterator[Path]:
-    """A bundle's file on this machine: in the lake itself, or a copy that is removed afterwards.
+    """A bundle's file on this machine: the one in the lake, or a copy that is removed afterwards.
 
     Raises:
-        RefusalError: the file in the bucket is another one.
+        RefusalError: the file in the bucket has another digest.
     """
 
     def copy() -> Path:

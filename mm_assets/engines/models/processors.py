@@ -11,7 +11,7 @@ from mm_assets.chat import Message
 
 def load_processor(model_dir: Path) -> Any:  # noqa: ANN401  (every family has a class of its own)
     """The processor (tokenizer and image processor) saved beside a model."""
-    # Who finds nothing to count, answer or train has not to wait for this import.
+    # A step with nothing to count, answer or train need not wait for this import.
     from transformers import AutoProcessor
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,7 +19,7 @@ def load_processor(model_dir: Path) -> Any:  # noqa: ANN401  (every family has a
 
 
 class TokenCounter:
-    """Counts the tokens of an example as training will see it: chat template, text, and image tokens.
+    """A counter of the tokens of an example in training: chat template, text, and image tokens.
 
     Args:
         model_dir: folder of the base model.
@@ -35,7 +35,7 @@ class TokenCounter:
 
     @cached_property
     def special_tokens(self) -> frozenset[str]:
-        """Texts that the tokenizer reads as something else than text: end of turn, image, padding."""
+        """Texts that the tokenizer does not read as text: end of turn, image, padding."""
         return frozenset(self._processor.tokenizer.all_special_tokens)
 
     def count(self, messages: Sequence[Message], sizes: Sequence[tuple[int, int]]) -> int:

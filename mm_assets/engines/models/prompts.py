@@ -1,4 +1,4 @@
-"""Prompts and answers as a model's chat template renders them, and the tokens that they become."""
+"""Prompts and answers in a model's chat template, and their tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from mm_assets.chat import assistant_message, user_message
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is said to a model, in the words that training said it in.
+    """A model's prompts and answers, rendered as training rendered them.
 
     Args:
         processor: the model's, with its tokenizer and chat template.
@@ -17,23 +17,23 @@ class Prompts:
     processor: Any
 
     def prompt_text(self, prompt: str) -> str:
-        """The prompt as the chat template renders it, ready to be answered."""
+        """The rendered prompt, which an answer can follow."""
         return str(self.processor.apply_chat_template([user_message(prompt)], tokenize=False))
 
     def dialogue_text(self, prompt: str, answer: str) -> str:
-        """The prompt with its answer and the end of the turn."""
+        """The rendered prompt with its answer and the end of the turn."""
         messages = [user_message(prompt), assistant_message(answer)]
         return str(self.processor.apply_chat_template(messages, tokenize=False))
 
     def tokens(self, text: str) -> list[int]:
-        """The tokens of a rendered text; the template has put its special tokens already."""
+        """The tokens of a rendered text; the template has added the special tokens already."""
         return list(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def answer_tokens(self, prompt: str, answer: str) -> list[int]:
         """The tokens of an answer, end of the turn included.
 
-        Prompt and answer are tokenized together, as training saw them: a SentencePiece tokenizer would begin an answer
-        that stands alone with another token.
+        Prompt and answer are tokenized together, as in training. A SentencePiece tokenizer would begin an answer that
+        stands alone with another token.
 
         Raises:
             ValueError: the chat template or the tokenizer changes the prompt when an answer follows.
@@ -44,7 +44,7 @@ class Prompts:
         return whole[len(prompt_tokens) :]
 
     def answer_text(self, prompt: str, answer: str) -> str:
-        """An answer as it follows the prompt, to the letter (with its leading space), without the end of the turn.
+        """The exact text of an answer after the prompt: with its leading space, without the end of the turn.
 
         Raises:
             ValueError: the chat template changes the prompt when an answer follows.
@@ -59,7 +59,7 @@ class Prompts:
     def ends(self, generation_config: Any) -> list[int]:  # noqa: ANN401  (a GenerationConfig)
         """The tokens that end an answer.
 
-        Training teaches the tokenizer's; a model may know others, such as that of a chat's turn.
+        Training teaches the tokenizer's end token. A model may have others, such as the end of a chat's turn.
         """
         own, taught = generation_config.eos_token_id, self.processor.tokenizer.eos_token_id
         return sorted({*(own if isinstance(own, list) else [own]), taught} - {None})

@@ -1,4 +1,4 @@
-"""`models.lance`: a row for every model that was made, and where its files are."""
+"""`models.lance`: a row for every model, with the digest of its files."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
 
 
 def find(tables: Lake, ds: lance.LanceDataset, **columns: str) -> Model | None:
-    """The newest model whose columns equal `columns` and whose files are there."""
+    """The newest model whose columns equal `columns` and whose files are in the lake; None without one."""
     condition = " and ".join(f"{name} = '{value}'" for name, value in columns.items())
     rows = sorted(ds.to_table(filter=condition).to_pylist(), key=lambda row: row["created_at"])
     present = (row for row in reversed(rows) if has_model(tables, row["digest"], row["num_bytes"]))
@@ -72,7 +72,7 @@ def get(tables: Lake, digest: str) -> Model:
     """A registered model by its digest.
 
     Raises:
-        RefusalError: it is not in the registry, or its files are gone.
+        RefusalError: it is not in the registry, or its files are missing.
     """
     model = find(tables, tables.open(TABLE), digest=digest)
     if model is None:
@@ -87,7 +87,7 @@ def _model(row: dict[str, Any]) -> Model:
 
 
 def register(tables: Lake, model: Model, run_id: str, properties: Mapping[str, str]) -> None:
-    """Add a model's row (put it anew where its digest is known) in one commit."""
+    """Write a model's row in one commit; it replaces a row with the same digest."""
     row = {
         "digest": model.digest,
         "kind": model.kind,
@@ -109,7 +109,7 @@ def register(tables: Lake, model: Model, run_id: str, properties: Mapping[str, s
 
 
 def register_once(step: StepContext, tables: Lake, asset: str, model: Model) -> StepResult:
-    """Make the asset's newest commit name this model; no commit where it does already, and the registry has it."""
+    """Register a model for an asset, unless the asset's last record and the registry have it already."""
     result = StepResult(
         {"rows": 1, "digest": model.digest, "name": model.name, "num_bytes": model.num_bytes, **model.metrics}
     )

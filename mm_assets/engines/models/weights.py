@@ -16,7 +16,7 @@ def _renamed(key: str) -> str:
 def name_keys_for_vllm(folder: Path) -> None:
     """Rename the vision tower's weights in place, in every shard and in the index.
 
-    A fresh save of transformers 5 writes `vision_tower.embeddings.*`; checkpoints on the hub, and vLLM, have
+    Transformers 5 saves `vision_tower.embeddings.*`. Checkpoints on the hub, and vLLM, have
     `vision_tower.vision_model.*`.
     """
     for path in sorted(folder.glob("*.safetensors")):

@@ -1,4 +1,4 @@
-"""Training, split by question: run (the driver), worker, recipe, parallel, families, examples, saving, reporting.
+"""Training, one question a file: run (the driver), worker, recipe, parallel, families, examples, saving, reporting.
 
-A family of models is a row in families.py. Data comes in as examples; no stage is known here.
+A family of models is a row in families.py. Data comes in as examples. No stage is imported here.
 """

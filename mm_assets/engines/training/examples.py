@@ -1,4 +1,4 @@
-"""What a training is told and what it gives, as data that travels between the driver and its workers."""
+"""The order and the result of a training, as data that travels between the driver and its workers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Chat examples of one split, their images by id at a pinned version."""
+    """Chat examples of one split, with their images by id at a pinned version."""
 
     image_ids: list[list[str]]
     messages: list[list[Message]]
@@ -26,7 +26,7 @@ class Examples:
         return len(self.image_ids)
 
     def as_dataset(self) -> "datasets.Dataset":
-        """A dataset that reads and decodes its images when a batch is asked for."""
+        """A dataset that reads and decodes the images of a batch when the trainer takes it."""
         import datasets
 
         return datasets.Dataset.from_dict({"row": range(len(self))}).with_transform(self._read)
@@ -41,7 +41,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Training:
-    """Everything that a worker needs: the base model, the examples, the recipe, and the driver's mailbox."""
+    """The order for a worker: the base model, the examples, the recipe, and the driver's mailbox."""
 
     tables: Lake
     base: str
@@ -54,7 +54,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave: the digest and bytes of the files that it put into the lake, and its metrics."""
+    """The result of a training: digest and bytes of the files that it put into the lake, and its metrics."""
 
     digest: str
     num_bytes: int

@@ -1,16 +1,16 @@
-"""What differs from one family of models to another when they are trained: a row for each."""
+"""Families of models, a row each, with their differences in training."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a training must know of a family of models.
+    """A family's differences in training.
 
     Args:
         lora_targets: the modules that get an adapter, as PEFT's `target_modules`.
-        leaves_parameters_unused: a forward pass uses not every trained parameter; with several workers, DDP would wait
-            for their gradients.
+        leaves_parameters_unused: a forward pass does not use every trained parameter. With several workers, DDP would
+            otherwise wait for the missing gradients.
     """
 
     lora_targets: str
@@ -24,5 +24,5 @@ FAMILIES = {"llava_next": LLAVA_NEXT}
 
 
 def family_of(model_type: str) -> Family:
-    """The row of a model; one whose family has none is trained as LLaVA-NeXT is."""
+    """The family of a model; a model without a row is trained like LLaVA-NeXT."""
     return FAMILIES.get(model_type, LLAVA_NEXT)

@@ -1,4 +1,4 @@
-"""Where a training computes: how many workers, on what devices, in what precision."""
+"""The resources of a training: workers, devices, precision."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mm_assets.settings import TrainSettings
 
 
 def scaling(settings: TrainSettings) -> ScalingConfig:
-    """The workers that Ray Train starts, and what each takes; several train as DistributedDataParallel."""
+    """The workers that Ray Train starts, with their resources; several train as DistributedDataParallel."""
     return ScalingConfig(
         num_workers=settings.workers,
         use_gpu=settings.resources.gpus > 0,
@@ -24,10 +24,10 @@ def use_cpus(settings: TrainSettings) -> None:
 
 
 def dtype_of(settings: TrainSettings) -> torch.dtype:
-    """The precision that weights are loaded in."""
+    """The precision of the loaded weights."""
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
 def devices(settings: TrainSettings) -> dict[str, Any]:
-    """Of the trainer's arguments, those that say on what device it computes, and in what precision."""
+    """The trainer's arguments for device and precision."""
     return {"bf16": settings.precision == "bf16", "use_cpu": not settings.resources.gpus}

@@ -1,4 +1,4 @@
-"""The recipe of a training, as TRL and PEFT take it."""
+"""The recipe of a training, as arguments of TRL and PEFT."""
 
 from peft import LoraConfig
 from trl import SFTConfig
@@ -14,7 +14,7 @@ def arguments(settings: TrainSettings, family: Family, folder: str) -> SFTConfig
     Args:
         settings: the recipe.
         family: of the base model.
-        folder: that the trainer may write its checkpoints into.
+        folder: for the trainer's checkpoints.
     """
     return SFTConfig(
         output_dir=folder,
@@ -28,7 +28,7 @@ def arguments(settings: TrainSettings, family: Family, folder: str) -> SFTConfig
         optim="adamw_torch",
         seed=settings.seed,
         data_seed=settings.seed,
-        max_length=None,  # truncation would cut image tokens; the pre-flight held every example to the limit
+        max_length=None,  # truncation would cut image tokens; every example was held to the limit before
         assistant_only_loss=True,
         gradient_checkpointing=False,
         remove_unused_columns=False,

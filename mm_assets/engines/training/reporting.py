@@ -1,4 +1,4 @@
-"""The trainer's callback: it tells the driver how far the training is, and Ray Train of each epoch's checkpoint."""
+"""The trainer's callback: it reports progress to the driver, and each epoch's checkpoint to Ray Train."""
 
 import time
 from pathlib import Path
@@ -25,7 +25,7 @@ class Reporter(TrainerCallback):
         self._started = self._logged = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ANN401
-        """Log step, loss, rate and time left now and then."""
+        """Log step, loss, rate and time left, at most every `LOG_EVERY_S`."""
         if "loss" not in logs or not state.is_world_process_zero:
             return
         now = time.monotonic()
@@ -37,7 +37,7 @@ class Reporter(TrainerCallback):
             self._mailbox.log(f"{line}, {left:,.0f} s left")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
-        """Report the checkpoint once, from rank 0; the other ranks only take part."""
+        """Report the checkpoint once, from rank 0; the other ranks report without one."""
         metrics = {"epoch": state.epoch}
         if state.is_world_process_zero:
             report_checkpoint(Path(args.output_dir), metrics)

@@ -10,7 +10,7 @@ from mm_assets.engines.workers.blocking import DriverMailbox, interruptible
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.settings import TrainSettings
 
-RETRIES = 2  # of a worker group that died; it goes on from the last epoch's checkpoint
+RETRIES = 2  # restarts of a worker group that died; it goes on from the last epoch's checkpoint
 
 
 def fine_tune(
@@ -22,10 +22,10 @@ def fine_tune(
     settings: TrainSettings,
     log: Callable[[str], None],
 ) -> Trained:
-    """Fine-tune a base model and put merged weights, processor and adapter into the lake, by the digest of the files.
+    """Fine-tune a base model, and put merged weights, processor and adapter into the lake under the files' digest.
 
     Args:
-        cluster: where.
+        cluster: trains.
         tables: the lake.
         base: digest of the base model.
         train: examples to learn.
@@ -34,9 +34,9 @@ def fine_tune(
         log: told about progress.
 
     Returns:
-        Digest, bytes, and metrics: loss by step, validation loss, examples, seconds.
+        Digest, bytes, and metrics: loss by step, validation loss, number of examples, seconds.
     """
-    # A step that finds its checkpoint made already imports none of this (see docs/decisions/0003-lazy-imports.md).
+    # A step whose checkpoint exists imports none of this (see docs/decisions/0003-lazy-imports.md).
     from ray.train import CheckpointConfig, FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
@@ -60,6 +60,6 @@ def fine_tune(
                 worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "HF_HUB_OFFLINE": "1"}},
             ),
         )
-        # Leaving Ray ends the workers, before what they would still write into is removed.
+        # On an interrupt, leaving Ray ends the workers first. Then the storage that they write into is removed.
         interruptible(trainer.fit, training.mailbox, log, abandon=cluster.shutdown)
     return Trained(**training.mailbox.result())

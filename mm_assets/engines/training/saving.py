@@ -1,4 +1,4 @@
-"""What a training leaves: a checkpoint after each epoch, to go on from, and at its end the model that it gives."""
+"""The files of a training: a checkpoint after each epoch, to resume from, and the model at the end."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ CHECKPOINT = "trainer"  # the trainer's own folder, inside a checkpoint of Ray T
 
 
 def report_checkpoint(written_to: Path, metrics: dict[str, Any]) -> None:
-    """Hand the newest checkpoint that the trainer has written to Ray Train."""
+    """Report the trainer's newest checkpoint to Ray Train."""
     with tempfile.TemporaryDirectory(prefix="mm-ckpt-") as folder:
         newest = max(written_to.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]))
         newest.rename(Path(folder, CHECKPOINT))
@@ -25,7 +25,7 @@ def report_checkpoint(written_to: Path, metrics: dict[str, Any]) -> None:
 
 @contextmanager
 def last_checkpoint() -> Iterator[str | None]:
-    """The folder of the last checkpoint, where this worker group replaces one that died; else None."""
+    """The folder of the last checkpoint where this worker group replaces one that died, or None."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         yield None
@@ -51,12 +51,12 @@ def save(model: Any, processor: Any, base: str, folder: Path) -> None:  # noqa: 
 
 
 def _make_portable(adapter_dir: Path, base: str) -> None:
-    """Take out of an adapter's files what would differ between two equal trainings, or after the lake was moved.
+    """Make an adapter's files equal for two equal trainings, and independent of the lake's path.
 
-    PEFT writes its sets in an order of chance, and the absolute path of the base model; here that is the digest under
-    which the registry knows it.
+    PEFT writes its sets in a random order; here they are sorted. It writes the absolute path of the base model; here
+    the model's digest in the registry replaces it.
     """
-    (adapter_dir / "README.md").unlink(missing_ok=True)  # a template that names the path, and nothing else
+    (adapter_dir / "README.md").unlink(missing_ok=True)  # a template whose only content is the path
     config = adapter_dir / "adapter_config.json"
     content = json.loads(config.read_text()) | {"base_model_name_or_path": base}
     ordered = {name: sorted(value) if isinstance(value, list) else value for name, value in content.items()}

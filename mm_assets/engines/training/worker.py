@@ -1,4 +1,4 @@
-"""What every Ray Train worker does: load the base model, train it, and, on rank 0, save the result."""
+"""The work of a Ray Train worker: load the base model, train it, and on rank 0 save the result."""
 
 import tempfile
 import time
@@ -22,10 +22,10 @@ from mm_assets.engines.training.saving import last_checkpoint, save
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
-    """Train; rank 0 writes the result, on whatever node it is.
+    """Train; rank 0 saves the result, on its own node.
 
     Args:
-        config: `training`, a `Training`.
+        config: has the key `training`, a `Training`.
     """
     training: Training = config["training"]
     training.secrets.restore()
@@ -44,7 +44,7 @@ def train_worker(config: Mapping[str, Any]) -> None:
             digest, num_bytes = keep_model(training.tables, folder)
         metrics["train_seconds"] = round(time.monotonic() - started, 2)
         training.mailbox.hand_over(asdict(Trained(digest, num_bytes, metrics)))
-    ray.train.report({"epoch": training.settings.epochs})  # a barrier: nobody leaves before rank 0 has written
+    ray.train.report({"epoch": training.settings.epochs})  # a barrier: no worker leaves before rank 0 has saved
 
 
 def _trainer(training: Training, scratch: str) -> SFTTrainer:
@@ -67,7 +67,7 @@ def _trainer(training: Training, scratch: str) -> SFTTrainer:
 
 
 def _metrics(trainer: SFTTrainer, training: Training) -> dict[str, Any]:
-    steps = [entry for entry in trainer.state.log_history if "loss" in entry]  # of a resumed run, all of it
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]  # a resumed run has its whole history
     losses = [{"step": entry["step"], "loss": round(float(entry["loss"]), 5)} for entry in steps]
     metrics: dict[str, Any] = {"examples": len(training.train), "loss": losses}
     if len(training.validation):

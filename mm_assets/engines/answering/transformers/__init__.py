@@ -1,4 +1,4 @@
 """Answers by transformers, each worker with a model of its own: labels by likelihood, captions, caption scores.
 
-What vLLM needs, too, stands one folder above.
+Code that vLLM needs too stands one folder above.
 """

@@ -20,7 +20,7 @@ from mm_assets.settings import PredictSettings
 
 
 def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
-    """Answers of every piece, in order, by one pool of workers."""
+    """Answers to every piece, in order, by one pool of workers."""
     settings = job.settings
     arguments = (job.tables, job.images, job.digest, tuple(job.questions), settings)
     actors = settings.actors or (None if settings.resources.gpus else 1)
@@ -28,7 +28,7 @@ def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
 
 
 class Answerer:
-    """Reads images by id and has them answered; runs as a Ray actor, with the model's files on its own node."""
+    """A Ray actor that reads images by id and answers questions about them; the model's files are on its node."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class Answerer:
         self._start_s = self._ready - began
 
     def __call__(self, rows: pa.Table) -> Part:
-        """An answer, or an error, for each row of a piece (see `cut_pieces`).
+        """Answer each row of a piece (see `cut_pieces`), or say why it failed.
 
         Raises:
-            RuntimeError: no row of a whole piece could be answered, so it is not the images' fault.
+            RuntimeError: no row of the piece could be answered, so the engine is at fault and not the images.
         """
-        # A lake that does not answer ends the job; it must not become the images' errors.
+        # A lake that does not answer raises here and ends the job: it is no error of the images.
         decoded = decode_pictures(rows, self._images.stored(rows))
         answers = {place: item for place, item in enumerate(decoded) if isinstance(item, Answer)}
         numbers = rows["question"].to_pylist()
@@ -70,11 +70,11 @@ class Answerer:
         since, prepared = time.monotonic(), self._loaded.counted.preparing_s
         try:
             return generator.answer(pictures)
-        except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
+        except Exception as error:  # noqa: BLE001  (a row's exception becomes that row's error)
             reason = f"{type(error).__name__}: {error}"
         finally:
             self._computing_s += time.monotonic() - since - (self._loaded.counted.preparing_s - prepared)
-        # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
+        # Not inside the except block: there the traceback would keep the failed batch's tensors in memory.
         if len(pictures) == 1:
             return [Answer(pictures[0].image_id, error=reason)]
         half = len(pictures) // 2
@@ -82,5 +82,5 @@ class Answerer:
 
     def _usage(self) -> Usage:
         run_s, counted = time.monotonic() - self._ready, self._loaded.counted
-        waited_s = max(run_s - self._computing_s, 0.0)  # it reads, decodes and prepares by itself meanwhile
+        waited_s = max(run_s - self._computing_s, 0.0)  # the time in which this worker reads, decodes and prepares
         return Usage(self._worker, self._start_s, run_s, waited_s, counted.prompt_tokens, counted.output_tokens)

@@ -1,4 +1,4 @@
-"""Answers by transformers: one small interface, and an engine for each kind of question."""
+"""Answers by transformers: one small interface, and a generator for each kind of question."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mm_assets.settings import PredictSettings
 
 
 class Generator(Protocol):
-    """An engine that answers a question about images."""
+    """A generator answers one question about images."""
 
     def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
         """The answers, in order."""
@@ -22,7 +22,7 @@ class Generator(Protocol):
 
 
 def generator_for(question: Question, loaded: LoadedModel, settings: PredictSettings) -> Generator:
-    """The engine that a question needs."""
+    """The generator for a question."""
     if question.references:
         return CaptionScorer(loaded, question)
     if question.answers and settings.label_method == "likelihood":
@@ -31,7 +31,7 @@ def generator_for(question: Question, loaded: LoadedModel, settings: PredictSett
 
 
 class LabelScorer:
-    """Scores every allowed answer by its log-likelihood; the prompt and the image are computed once for all answers.
+    """Scores every allowed answer by its log-likelihood; prompt and image are computed once for all answers.
 
     Args:
         loaded: the model.
@@ -47,12 +47,12 @@ class LabelScorer:
         length = max(map(len, rows))
         padded = [row + [0] * (length - len(row)) for row in rows]
         mask = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
-        # Of shape (labels, length): the answers' tokens, and which are no padding.
+        # Both of shape (labels, length): the answers' tokens, and a mask that is 0 for padding.
         self._tokens, self._known = (torch.tensor(values, device=loaded.device) for values in (padded, mask))
 
     @torch.inference_mode()
     def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
-        """The likeliest of the allowed answers; the confidence is its share of all answers' likelihood."""
+        """The likeliest allowed answer of each image; its confidence is its share of all answers' likelihood."""
         shares = self.log_likelihoods([picture.image for picture in pictures]).softmax(dim=-1)
         best = shares.max(dim=-1)
         labels = [self._labels[index] for index in best.indices.tolist()]
@@ -74,7 +74,7 @@ class LabelScorer:
         return torch.cat(scores, dim=1)
 
     def _score(self, prompt: Any, prompt_mask: torch.Tensor, chosen: slice) -> torch.Tensor:  # noqa: ANN401  (a model output)
-        """Log-likelihoods of some answers after a prompt that is computed; every answer gets a copy of its cache."""
+        """Log-likelihoods of some answers after a computed prompt; every answer gets a copy of its cache."""
         count, labels = len(prompt_mask), len(self._tokens[chosen])
         cache = copy.deepcopy(prompt.past_key_values)
         cache.batch_repeat_interleave(labels)
@@ -95,12 +95,12 @@ class LabelScorer:
 
 
 class Writer:
-    """Writes an answer token by token, always the likeliest; the same image gets the same words.
+    """Writes an answer token by token, always the likeliest one; the same image gets the same words.
 
     Args:
         loaded: the model.
-        question: its prompt; where it has answers, the model is held to them.
-        max_new_tokens: longest answer, in tokens, where the model may write what it likes.
+        question: gives the prompt. Where it has answers, the model can write only these.
+        max_new_tokens: of free text.
     """
 
     def __init__(self, loaded: LoadedModel, question: Question, max_new_tokens: int) -> None:
@@ -113,10 +113,11 @@ class Writer:
 
     @torch.inference_mode()
     def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
-        """The likeliest words; the confidence is made of the probabilities of their tokens, the end included.
+        """The likeliest words, with a confidence from the probabilities of their tokens, the end included.
 
-        Of free text it is their geometric mean. Of an answer of the given ones it is their product, each the
-        probability among the tokens with which one of the answers goes on: that of the path that was chosen.
+        For free text it is the geometric mean. For an allowed answer it is the product, where each probability counts
+        only the tokens that continue an allowed answer. A worked example, answers "red" and "rose" of two tokens each:
+        "r" is the only beginning, so its probability is 1. "ed" has 0.6 and "ose" 0.4: the answer is "red", with 0.6.
         """
         tokens, in_answer, picked = self._written(pictures)
         sums = (picked * in_answer).sum(dim=1)
@@ -129,7 +130,7 @@ class Writer:
         ]
 
     def _written(self, pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of shape (images, tokens): the tokens, whether they belong to the answer, their log-probabilities."""
+        """Three tensors of shape (images, tokens): the tokens, whether they belong to the answer, log-probabilities."""
         inputs = self._loaded.inputs([self._prompt] * len(pictures), [picture.image for picture in pictures])
         start = inputs["input_ids"].shape[1]
         generated = self._loaded.model.generate(
@@ -152,7 +153,7 @@ class Writer:
         return tokens, mask, picked.masked_fill(~mask, 0.0)
 
     def _allowed(self, written: list[int]) -> list[int]:
-        """The tokens with which an answer goes on; the end, where a shorter answer than others is over."""
+        """The tokens that continue an allowed answer; the end tokens where an answer is complete."""
         after = {
             path[len(written)]
             for path in self._paths.values()
@@ -161,7 +162,7 @@ class Writer:
         return sorted(after) or self._ends
 
     def _chosen(self, image_id: str, tokens: list[int], confidence: float) -> Answer:
-        """The answer whose tokens these are (what a template writes after the end of a turn was not asked for)."""
+        """The allowed answer whose tokens begin with these; a template may add tokens after the end of the turn."""
         label = next(label for label, path in self._paths.items() if path[: len(tokens)] == tokens)
         return Answer(image_id, label, self._question.answers[label], confidence, PATH)
 
@@ -171,7 +172,7 @@ class Writer:
 
 
 class CaptionScorer:
-    """Measures how well a model foretells the right answers: TRL's `mean_token_accuracy`, example by example.
+    """Measures how well a model predicts the right answers: TRL's `mean_token_accuracy`, for each example.
 
     Args:
         loaded: the model.
@@ -183,7 +184,7 @@ class CaptionScorer:
 
     @torch.inference_mode()
     def answer(self, pictures: Sequence[Picture]) -> list[Answer]:
-        """The references, each with the share of its tokens that are the model's likeliest after those before them."""
+        """The references as answers. The score is the share of a reference's tokens that the model ranks first."""
         prompt = self._question.prompt
         references = [self._question.references[picture.image_id] for picture in pictures]
         lengths = [len(self._loaded.prompts.answer_tokens(prompt, text)) for text in references]

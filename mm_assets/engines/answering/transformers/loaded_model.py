@@ -1,4 +1,4 @@
-"""A vision-language model in memory, with its processor: prompts as training saw them, batches padded on the left."""
+"""A vision-language model in memory, with its processor: prompts as in training, batches padded on the left."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from mm_assets.settings import PredictSettings
 
 @dataclass
 class Counted:
-    """What went through a model: tokens in and out, and the seconds in which the processor prepared its inputs."""
+    """A model's tokens in and out, and the seconds in which the processor prepared its inputs."""
 
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -26,7 +26,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Model, processor and the device that they compute on."""
+    """A model, its processor, and the device that they compute on."""
 
     model: Any
     processor: Any
@@ -35,26 +35,26 @@ class LoadedModel:
 
     @classmethod
     def load(cls, folder: Path, settings: PredictSettings) -> Self:
-        """Load merged weights and processor, with the precision and the resources of the settings."""
+        """Load merged weights and processor, with the settings' precision and resources."""
         torch.set_num_threads(max(1, int(settings.resources.cpus)))
         device = "cuda" if settings.resources.gpus > 0 else "cpu"
         dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
         processor = load_processor(folder)
         processor.tokenizer.padding_side = "left"
-        # A model for which vLLM takes several GPUs is laid out over them, too.
+        # With several GPUs the model's layers are spread over them.
         spread = {"device_map": "auto"} if settings.resources.gpus > 1 else {}
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True, **spread)
         return cls((model if spread else model.to(device)).eval(), processor, device)
 
     @property
     def prompts(self) -> Prompts:
-        """What is said to this model."""
+        """The prompts of this model."""
         return Prompts(self.processor)
 
     def inputs(self, texts: Sequence[str], images: Sequence[Image.Image]) -> Any:  # noqa: ANN401  (a BatchFeature)
-        """A batch of rendered texts with an image each, as the model takes it.
+        """The model's inputs for a batch of rendered texts with an image each.
 
-        Positions count from the first real token of each row; left to itself, the model counts the padding too.
+        Positions count from the first real token of each row. By default the model counts the padding too.
         """
         since = time.monotonic()
         inputs = self.processor(

@@ -1,4 +1,4 @@
 """Answers by vLLM: renderers prepare images on CPUs, engines answer, and requests that crash an engine are found.
 
-What transformers needs, too, stands one folder above.
+Code that transformers needs too stands one folder above.
 """

@@ -1,4 +1,4 @@
-"""Answers by vLLM to what a renderer has prepared: labels to which it is held, or captions."""
+"""Answers by vLLM to rendered requests: one of the allowed labels, or a caption."""
 
 import hashlib
 import math
@@ -26,12 +26,12 @@ from mm_assets.engines.models.prompts import Prompts
 from mm_assets.engines.store.s3 import Secrets
 from mm_assets.settings import PredictSettings, Sampling
 
-# Tokens beyond those of the longest answer: held to an answer's letters, a model may spell them in shorter tokens.
+# Tokens beyond the longest answer: a model that is held to an answer's letters may spell them in shorter tokens.
 SPELLED = 16
 
 
 class VllmAnswerer:
-    """A Ray Data worker with an engine; several threads call it, so that the engine has always something to do."""
+    """A Ray Data worker with an engine; several threads call it, so that the engine always has work."""
 
     def __init__(
         self,
@@ -61,13 +61,16 @@ class VllmAnswerer:
         self._start_s = self._ready - began
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """One row: `done`, a pickled pair of a list of (piece, place in it, `Answer`) and `Usage`.
+        """Answer rendered rows.
 
         Args:
             rows: as `Renderer` makes them.
 
+        Returns:
+            One row: `done`, a pickled pair of a list of (piece, place in it, `Answer`) and `Usage`.
+
         Raises:
-            RuntimeError: none of at least four rows could be answered, so it is not the images' fault.
+            RuntimeError: none of at least `SUSPICIOUS` rows could be answered, so the engine is at fault.
         """
         rendered: list[Rendered] = [item for data in rows["rendered"] for item in pickle.loads(data.as_py())]
         ready = [item for item in rendered if item.error is None]
@@ -98,7 +101,7 @@ class VllmAnswerer:
 
 
 class Wanted:
-    """What an answer to a question must be, as vLLM's sampling parameters, and what came of it.
+    """The demands of a question: vLLM's sampling parameters, and the reading of vLLM's output.
 
     Args:
         question: with answers, or without.
@@ -114,7 +117,11 @@ class Wanted:
         self._sampling = settings.sampling
 
     def params(self, item: Rendered) -> Any:  # noqa: ANN401  (SamplingParams)
-        """Labels: the likeliest token, held to the answers. Captions: as the settings say, alike for the same bytes."""
+        """vLLM's sampling parameters.
+
+        A label is decoded by the likeliest token, within the allowed answers. A caption is sampled as the settings say,
+        with a seed from the image's bytes: the same bytes get the same caption.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -133,7 +140,7 @@ class Wanted:
         )
 
     def answer(self, image_id: str, output: Any) -> Answer:  # noqa: ANN401  (a CompletionOutput)
-        """The label of what was said, with the probability of its tokens among those allowed; or a caption."""
+        """The label with the probability of its tokens among the allowed ones, or a caption."""
         if not self._choices:
             mean = math.exp(output.cumulative_logprob / max(len(output.token_ids), 1))
             return Answer(image_id, text=output.text.strip(), confidence=mean, confidence_kind=MEAN)

@@ -1,4 +1,4 @@
-"""vLLM's engine in one process: what it is told, and a loop that keeps it busy while several threads ask it."""
+"""vLLM's engine in one process: its arguments, and a loop that keeps it busy while several threads send requests."""
 
 import importlib.util
 import itertools
@@ -14,22 +14,22 @@ from mm_assets.engines.answering.vllm.suspects import CrashReport, Key, Request,
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
-# vLLM reads these when it is imported: nothing is fetched, and nothing is told to anybody.
+# vLLM reads these when it is imported: it downloads nothing and sends no statistics.
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-# GiB for the keys and values of requests, of the machine's memory; vLLM would take half of it.
+# GiB of the machine's memory for the keys and values of requests; vLLM would take half of the memory.
 CACHE_ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 # The engine computes in its worker's own process, so that it dies and is replaced whole.
 ENVIRONMENT = {**QUIET, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
-# Without a GPU: as many threads as Ray gives, and nothing is compiled (that takes 20 s).
+# Without a GPU: as many threads as Ray gives, and no compilation, which takes 20 s.
 ON_CPU = {**CACHE_ON_CPU, "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
-# Preparing images takes no GPU, also where the machine has one: `vllm launch render` does the same.
+# A renderer uses no GPU, also where the machine has one: `vllm launch render` does the same.
 RENDERING = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "0", "TORCHDYNAMO_DISABLE": "1"}
-# For images that are asked several questions: their pixels stay for the next one.
+# GiB for prepared pixels, where an image has several questions: the next question reuses them.
 PROCESSOR_CACHE_GB = 0.25
 
 
 def environment(settings: PredictSettings) -> dict[str, str]:
-    """Of a process with an engine; what the user's own environment says of vLLM counts more."""
+    """The environment of a process with an engine; variables that the user has set win."""
     variables = ENVIRONMENT | ({} if settings.resources.gpus else ON_CPU)
     return {name: os.environ.get(name, value) for name, value in variables.items()}
 
@@ -48,12 +48,13 @@ def require_vllm() -> None:
 
 
 def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[str, Any]:
-    """What vLLM is told, by the names of its `EngineArgs`.
+    """vLLM's arguments, by the names of its `EngineArgs`.
 
     Args:
         folder: of merged weights and processor.
         settings: of the predictions.
-        questions: about each image; of several, those after the first find the image's part of the prompt computed.
+        questions: number of questions about each image. From the second one on, the image's part of the prompt is taken
+            from the prefix cache.
     """
     vllm = settings.vllm
     gpus = max(1, int(settings.resources.gpus))
@@ -72,7 +73,7 @@ def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[s
         "limit_mm_per_prompt": {"image": 1},
         "enable_prefix_caching": questions > 1,
         "mm_processor_cache_gb": 0,
-        # vLLM's own models of images need torchvision, which does not import beside a CPU build of torch.
+        # vLLM's own image models need torchvision, which cannot be imported beside a CPU build of torch.
         "model_impl": "auto" if importlib.util.find_spec("torchvision") else "transformers",
         "disable_log_stats": True,
         **(on_gpu if settings.resources.gpus else {}),
@@ -80,14 +81,21 @@ def arguments(folder: Path, settings: PredictSettings, questions: int) -> dict[s
 
 
 class Engine:
-    """One engine, asked by several threads at once: it takes up the next images before it is through with the last.
+    """One engine for several threads at once: it begins the next requests before the last ones are answered.
+
+    A worked example of a crash, requests a, b and c:
+
+        The engine has a, b and c in hand, and raises. `_end` reports all three as suspects, and ends the process.
+        Ray starts another engine, and gives it the same blocks again. It gives a, b and c to vLLM one by one.
+        a is answered. At b the engine raises again, with b alone in hand: `_end` reports b as the cause.
+        The third engine answers b with EngineEndedError, which becomes the row's error, and answers a and c.
 
     Args:
         folder: of merged weights and processor.
         settings: of the predictions.
-        questions: about each image.
-        report: of the engines before this one.
-        raised: hears what was in hand when this one raised, before the process ends.
+        questions: number of questions about each image.
+        report: about the engines before this one.
+        raised: called with the requests in hand when this one raises, before the process ends.
     """
 
     def __init__(
@@ -113,10 +121,11 @@ class Engine:
         return self._queue.waited_s
 
     def answer(self, requests: Sequence[Request]) -> list[Any]:
-        """Wait for the answers to some requests, in order.
+        """Send requests, and wait for their answers.
 
         Returns:
-            vLLM's `RequestOutput` of each, or the exception with which it refused the request, or `EngineEndedError`.
+            In order, vLLM's `RequestOutput` of each request. Or the exception by which vLLM refused it, or
+            `EngineEndedError`.
         """
         for request in requests:
             self._queue.put(request)
@@ -133,7 +142,7 @@ class Engine:
             self._end(error)
 
     def _end(self, error: BaseException) -> None:
-        """End the process: Ray starts another one, and gives it what this one had in hand."""
+        """Report the requests in hand and end the process. Ray starts another one, and gives it the same blocks."""
         try:
             traceback.print_exception(error)
             sys.stderr.flush()
@@ -151,5 +160,5 @@ class Engine:
         self._in_hand[name] = request
         try:
             self._engine.add_request(name, request.inputs, request.params)
-        except Exception as error:  # noqa: BLE001  (what is wrong with one request is that row's error)
+        except Exception as error:  # noqa: BLE001  (a request that vLLM refuses becomes that row's error)
             self._in_hand.pop(name).answer.set_exception(error)

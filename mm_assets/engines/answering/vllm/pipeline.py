@@ -29,11 +29,11 @@ from mm_assets.engines.workers.pool import RETRIES
 from mm_assets.lineage.errors import RefusalError
 from mm_assets.settings import PredictSettings
 
-# Blocks that an engine has in hand at once: while the last images of one are written, those of the next are read.
+# Blocks that an engine has at once: it begins the images of the next block while the last answers of one are written.
 IN_HAND = 8
-# Pieces that Ray Data gives to a renderer together, at most; fewer, so that each renderer gets so many shares.
+# A block has at most so many pieces. It has fewer where each renderer would get less than so many blocks.
 MOST_PIECES, SHARES = 64, 8
-# Of a block, the prepared images that travel to an engine together: ten photos, or some hundred tiny pictures.
+# Bytes of prepared images that travel to an engine together: ten photos, or some hundred tiny pictures.
 BLOCK_BYTES = 32 * 2**20
 # How often a block may end its engine: once with images of other blocks, and once for each of its own at fault.
 ENGINE_RETRIES = 2 * RETRIES
@@ -42,19 +42,19 @@ RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception): ")
 
 
 def run(job: AnswerJob, pieces: Sequence[pa.Table]) -> Iterator[Part]:
-    """Answers of every piece, in order.
+    """Answers to every piece, in order.
 
-    Ray Data starts an engine (or a renderer) that died anew, and gives it again what it had in hand.
+    Ray Data restarts an engine or renderer that died, and gives it its blocks again.
 
     Raises:
-        RefusalError: the cluster has no CPU for a renderer beside the engines, or lost a node that held one; or vLLM is
-            not installed.
+        RefusalError: vLLM is not installed. Or the cluster has no CPU for a renderer beside the engines. Or it lost the
+            node of an engine.
         RuntimeError: a piece ended its worker again and again.
     """
     if not pieces:
         return
     if job.cluster.embedded:
-        require_vllm()  # its workers would say so too, when they have started
+        require_vllm()  # the workers check it too, but only after they have started
     engines, renderers = _workers(job.cluster, job.settings)
     places = _reserved(engines, job.settings)
     quarantine = beside_driver(Quarantine)
@@ -76,10 +76,10 @@ EngineResult = tuple[list[tuple[int, int, Answer]], Usage]
 
 
 def in_order(results: Iterator[EngineResult], sizes: Sequence[int]) -> Iterator[Part]:
-    """The parts in the order of their pieces, each as soon as it is whole and all before it are there.
+    """Order answers into one part for each piece, as soon as it and all parts before it are complete.
 
     Args:
-        results: answers with their piece and the place in it, as they come, and what their worker has done.
+        results: answers with their piece and their place in it, in any order, and the usage of their worker.
         sizes: rows of each piece.
     """
     incomplete: dict[int, dict[int, Answer]] = {}
@@ -96,14 +96,14 @@ def in_order(results: Iterator[EngineResult], sizes: Sequence[int]) -> Iterator[
 
 
 def _reserved(engines: int, settings: PredictSettings) -> PlacementGroup:
-    """The engines' places, before renderers can take the CPUs beside a GPU."""
+    """Reserve the engines' resources, before renderers can take the CPUs beside a GPU."""
     places = ray.util.placement_group([amounts(settings.resources)] * engines)
     places.ready().future().result()
     return places
 
 
 def _explained(error: RayActorError) -> Exception:
-    """What ended a worker for good, as a sentence; Ray gives what its constructor raised as the last line of a text."""
+    """The error that ended a worker for good. Ray gives the constructor's exception as the last lines of a text."""
     if not error.actor_init_failed:
         return RuntimeError(
             "a piece of work ended its worker again and again (the worker's own words are in Ray's logs): "
@@ -122,7 +122,7 @@ def _pipeline(
     settings, secrets, questions = job.settings, Secrets.of_environment(), tuple(job.questions)
     whole = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
-        # Ray 2.60 has no named parameter for what bounds the retries: a piece that ends every worker would never end.
+        # Ray 2.60 has no named parameter that bounds the retries, without which a bad piece would be tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         prepared = ray.data.from_arrow(blocks).map_batches(
             Renderer,
@@ -155,7 +155,7 @@ def _pipeline(
 
 
 def _workers(cluster: Cluster, settings: PredictSettings) -> tuple[int, int]:
-    """How many engines and renderers there are to be."""
+    """The numbers of engines and renderers."""
     fit = cluster.require(1, settings.resources)
     engines = min(settings.actors or (fit if settings.resources.gpus else 1), fit)
     free = int(cluster.cpus() - engines * settings.resources.cpus)
@@ -170,7 +170,7 @@ def _workers(cluster: Cluster, settings: PredictSettings) -> tuple[int, int]:
 
 
 def _blocks(pieces: Sequence[pa.Table], renderers: int) -> Iterator[pa.Table]:
-    """Consecutive pieces together: Ray Data keeps account of every block, and there may be a million of pieces."""
+    """Join consecutive pieces into blocks: each block costs Ray Data some work, and there may be a million pieces."""
     size = min(max(len(pieces) // (renderers * SHARES), 1), MOST_PIECES)
     for start in range(0, len(pieces), size):
         numbers = range(start, min(start + size, len(pieces)))

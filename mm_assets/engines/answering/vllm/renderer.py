@@ -1,4 +1,4 @@
-"""What a vLLM engine is given: prompts with their images prepared, made on CPUs while engines compute."""
+"""Inputs of a vLLM engine: prompts with prepared images, made on CPUs while engines compute."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from mm_assets.settings import PredictSettings
 
 @dataclass(frozen=True)
 class Rendered:
-    """One row of a piece of work, as the engine takes it; without inputs, `error` says why."""
+    """One row of a piece of work with the engine's inputs; where they could not be made, `error` says why."""
 
     piece: int
     place: int
@@ -37,7 +37,7 @@ class Rendered:
 
 
 class Renderer:
-    """Prepares images for the engine; a Ray Data worker. It reads their bytes by itself: vLLM is given no uri."""
+    """A Ray Data worker that prepares images for the engine. It reads their bytes itself: vLLM never gets a uri."""
 
     def __init__(
         self,
@@ -54,10 +54,13 @@ class Renderer:
         self._inputs = InputMaker(local_folder(tables, digest), questions, settings)
 
     def __call__(self, rows: pa.Table) -> Iterator[pa.Table]:
-        """Tables of one row per image, piece by piece: `rendered`, a pickled list of `Rendered`, one for each question.
+        """Prepare rows, piece by piece.
 
         Args:
             rows: of some pieces, one after the other: `piece`, `place`, `image_id`, `sha256`, `_rowid`, `question`.
+
+        Yields:
+            For each piece, one row per image: `rendered`, a pickled list of `Rendered`, one for each question.
         """
         for piece in pc.unique(rows["piece"]):
             yield self._prepared(rows.filter(pc.equal(rows["piece"], piece)))
@@ -76,19 +79,19 @@ class Renderer:
             return Rendered(**identity, error=picture.error)
         try:
             return Rendered(**identity, inputs=self._inputs.of(picture.image, row["sha256"], row["question"]))
-        except Exception as error:  # noqa: BLE001  (whatever one row does becomes that row's error)
+        except Exception as error:  # noqa: BLE001  (a row's exception becomes that row's error)
             return Rendered(**identity, error=f"{type(error).__name__}: {error}")
 
 
 class InputMaker:
     """Makes vLLM's complete inputs: token ids, pixels, and the image's SHA-256 as its id.
 
-    Without an id of its own an image gets a number that its renderer counts, and an engine with two renderers takes one
-    image for another.
+    Without an id of ours, each renderer counts its images as their ids. An engine with two renderers would then take
+    one image for another.
 
     Args:
         folder: of the model's processor.
-        questions: that are asked about each image.
+        questions: about each image.
         settings: of the predictions.
     """
 
@@ -99,7 +102,7 @@ class InputMaker:
 
         engine_arguments = arguments(folder, settings, len(questions))
         engine_arguments["mm_processor_cache_gb"] = PROCESSOR_CACHE_GB if len(questions) > 1 else 0
-        # As vLLM's own `launch render` does it: the model's configuration alone needs no GPU.
+        # As in vLLM's own `launch render`: the model's configuration alone needs no GPU.
         self._config = EngineArgs(**engine_arguments).create_model_config()
         self._renderer = renderer_from_config(VllmConfig(model_config=self._config))
         prompts = Prompts(load_processor(folder))
@@ -109,7 +112,7 @@ class InputMaker:
         """The inputs of one question about one image.
 
         Raises:
-            ValueError: the processor cannot take the image (of what kind of error depends on the model).
+            ValueError: the processor cannot take the image. Some models raise other errors.
         """
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 

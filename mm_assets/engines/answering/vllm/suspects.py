@@ -1,7 +1,7 @@
-"""Which requests end an engine: those that it had in hand when it raised are asked again one by one.
+"""Suspects, the requests that an engine had in hand when it raised: the next engine gets them one by one.
 
-An engine that raised is not to be trusted, so its process ends, and with it all knowledge of what it was at: that is
-kept here, in an actor beside the engines, and told to the next one.
+An engine that raised is not trusted again, so its process ends. The list of its requests would be lost with it. So an
+actor beside the engines keeps the list, and gives it to the next engine.
 """
 
 import queue
@@ -17,16 +17,16 @@ Key = tuple[int, int]
 
 
 class EngineEndedError(Exception):
-    """An engine raised at this request when it had no other in hand."""
+    """An engine raised while it had this request alone in hand."""
 
 
 @dataclass(frozen=True)
 class CrashReport:
-    """What is known of the engines that ended.
+    """The report about engines that ended.
 
     Args:
         suspects: requests that were in hand when an engine raised.
-        ended: those at which one raised again when it had them alone, and what it raised.
+        ended: suspects that ended a further engine alone, with its error.
     """
 
     suspects: frozenset[Key] = frozenset()
@@ -34,17 +34,17 @@ class CrashReport:
 
 
 class Quarantine:
-    """Remembers for engines that end; an actor."""
+    """An actor that keeps the crash report while engines end and begin."""
 
     def __init__(self) -> None:
         self._report = CrashReport()
 
     def report(self) -> CrashReport:
-        """For an engine that begins."""
+        """The report for an engine that begins."""
         return self._report
 
     def raised(self, in_hand: Sequence[Key], error: str) -> None:
-        """Hear what an engine had in hand, and what it raised."""
+        """Add an engine's crash: the requests in hand, and the error."""
         suspects, ended = self._report.suspects, self._report.ended
         if len(in_hand) == 1 and in_hand[0] in suspects:
             ended = {**ended, in_hand[0]: error}
@@ -53,12 +53,13 @@ class Quarantine:
 
 @dataclass(frozen=True)
 class Request:
-    """A request, and where its answer is awaited.
+    """A request to the engine, with a future for its answer.
 
     Args:
         key: of its row.
-        inputs: vLLM's, as they were rendered.
+        inputs: of vLLM, from the renderer.
         params: vLLM's `SamplingParams`.
+        answer: set by the engine.
     """
 
     key: Key
@@ -68,10 +69,18 @@ class Request:
 
 
 class RequestQueue:
-    """Requests on their way to an engine: as they come, but suspects one by one, with nothing beside them.
+    """Requests on their way to an engine, in their order. A suspect goes alone, while the engine has no other.
+
+    A worked example, requests x, a, b and y, where a and b are suspects:
+
+        next(idle=True) gives x.
+        next(idle=False) sets a aside and gives None: the engine answers x first.
+        next(idle=True) gives a, alone.
+        next(idle=False) gives None, until a is answered or the engine raises.
+        next(idle=True) gives b, alone. Once b is answered, next(idle=True) gives y.
 
     Args:
-        report: of the engines before.
+        report: about the engines before.
     """
 
     def __init__(self, report: CrashReport) -> None:
@@ -86,10 +95,10 @@ class RequestQueue:
         self._new.put(request)
 
     def next(self, idle: bool) -> Request | None:
-        """The next request for the engine; None where it should first go on with what it has.
+        """The next request for the engine; None where the engine should first go on with its requests.
 
         Args:
-            idle: the engine has nothing in hand: then this waits for a request.
+            idle: the engine has no request in hand. Then this call waits for one.
         """
         if self._one_alone and not idle:
             return None
@@ -103,7 +112,7 @@ class RequestQueue:
             else:
                 return request
         if not (self._suspected and idle):
-            return None  # also where suspects wait for the engine to be through with the others
+            return None  # suspects, if any, wait until the engine has answered the others
         self._one_alone = True
         return self._suspected.popleft()
 
