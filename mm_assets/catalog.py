@@ -1,6 +1,6 @@
-"""Every asset once, in the order in which data flows: its name, where it stands, who owns it, and what it may do.
+"""The catalog: one row for each asset, in flow order, with its key, table, owners and capabilities.
 
-Names live here. Lineage, history, steps and engines spell none: they ask what a row may do.
+Asset names are written here alone. Lineage, history, steps and engines spell none: they read a row's capabilities.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,18 @@ class Asset:
     """A row of the catalog.
 
     Args:
-        key: as Dagster shows it. One that ends with `/*` is a family: the profile names its members.
-        group: in Dagster's UI; the name of its stage's folder.
+        key: its key in Dagster. A key that ends with `/*` is a family: the profile names its members.
+        group: its group in Dagster's UI, and the name of its stage's folder.
         table: the Lance table that it writes.
-        owners: as Dagster shows them.
-        adds_columns: it fills columns of rows that another asset has written.
-        mixes_versions: one of its inputs may have seen older images than the others.
-        registers_models: a record of it names the digest of a model in the registry.
-        trains: a run is dear: a sensor of its own asks for it, and retention keeps what a live one was made from.
-        promotes: its records say which model is in production.
-        result_of_past: a run would not repair what somebody else wrote into its table, and might train.
-        blocking_checks: names of those that run after publication, besides `lineage_verified`.
+        owners: its owners in Dagster's UI.
+        adds_columns: whether it fills columns of rows that another asset wrote.
+        mixes_versions: whether the diamond rule spares it: one input may be made from older images than another.
+        registers_models: whether its records name the digest of a model in the registry.
+        trains: whether a run trains, which is expensive. A sensor of its own requests it, and retention keeps what a
+            live version was made from.
+        promotes: whether its records say which model is in production.
+        result_of_past: whether another run would not repair what somebody else wrote into its table, and might train.
+        blocking_checks: names of its blocking checks that run after publication, besides `lineage_verified`.
     """
 
     key: str
@@ -42,11 +43,11 @@ class Asset:
     blocking_checks: tuple[str, ...] = ()
 
     def member(self, name: str) -> str:
-        """Key of a member of the family."""
+        """The key of one member of the family."""
         return self.key.removesuffix(_ANY) + name
 
     def includes(self, key: str) -> bool:
-        """Whether a key is that of a member of the family."""
+        """Whether a key names a member of the family."""
         return self.key.endswith(_ANY) and key.startswith(self.key.removesuffix(_ANY))
 
 
@@ -81,14 +82,14 @@ ASSETS = (
     BATCH_PREDICTIONS,
     SERVING_BUNDLE,
 )
-# All tables but the history's, in the same order.
+# All tables except the history's, in the same order.
 TABLES = tuple(dict.fromkeys(row.table for row in ASSETS))
-# The checks that hold a version off its readers.
+# A version that failed one of these checks is refused to its readers.
 BLOCKING_CHECKS = (*dict.fromkeys(name for row in ASSETS for name in row.blocking_checks), LINEAGE_VERIFIED)
 
 
 def find_asset(key: str) -> Asset | None:
-    """The row of an asset, its own before that of its family; None for what is no asset of this project."""
+    """The row of an asset, else the row of its family; None where the project has no such asset."""
     own = next((row for row in ASSETS if row.key == key), None)
     return own or next((row for row in ASSETS if row.includes(key)), None)
 
@@ -97,7 +98,7 @@ def asset_of(key: str) -> Asset:
     """The row of an asset.
 
     Raises:
-        KeyError: it is no asset of this project.
+        KeyError: the project has no such asset.
     """
     row = find_asset(key)
     if row is None:
@@ -106,7 +107,7 @@ def asset_of(key: str) -> Asset:
 
 
 def keys_where(capable: Callable[[Asset], bool]) -> frozenset[str]:
-    """Keys of the assets that may do something; members of a family, which the profile names, are not among them."""
+    """Keys of the rows that meet a condition; a family is one row, so its members are not listed."""
     return frozenset(row.key for row in ASSETS if capable(row))
 
 
@@ -114,18 +115,18 @@ def table_of(key: str) -> str:
     """The Lance table that an asset writes.
 
     Raises:
-        KeyError: it is no asset of this project.
+        KeyError: the project has no such asset.
     """
     return asset_of(key).table
 
 
 def owned_table(key: str) -> str | None:
-    """The same; None for what is no asset of this project."""
+    """The Lance table that an asset writes; None where the project has no such asset."""
     row = find_asset(key)
     return row.table if row else None
 
 
 def writer_of(table: str) -> str | None:
-    """The last asset in flow order that writes rows of a table: on its page the table's state is plotted."""
+    """The last asset in flow order that writes rows of a table; its page plots the table's state."""
     writers = [row.key for row in ASSETS if row.table == table and not row.adds_columns]
     return writers[-1] if writers else None

@@ -1,4 +1,4 @@
-"""The map: assets in the order in which data flows, and what they are given. Start reading here."""
+"""The map: every asset in flow order, with its checks, jobs and resources. Start reading here."""
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ from mm_assets.stages.score.registry import all_scorers, limited
 from mm_assets.stages.score.tables import image_columns
 from mm_assets.stages.serve import assets as serve
 
-# The settings that an asset's result depends on: its code version is its revision and their digest.
+# By asset, the settings that its result depends on. Its code version is its revision and their digest.
 READS: Reads = {
     **ingest.READS,
     **score.READS,
@@ -39,10 +39,10 @@ READS: Reads = {
 
 
 def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The graph; the profile adds scorers to it.
+    """The assets of the graph, with the scorers that the profile adds.
 
     Raises:
-        SettingsError: the profile names code that is not there.
+        SettingsError: code that the profile names cannot be loaded.
     """
     try:
         check(settings.base.builder)
@@ -65,7 +65,10 @@ def assets_in_flow_order(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def checks_in_flow_order(settings: Settings) -> list[dg.AssetChecksDefinition]:
-    """The checks that run after an asset; those that stop `sft_dataset` before it is published are its own."""
+    """The checks that run after their asset.
+
+    Two checks of `sft_dataset` run inside that asset, before it is published.
+    """
     return [
         image_table_checks,
         score_checks(all_scorers(settings.score)),
@@ -76,7 +79,7 @@ def checks_in_flow_order(settings: Settings) -> list[dg.AssetChecksDefinition]:
 
 
 def build(settings: Settings) -> dg.Definitions:
-    """The code location for given settings."""
+    """Build the code location for the given settings."""
 
     def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
         row, read = asset_of(spec.key.to_user_string()), READS.get(spec.key.to_user_string())

@@ -1,12 +1,12 @@
 """What a scorer is: import it from the package itself (`from mm_assets import Scorer, scorer`).
 
-Two forms, and the second becomes the first:
+A scorer has two forms, and the second is turned into the first:
 
 * a class for a model: `open(device)` once in each worker, then a call for each batch of images;
 * `@scorer` on a function of one image.
 
-docs/own_scorer.md has a whole example of each. Raise the revision when the values change: the scorer's own columns are
-then computed again, for all rows, and nothing else is touched.
+docs/own_scorer.md has a whole example of each. Raise the revision when the values change. The scorer's own columns are
+then computed again for all rows, and nothing else is touched.
 """
 
 import re
@@ -22,10 +22,10 @@ from PIL import Image
 from mm_assets.catalog import SCORES
 from mm_assets.settings import Resources
 
-# Of one image, by column; None is a value: there is none.
+# The values of one image, by column. None is allowed: the image has no value.
 Values = dict[str, Any]
 
-# Columns of the image table that a scorer may read: those that ingest writes, but for the bytes and their error.
+# Columns of the image table that a scorer may read: all that ingest writes, except the bytes and the error.
 READABLE = ("image_id", "source_uri", "sha256", "format", "width", "height", "num_bytes", "label", "caption")
 
 
@@ -36,8 +36,8 @@ class ScoreColumn:
     Args:
         type: any Arrow type: a number, a string, a vector (`pa.list_(pa.float32(), 512)`), a list, a struct.
         sentence: what it holds, for the UI.
-        low: reason that an image gets whose value is under the least one of `curate.limits`,
-        high: and whose value is over the greatest.
+        low: reason to leave out an image whose value is below the `min` of `curate.limits`.
+        high: reason to leave out an image whose value is above the `max` of `curate.limits`.
     """
 
     type: pa.DataType
@@ -51,19 +51,19 @@ def _snake_case(name: str) -> str:
 
 
 class Scorer:
-    """Computes columns of the image table from images; a subclass is one scorer, and its docstring the asset's text.
+    """Computes columns of the image table from images.
 
-    A worker makes one copy of the instance, calls `open` once, and then the instance for each batch.
+    A subclass is one scorer; its docstring is the asset's description in the UI. Each worker gets a copy of the
+    instance, calls `open` once, and then calls the copy for each batch.
 
     Attributes:
-        name: of the scorer; its asset is `scores/<name>`. The class's name in snake case where it is not given.
-        revision: of the values, as text.
-        columns: by name: Arrow types, or `ScoreColumn`s.
-        reads: columns of the row that it wants beside the image, of `READABLE`. A cell is computed again where they
-            change.
-        batch_size: images of one call, at most; fewer where a batch would hold too many pixels.
-        resources: what one worker takes of the cluster; `score.resources` of the profile overrides it.
-        description: for the UI.
+        name: name of the scorer; its asset is `scores/<name>`. Where it is not set: the class's name in snake case.
+        revision: text that is raised when the values change.
+        columns: the Arrow type or the `ScoreColumn` of each column, by name.
+        reads: columns of `READABLE` that a call gets beside the images. A cell is computed again when they change.
+        batch_size: greatest number of images of one call; there are fewer where a batch would hold too many pixels.
+        resources: what one worker takes of the cluster; `score.resources` in the profile overrides it.
+        description: text for the UI.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Scorer:
     resources: Resources = Resources()
     description: str
 
-    # `scorer(images)`, with a keyword of each column in `reads`: one value for each image. Gives one mapping of values
-    # for each image, in the same order. The images are RGB, and the scorer's own: it may change them.
+    # Called as `scorer(images, **columns)`: each column in `reads` is a keyword with one value for each image. Returns
+    # one mapping of values for each image, in the same order. The images are RGB copies: the scorer may change them.
     __call__: Callable[..., Sequence[Values]]
 
     def __init_subclass__(cls) -> None:
@@ -86,7 +86,7 @@ class Scorer:
             cls.description = cls.__doc__ or ""
 
     def open(self, device: str) -> None:
-        """Load what the calls need, once in each worker; `device` is "cuda" where it was given a GPU, else "cpu"."""
+        """Load what the calls need, once in each worker; `device` is "cuda" where the worker has a GPU, else "cpu"."""
 
     @property
     def asset(self) -> str:
@@ -95,17 +95,17 @@ class Scorer:
 
     @property
     def rev_column(self) -> str:
-        """Column of the revision that computed a cell; null means not computed."""
+        """Name of the column with the revision that computed each cell; null means not computed."""
         return f"{self.name}_rev"
 
     @property
     def error_column(self) -> str:
-        """Column of the error of a cell that could not be computed."""
+        """Name of the column with the error of each cell that could not be computed."""
         return f"{self.name}_error"
 
     @property
     def read_column(self) -> str:
-        """Column of the digest of what a cell was computed from beside the image; only where there is such."""
+        """Name of the column with the digest of the values of `reads` behind each cell; none exists without `reads`."""
         return f"{self.name}_read"
 
     @cached_property
@@ -127,7 +127,7 @@ class Scorer:
 
 
 class FunctionScorer(Scorer):
-    """A function of one image as a scorer."""
+    """A scorer that calls a function with one image at a time."""
 
     def __init__(
         self,
@@ -148,7 +148,10 @@ class FunctionScorer(Scorer):
 def scorer(
     revision: str, **columns: pa.DataType | ScoreColumn
 ) -> Callable[[Callable[[Image.Image], Values]], FunctionScorer]:
-    """Make a scorer of a function: its name is the scorer's, its docstring the asset's description in the UI."""
+    """Make a scorer of a function of one image.
+
+    The function's name becomes the scorer's, and its docstring the asset's description in the UI.
+    """
 
     if not isinstance(revision, str):
         raise TypeError(f'the revision of a scorer is text, such as "{revision}"')

@@ -1,5 +1,5 @@
-"""The data flow, a folder for each stage, which is a group of assets in the UI.
+"""The data flow: one folder for each stage, which is a group of assets in the UI.
 
-assets.py and checks.py declare (Dagster); job.py, plan.py and worker.py work; tables.py names the columns; the rest is
-pure. Of another stage only an earlier one's tables.py is read.
+assets.py and checks.py declare (Dagster); job.py, plan.py and worker.py do the work; tables.py names the columns; the
+other files are pure. A stage reads tables.py of an earlier stage, and nothing else of it.
 """

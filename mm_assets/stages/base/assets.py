@@ -15,10 +15,10 @@ READS: Reads = {BASE_MODEL.key: lambda settings: [settings.base]}
 def base_model(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The model that fine-tuning starts from, with processor and chat template, under the digest of its files.
+    """The model that fine-tuning starts from, with its processor and chat template.
 
-    A Hugging Face model at a pinned revision, or one built in place by a function (profile `local`: a tiny
-    LLaVA-NeXT with random weights, offline).
+    It is a Hugging Face model at a pinned revision, or one that a function builds in place. The profile `local` builds
+    a tiny LLaVA-NeXT with random weights, offline. The files lie in the lake under their digest.
     """
     from mm_assets.engines.models.registry import COLUMNS
     from mm_assets.stages.base.job import provide_base

@@ -17,10 +17,10 @@ from mm_assets.settings import BaseModelSettings
 
 
 def provide_base(step: StepContext, lake: Lake, settings: BaseModelSettings) -> StepResult:
-    """Build or download the base model, unless the registry has one of the same recipe and its files are there.
+    """Build or download the base model, unless the registry has one of the same recipe with its files.
 
     Raises:
-        RefusalError: the model's own chat template cannot tell the assistant's tokens.
+        RefusalError: the builder cannot be loaded, or the model's chat template does not mark the assistant's tokens.
     """
     recipe = {"kind": "base", "revision": step.code_versions["base_model"], **settings.model_dump(mode="json")}
     ds = open_table(lake, step, TABLE, SCHEMA, ["base_model"])
@@ -44,7 +44,7 @@ def _fetch_or_build(folder: Path, settings: BaseModelSettings) -> None:
     else:
         from huggingface_hub import snapshot_download
 
-        # The card tells the license, which goes on to what is made from the model.
+        # The card names the license, which the cards of bundles repeat.
         patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "README.md"]
         snapshot_download(settings.model_id, revision=settings.revision, local_dir=folder, allow_patterns=patterns)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes, with times in them

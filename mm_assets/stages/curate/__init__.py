@@ -1,4 +1,4 @@
-"""From scored images to chat examples: who becomes one, with what words, in which split, and why not.
+"""From scored images to chat examples: which images become one, with which words, in which split.
 
-How scores are computed stands in score; what is trained on, in finetune.
+Scores are computed in score; examples are trained on in finetune.
 """

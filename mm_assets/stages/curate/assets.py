@@ -17,7 +17,7 @@ READS: Reads = {ASSET: lambda settings: [settings.curate.decides()]}
 
 
 def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) -> dg.AssetsDefinition:
-    """The dataset, made from the scores that the profile limits, built-in ones and one's own."""
+    """Declare the dataset; it depends on the scorers whose columns the profile limits."""
     keys = {scorer.asset: list(scorer.columns) for scorer in limited}
 
     @dg.asset(
@@ -37,11 +37,11 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """One row per image and task: a chat example in TRL's format with its split, or why it was left out.
 
-        The tasks (to name the label, to write the caption), their words and weights, and the thresholds come from the
-        profile. Of each near-duplicate group one image is taken, and groups with conflicting labels are left out; the
-        split (65 / 10 / 25) is decided once, by a hash, the same for both tasks. Every example passes a pre-flight:
-        placeholders match images, roles alternate, and its tokens (image tokens included) are within the limit. Where
-        a split leaks, lacks examples, or too many are left out by pre-flight, nothing is published.
+        The profile sets the tasks (name the label, write the caption), their words and weights, and limits on scores.
+        One image of each near-duplicate group is taken; groups with conflicting labels are left out. A hash decides the
+        split (65 / 10 / 25) once, the same for both tasks. Every example passes a pre-flight: placeholders match
+        images, roles alternate, and its tokens (image tokens included) are within the limit. Nothing is published where
+        a split leaks or lacks examples, or where pre-flight leaves out too many.
         """
         from mm_assets.stages.curate.job import build_dataset
         from mm_assets.stages.curate.previews import previews

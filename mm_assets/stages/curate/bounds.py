@@ -1,4 +1,4 @@
-"""What the settings ask of scores: the least and greatest values of their columns (`curate.limits`)."""
+"""Bounds on scores: the least and greatest values that `curate.limits` allows."""
 
 import math
 import operator
@@ -14,7 +14,16 @@ _BEYOND: dict[str, Callable[[float, float], bool]] = {"min": operator.lt, "max":
 
 @dataclass(frozen=True)
 class Bound:
-    """One end of the values that a score may have, and the setting that says so."""
+    """The least or the greatest value that a score may have.
+
+    Args:
+        scorer: the scorer of the column.
+        column: the bounded column.
+        reason: reason to leave out a row whose value is beyond the limit.
+        setting: name of the setting that gives the limit.
+        limit: the least or greatest value.
+        beyond: whether a value (its first argument) is beyond a limit (its second).
+    """
 
     scorer: Scorer
     column: str
@@ -38,7 +47,10 @@ class Bound:
 
 
 def bounds_of(settings: CurateSettings, scorers: Sequence[Scorer]) -> list[Bound]:
-    """The bounds that the settings give, in the order of the scorers and their columns: a row gets the first reason."""
+    """The bounds of the settings, in the order of the scorers and their columns.
+
+    The order counts: a row gets the reason of the first bound that it breaks.
+    """
     return [
         Bound(scorer, name, reason, f"limits.{name}.{end}", value, _BEYOND[end])
         for scorer in scorers

@@ -10,7 +10,7 @@ from mm_assets.settings import CurateSettings, TaskName
 from mm_assets.stages.curate.selection import Choice, Row
 
 PRE_FLIGHT = "pre-flight"
-# Answers that are remembered: labels come again and again, captions hardly ever.
+# Chats that are kept for reuse. Labels repeat, captions hardly ever do.
 REMEMBERED = 10_000
 
 
@@ -20,7 +20,7 @@ class Wording:
     Args:
         settings: tasks and the longest example.
         labels: what `{labels}` stands for.
-        counter: of the base model.
+        counter: counts tokens as the base model does.
     """
 
     def __init__(self, settings: CurateSettings, labels: Sequence[str], counter: TokenCounter) -> None:

@@ -1,4 +1,4 @@
-"""What the dataset is made from: columns of the image table, each asset's at its own pin."""
+"""Reads what the dataset is made from: columns of the image table, each asset's at its own pin."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ GROUP_COLUMNS = ["group_id", "first_group_id"]
 
 @dataclass(frozen=True)
 class Reads:
-    """Versions and columns by asset; all assets write the same table."""
+    """The pinned version and the columns to read, by asset; all assets write the same table."""
 
     refs: Mapping[str, LanceRef]
     columns: Mapping[str, list[str]]
 
 
 def reads_of(step: StepContext, bounds: Sequence[Bound]) -> Reads:
-    """What the bounds, the groups and the examples need."""
+    """The columns that the bounds, the groups and the examples need, at the step's pins."""
     columns: dict[str, list[str]] = defaultdict(list, {ASSET: IMAGE_COLUMNS, GROUPS: GROUP_COLUMNS})
     for bound in bounds:
         columns[bound.scorer.asset] += [bound.column, bound.scorer.rev_column, bound.scorer.error_column]
@@ -43,7 +43,13 @@ def reads_of(step: StepContext, bounds: Sequence[Bound]) -> Reads:
 
 
 def joined(lake: Lake, reads: Reads, ids: pa.ChunkedArray | None = None) -> pa.Table:
-    """The pinned images, oldest first, with the scores that belong to the same bytes; all or those with the row ids."""
+    """The pinned images, oldest first, with the scores of the same bytes.
+
+    Args:
+        lake: read.
+        reads: versions and columns.
+        ids: row ids of the images; None: all images.
+    """
     images = lake.open_at(reads.refs[ASSET])
     rows = _rows(images, ids, IMAGE_COLUMNS).sort_by("_rowid")
     for asset, names in reads.columns.items():
@@ -69,7 +75,7 @@ def at(
         ids: row ids.
         columns: to read.
         sha256: by row: rows of other bytes count as missing.
-        all_rows: that `ids` are (nearly) all rows, so that none need to be looked up.
+        all_rows: whether `ids` are (nearly) all rows; the table is then scanned, and nothing looked up.
     """
     names = list(dict.fromkeys([*columns, *(["sha256"] if sha256 is not None else [])]))
     rows = _rows(ds, None if all_rows else ids, names)
@@ -89,14 +95,14 @@ def _rows(ds: "lance.LanceDataset", ids: pa.ChunkedArray | None, columns: list[s
 
 
 def in_groups(rows: pa.Table, most: int) -> tuple[pa.Table, list[tuple[int, int]]]:
-    """Rows with the members of each near-duplicate group side by side, in their old order, and where to cut them.
+    """Put the members of each near-duplicate group side by side, and cut the rows into pieces of whole groups.
 
     Args:
         rows: with `group_id`; a row without one is a group of its own.
-        most: so many rows make a piece, unless a group goes on.
+        most: rows of a piece; a piece is longer where its last group is.
 
     Returns:
-        The rows; and for each piece its first row and how many it has.
+        The rows, and the first row and the number of rows of each piece. Members keep their order.
     """
     codes = rows["group_id"].combine_chunks().dictionary_encode().indices
     group = codes.fill_null(-1).to_numpy(zero_copy_only=False)

@@ -35,7 +35,7 @@ from mm_assets.stages.curate.verdicts import leak_free_split, pre_flight
 from mm_assets.stages.ingest.tables import IMAGES
 
 ASSET = SFT_DATASET.key
-# Images that become Python objects at once, and more where a near-duplicate group is larger.
+# Images that are Python objects at the same time; there are more where a near-duplicate group is larger.
 CHUNK_ROWS = 2_500
 
 
@@ -48,14 +48,14 @@ def build_dataset(
 ) -> StepResult:
     """Bring `sft.lance` up to the pinned images, scores and base model.
 
-    Only images that changed since the last time, and the others of their near-duplicate groups, are chosen from anew;
-    all are, where the code, the base model or the labels in the words are others, or another run wrote the table.
+    Images that changed since the last time are judged again, together with their near-duplicates. All images are judged
+    again where the code, the base model or the labels in the prompts changed, or where another run wrote the table.
 
     Args:
-        step: what is pinned.
-        tables: the lake.
+        step: the step with its pinned inputs.
+        lake: read and written.
         settings: tasks, bounds, labels and the longest example.
-        scorers: built-in and own ones; those that the step pins are read.
+        scorers: built-in scorers and your own; only those that the step pins are read.
         checks: limits beyond which nothing is published.
 
     Raises:
@@ -83,21 +83,21 @@ def build_dataset(
 
 @dataclass(frozen=True)
 class DatasetDiff:
-    """What differs, and what the dataset then says of itself."""
+    """The rows that differ, and the result of the step once they are written."""
 
     table_diff: TableDiff
     result: StepResult
 
     @property
     def labels(self) -> list[str]:
-        """The labels that were chosen."""
+        """The labels of the chosen images."""
         labels: list[str] = self.result.metadata["labels"]
         return labels
 
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Makes the rows of the dataset from what a step has pinned."""
+    """Makes the rows of the dataset from the pinned inputs of a step."""
 
     step: StepContext
     lake: Lake
@@ -115,10 +115,10 @@ class DatasetBuilder:
         return TokenCounter(local_folder(self.lake, self.base.digest))
 
     def refresh(self) -> DatasetDiff:
-        """What differs since the last time, or from what the table holds.
+        """The difference since the last time; the difference of all rows where the last time does not help.
 
         Raises:
-            RefusalError: see `build_dataset`.
+            BlockedError: see `build_dataset`.
         """
         before = self._before()
         changed = delta(self.lake, self._reads, before) if before else None
@@ -129,7 +129,7 @@ class DatasetBuilder:
         return self._checked(diff) if self._fits(diff, labels) else self.whole(diff.labels)
 
     def _before(self) -> Record | None:
-        """The last materialization, if what it did not choose from anew would come out the same."""
+        """The last materialization, if images that did not change since would be judged the same now."""
         record = self.step.last_record(ASSET)
         if record is None or not self.lake.exists(SFT):
             return None
@@ -137,13 +137,13 @@ class DatasetBuilder:
         return record if record and record.metadata.get("base_model") == self.base.digest else None
 
     def whole(self, labels: list[str] | None = None) -> DatasetDiff:
-        """All rows, compared with what the table holds now.
+        """The difference between all rows and the table as it is now.
 
         Args:
-            labels: those that will be chosen, where that is known.
+            labels: the labels that will be chosen, where they are known.
 
         Raises:
-            RefusalError: see `build_dataset`.
+            BlockedError: see `build_dataset`.
         """
         rows = joined(self.lake, self._reads)
         labels = self._labels_at_hand(rows) if labels is None else labels
@@ -151,10 +151,10 @@ class DatasetBuilder:
         return self._checked(diff if self._fits(diff, labels) else self._make(rows, diff.labels))
 
     def _checked(self, diff: DatasetDiff) -> DatasetDiff:
-        """Write to the end what passes the checks.
+        """Finish writing a difference that passes the checks.
 
         Raises:
-            BlockedError: it does not.
+            BlockedError: a check failed.
         """
         table_diff = diff.table_diff
         verdicts = (
@@ -167,13 +167,13 @@ class DatasetBuilder:
         return replace(diff, result=replace(diff.result, verdicts=verdicts))
 
     def _labels_at_hand(self, rows: pa.Table) -> list[str]:
-        """The labels of any image: nearly always those that are chosen in the end."""
+        """The labels that usable images have; nearly always these are chosen in the end."""
         labels = pc.unique(rows["label"].filter(pc.is_null(rows["error"]))).drop_null().to_pylist()
         allowed = self.settings.labels
         return sorted(label for label in labels if label.strip() and (allowed is None or label in allowed))
 
     def _fits(self, diff: DatasetDiff, labels: list[str]) -> bool:
-        """Whether the words name the labels that were chosen."""
+        """Whether the words of the examples name exactly the labels that were chosen."""
         return diff.labels == labels or not reads_labels(self.settings)
 
     def _make(self, rows: pa.Table, labels: list[str], changed: Delta | None = None) -> DatasetDiff:

@@ -1,4 +1,4 @@
-"""Which images may become other examples than the last time: those that changed, and the others of their groups."""
+"""Finds the images to judge again: those that changed since the last time, and their near-duplicates."""
 
 from dataclasses import dataclass
 
@@ -17,20 +17,25 @@ from mm_assets.stages.curate.inputs import ASSET, GROUPS, Reads, at
 
 @dataclass(frozen=True)
 class Delta:
-    """Row ids of images to choose from anew, rising, and ids of images whose row is there no more."""
+    """What changed since the last time.
+
+    Args:
+        rows: row ids of the images to judge again, rising.
+        removed: ids of the images whose row was removed.
+    """
 
     rows: pa.ChunkedArray
     removed: pa.ChunkedArray
 
 
 def delta(lake: Lake, reads: Reads, before: Record) -> Delta | None:
-    """Compare what is pinned with what a materialization has read.
+    """Compare the pinned versions with those that a materialization read.
 
-    Rows that no commit has touched between the oldest version that either reads and the newest need no look, nor those
-    whose cells stand in the same files; of the others the columns that are read are compared.
+    Rows that no commit touched after the oldest version that was read are skipped. So are rows whose cells stand in the
+    same files. Of the others, the columns that are read are compared.
 
     Returns:
-        None where that cannot be told: other assets were read, or their versions were removed by maintenance.
+        None where they cannot be compared: the materialization read other assets, or its versions expired.
     """
     past = _past(lake, reads, before)
     if past is None:
@@ -56,7 +61,7 @@ def delta(lake: Lake, reads: Reads, before: Record) -> Delta | None:
 
 
 def _past(lake: Lake, reads: Reads, before: Record) -> dict[str, lance.LanceDataset] | None:
-    """The versions that a materialization has read, by asset."""
+    """The versions that a materialization read, by asset; None where one is of another table, or expired."""
     read = before.read
     versions = {}
     for asset, ref in reads.refs.items():
@@ -83,7 +88,7 @@ def _column(ids: np.ndarray) -> pa.ChunkedArray:
 def _changed(
     past: dict[str, lance.LanceDataset], now: dict[str, lance.LanceDataset], reads: Reads, ids: np.ndarray
 ) -> np.ndarray:
-    """The rows that have other values than before; one column after the other, to hold little at once."""
+    """Row ids with other values than before; columns are compared one by one, to hold little in memory."""
     changed = [np.array([], dtype=np.uint64)]
     for asset, names in reads.columns.items():
         if len(ids) and past[asset].version != now[asset].version:

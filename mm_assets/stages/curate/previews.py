@@ -1,4 +1,4 @@
-"""What the UI shows of the dataset: how its classes and splits balance, what was left out, and what an example says."""
+"""Previews of the dataset: its classes by split, what was left out and why, and an example of each task."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def previews(materialized: "Materialized") -> dict[str, str]:
 
 
 def _tasks(chosen: pa.Table) -> list[str]:
-    """Of some rows, labelling first."""
+    """The tasks of some rows, the label first."""
     return sorted(pc.unique(chosen["task"]).drop_null().to_pylist(), key=lambda task: (task != LABEL, task))
 
 
@@ -72,7 +72,7 @@ def _left_out(left_out: pa.Table) -> str:
 
 
 def _example(ds: "lance.LanceDataset", examples: pa.Table, task: str) -> str:
-    """The first example of a task, of the training split where that has one, as who says what."""
+    """The first example of a task as roles and texts; from the training split where that has one."""
     of_task = _of(examples, "task", task)
     trained = _of(of_task, "split", TRAIN)
     first = pc.min((trained if trained.num_rows else of_task)["_rowid"]).as_py()

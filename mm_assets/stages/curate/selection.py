@@ -1,4 +1,4 @@
-"""Choose the images that become examples: a pure function from rows to rows, every image with its reason."""
+"""Choose the images that become examples: a pure function that gives each image a split or a reason."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mm_assets.stages.curate.bounds import Bound
 
 Row = dict[str, Any]
 
-# Reasons that say nothing of a class: the image was rejected, or nobody asks for its label.
+# Reasons that do not count for a class: the image was rejected, or its label is not one to learn.
 NO_IMAGE, NOT_CHOSEN = "no image", "label not chosen"
 
 _MISSING: dict[TaskName, str] = {
@@ -22,7 +22,7 @@ _MISSING: dict[TaskName, str] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of one image in one task: its split, or `left_out` with `<reason>: <detail>`."""
+    """The decision on one image in one task: its split, or `left_out` with `<reason>: <detail>`."""
 
     row: Row
     task: TaskSettings
@@ -38,6 +38,10 @@ class Choice:
 def choose(rows: Sequence[Row], settings: CurateSettings, bounds: Sequence[Bound]) -> list[Choice]:
     """Apply bounds, near-duplicate groups, splits and weights, for each task as if it were the only one.
 
+    The oldest usable image of each group is taken. For the task `label`, a group with several labels is left out whole.
+    Where members of a group were first seen in different splits, only those of the training split may be taken: the
+    model has seen near-duplicates of the others in training.
+
     Args:
         rows: in order of age, oldest first: `image_id`, `label`, `caption`, `error`, the bounded scores with
             `<scorer>_rev` and `<scorer>_error`, `group_id`, `first_group_id`.
@@ -45,10 +49,7 @@ def choose(rows: Sequence[Row], settings: CurateSettings, bounds: Sequence[Bound
         bounds: see `bounds_of`.
 
     Returns:
-        One choice per task and row, in the same order. Of each group the oldest image that nothing else speaks against
-        is taken. For the task `label`, a group with several labels is left out whole. Where a group's members were
-        first seen in different splits, only those of the training split may be taken: the held-out side has been seen
-        in training.
+        One choice per task and row, in the same order.
     """
     greatest = max(task.weight for task in settings.tasks)
     choices = []
@@ -59,7 +60,7 @@ def choose(rows: Sequence[Row], settings: CurateSettings, bounds: Sequence[Bound
 
 
 def _fault(row: Row, task: TaskSettings, settings: CurateSettings, bounds: Sequence[Bound]) -> str | None:
-    """What speaks against an image, whatever the others are like."""
+    """Why an image cannot be used, whatever the other images are; None where it can."""
     if row["error"] is not None:
         return f"{NO_IMAGE}: {row['error']}"
     if not (row[task.task] or "").strip():
@@ -100,7 +101,10 @@ def _judge(choice: Choice, labels: set[str], splits: set[str], taken: str | None
 
 
 def _weighed(choice: Choice, greatest: float) -> Choice:
-    """Leave out a training example beyond its task's share; which ones never changes as the table grows."""
+    """Leave out a training example beyond its task's share.
+
+    A hash of the example decides, so the decision stays the same as the table grows.
+    """
     task = choice.task
     if choice.split != TRAIN or place_of(choice.example_id) < task.weight / greatest:
         return choice

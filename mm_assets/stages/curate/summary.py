@@ -1,4 +1,4 @@
-"""What the dataset says of itself, from a few columns of all its rows; and whether anything can be learned from it."""
+"""The summary of the dataset, from a few columns of all its rows; and whether there is something to learn."""
 
 from collections import Counter
 
@@ -12,12 +12,12 @@ from mm_assets.splits import SHARES, TRAIN
 from mm_assets.stages.curate.examples import PRE_FLIGHT
 from mm_assets.stages.curate.selection import NO_IMAGE, NOT_CHOSEN
 
-# The columns that all of it is computed from.
+# The columns that everything here is computed from.
 COUNTED = ["task", "label", "split", "left_out", "num_tokens"]
 
 
 def labels_of(rows: pa.Table) -> list[str]:
-    """The labels of all images that were chosen to be named, also of those that pre-flight has left out since."""
+    """The labels of all images chosen for the task `label`, also of those that pre-flight left out."""
     named = of_task(rows, "label")
     chosen = pc.or_(pc.is_null(named["left_out"]), left_out_by_pre_flight(named))
     chosen_labels: list[str] = sorted(pc.unique(named["label"].filter(chosen)).to_pylist())
@@ -25,7 +25,7 @@ def labels_of(rows: pa.Table) -> list[str]:
 
 
 def labels_at_hand(rows: pa.Table) -> list[str]:
-    """The labels of all images that could be named: of rejected ones, and of labels that nobody asks for, none is."""
+    """The labels to learn that images have; rejected images and labels outside `curate.labels` do not count."""
     named = of_task(rows, "label")
     named = named.filter(pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(named["label"], "")), ""))
     out = pc.fill_null(pc.is_in(reasons(named["left_out"]), pa.array([NO_IMAGE, NOT_CHOSEN])), False)
@@ -51,7 +51,7 @@ def summary(rows: pa.Table, settings: CurateSettings) -> dict[str, object]:
 
 
 def can_learn(rows: pa.Table) -> bool:
-    """Whether a classifier has two labels; of captions alone, whether there is one to train on."""
+    """Whether there is something to learn: two labels, or a caption to train on where captions are the only task."""
     examples = rows.filter(pc.is_null(rows["left_out"]))
     if of_task(rows, "label").num_rows:
         return len(pc.unique(of_task(examples, "label")["label"])) > 1
@@ -59,7 +59,7 @@ def can_learn(rows: pa.Table) -> bool:
 
 
 def too_few_to_learn(rows: pa.Table) -> str | None:
-    """Where there is nothing to learn (see `can_learn`): a sentence that says why, and what to do."""
+    """Why there is nothing to learn, and what to do, in a sentence; None where there is (see `can_learn`)."""
     if can_learn(rows):
         return None
     if of_task(rows, "label").num_rows:
@@ -80,16 +80,16 @@ def _too_few(rows: pa.Table, task: TaskName, instead: str, need: str) -> str:
 
 
 def most_often(left_out: pa.ChunkedArray) -> str:
-    """The commonest kind of reason, as one of them reads, and how many there are; "" where there is none."""
+    """The most frequent kind of reason in words, with its count; "" where there is none."""
     texts = left_out.drop_null()
     most_common = by_kind(texts).most_common(1)
     return "".join(f"{text}, {times:,} times" for text, times in most_common)
 
 
 def by_kind(left_out: pa.ChunkedArray) -> Counter[str]:
-    """How often each kind of reason occurs, under the first text of it: texts of a kind differ in names and figures."""
+    """How often each kind of reason occurs, by its first text; texts of one kind differ in names and figures."""
     table = pa.table({"text": left_out, "kind": reasons(left_out)})
-    # All of pre-flight is one reason; what was wrong stands behind it.
+    # Pre-flight is one reason with many details, so the detail without its figures is the kind.
     kind = pc.if_else(_is_pre_flight(left_out), pc.replace_substring_regex(left_out, "[0-9]+", "0"), table["kind"])
     counts = (
         table.set_column(1, "kind", kind)
@@ -105,7 +105,7 @@ def of_task(rows: pa.Table, task: TaskName) -> pa.Table:
 
 
 def left_out_by_pre_flight(rows: pa.Table) -> pa.ChunkedArray:
-    """Which rows were chosen, and are no examples because of their words or their length."""
+    """Which rows were chosen, and then left out by pre-flight for their words or their length."""
     return _is_pre_flight(rows["left_out"])
 
 

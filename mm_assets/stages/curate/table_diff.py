@@ -1,4 +1,4 @@
-"""Bring `sft.lance` up to other rows: what differs is written as new fragments, piece by piece, for one commit."""
+"""Brings `sft.lance` up to new rows: what differs is written as fragments, piece by piece, for one commit."""
 
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import lance
 
 KEY = "example_id"
-# What `placed` is made from.
+# The columns that `placed` reads.
 PLACED = ["split", "group_id", "images"]
-# Rows that wait in memory to be written.
+# Rows that wait in memory to be written, at most.
 MOST_WAITING = 50_000
 
 
 def placed(rows: pa.Table) -> pa.Table:
-    """Of the examples among the rows: `split`, `group_id`, and of the image (each has one) `image_id` and `sha256`."""
+    """Where each example stands: `split`, `group_id`, and the `image_id` and `sha256` of its one image."""
     examples = rows.filter(pc.is_valid(rows["split"]))
     images = pc.list_element(examples["images"], 0)
     placed_rows = examples.select(["split", "group_id"])
@@ -39,9 +39,9 @@ class TableDiff:
     """The difference between the table at one version and the rows that it should have.
 
     Args:
-        step: for the commit that creates a table that is not there yet.
-        tables: the lake.
-        whole: whether rows that are not given (see `add`) are to go.
+        step: its commit creates the table where there is none.
+        lake: read and written.
+        whole: whether rows that are not added (see `add`) are removed.
     """
 
     def __init__(self, step: StepContext, lake: Lake, *, whole: bool) -> None:
@@ -64,11 +64,16 @@ class TableDiff:
         return pc.index_in(keys, self._before[KEY])
 
     def remove(self, places: pa.ChunkedArray) -> None:
-        """Take rows out for good."""
+        """Remove rows of the table."""
         self._stays[places.drop_null().to_numpy()] = False
 
     def add(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
-        """Rows that the table should have, and where they stand in it now."""
+        """Add rows that the table should have; those that differ from the table are written.
+
+        Args:
+            rows: in the schema of the table.
+            places: the position of each in the table now; null for a new one.
+        """
         existing = places.drop_null()
         changed, _ = difference(self._rows(existing), rows, KEY)
         written = pc.is_in(rows[KEY], pa.array(changed, pa.string()))
@@ -78,7 +83,7 @@ class TableDiff:
         self._written.append(new.select([KEY, *COUNTED]))
         self._placed.append(placed(new))
         self._waiting.append(new)
-        # A table is not created before it is known that it will hold something to learn from.
+        # The table is created only when it will hold something to learn.
         many = sum(table.num_rows for table in self._waiting) >= MOST_WAITING
         if many and (self._ds is not None or can_learn(self.counted)):
             self._write()
@@ -90,7 +95,7 @@ class TableDiff:
 
     def _write(self) -> None:
         if self._ds is None:
-            # A table without rows is no version of the asset: the checks may yet stop the step.
+            # An empty table is no version of the asset: the checks may still stop the step.
             self._ds = open_table(self._lake, self._step, SFT, SFT_SCHEMA)
         rows = pa.concat_tables(self._waiting)
         self._waiting = [rows.slice(0, 0)]
@@ -98,18 +103,18 @@ class TableDiff:
             self._fragments += write_fragments(self._lake, SFT, as_stored(rows, self._ds))
 
     def finish(self) -> None:
-        """Write what still waits."""
+        """Write the rows that still wait."""
         self._write()
 
     @property
     def counted(self) -> pa.Table:
-        """The columns that are counted, of all rows that the table will have (so far)."""
+        """The `COUNTED` columns of all rows that the table will have, so far."""
         stays = self._before.filter(pa.array(self._stays))
         return pa.concat_tables([stays.select(COUNTED), *(table.select(COUNTED) for table in self._written)])
 
     @property
     def examples(self) -> pa.Table:
-        """See `placed`, of all rows that the table will have; read anew each time, for digests are long."""
+        """`placed` of all rows that the table will have; it is read anew each time, because digests take memory."""
         tables = [placed(SFT_SCHEMA.empty_table()), *self._placed]
         start = 0
         for batch in () if self._ds is None else self._ds.scanner(columns=PLACED).to_batches():
@@ -120,7 +125,7 @@ class TableDiff:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows that are computed, reused and removed."""
+        """How many rows are computed, reused and removed."""
         keys = pa.chunked_array([chunk for table in self._written for chunk in table[KEY].chunks], pa.string())
         removed = self._removed_keys
         replaced = pc.sum(pc.is_in(removed, keys)).as_py() or 0
@@ -135,5 +140,5 @@ class TableDiff:
         return self._before[KEY].filter(pa.array(~self._stays))
 
     def operation(self, ds: "lance.LanceDataset") -> "lance.LanceOperation.BaseOperation | None":
-        """Take out the rows that go or are replaced, and put in the others; None where nothing differs."""
+        """The commit's operation: remove and replace rows, and add new ones; None where nothing differs."""
         return replace_rows(ds, KEY, self._removed_keys.to_pylist(), self._fragments)

@@ -22,14 +22,16 @@ _DUPLICATE = sources(NEAR_DUPLICATES.key, "group_id", "first_group_id")
 
 SFT_COLUMNS = (
     Column("example_id", pa.string(), "`<task>:<image_id>`.", sources(IMAGE_TABLE.key, "image_id"), Kind.KEY),
-    Column("task", pa.string(), "label or caption: what is asked."),
+    Column("task", pa.string(), "What is asked: label or caption."),
     Column(
         "images",
         pa.list_(_IMAGE),
         "The images of the example, by id and digest.",
         sources(IMAGE_TABLE.key, "image_id", "sha256"),
     ),
-    Column("messages", pa.list_(_MESSAGE), "The conversation in TRL's format; null where it was left out.", _WORDS),
+    Column(
+        "messages", pa.list_(_MESSAGE), "The conversation in TRL's format; null where the image was left out.", _WORDS
+    ),
     *handed_on(IMAGE_TABLE.key, IMAGES_COLUMNS, "label", "caption"),  # of the image, in both tasks
     *handed_on(NEAR_DUPLICATES.key, GROUP_COLUMNS, "group_id"),  # a group never straddles splits
     Column(
@@ -41,13 +43,13 @@ SFT_COLUMNS = (
     Column(
         "num_tokens",
         pa.int32(),
-        "Tokens of the conversation, those of the image included.",
+        "Tokens of the conversation, image tokens included.",
         (*_WORDS, *sources(IMAGE_TABLE.key, "width", "height"), *sources(BASE_MODEL.key, "digest")),
     ),
     Column(
         "left_out",
         pa.string(),
-        "Why it is no example, as `<reason>: <detail>`; null for one.",
+        "Why it is no example, as `<reason>: <detail>`; null for an example.",
         (*_UNUSABLE, *_DUPLICATE),
     ),
 )

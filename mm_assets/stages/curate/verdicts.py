@@ -17,9 +17,9 @@ from mm_assets.stages.curate.summary import (
     too_few_to_learn,
 )
 
-# Of leaks, in the metadata; of classes, in a sentence.
+# Leaks in the metadata, and names of classes in a sentence, at most.
 EXAMPLES, NAMED = 20, 10
-# Of a digest, as much as tells it from others.
+# Characters of a digest that are shown.
 SHOWN = 12
 PRE_FLIGHT_SHARE, CLASS_SHARE = "checks.max_pre_flight_share", "checks.min_class_share"
 
@@ -50,7 +50,7 @@ _KINDS = {"group_id": "group", "sha256": "file"}
 
 
 def _leak_examples(name: str, rows: pa.Table) -> list[dict[str, str]]:
-    """Some leaks of one kind, those of a group or file below each other; a row for each image."""
+    """Some leaks of one kind, a row for each image; images of one group or file follow each other."""
     first = rows.sort_by([(name, "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
     values = [row[name][:SHOWN] if name == "sha256" else row[name] for row in first]
     return [
@@ -62,7 +62,7 @@ def _leak_examples(name: str, rows: pa.Table) -> list[dict[str, str]]:
 def pre_flight(rows: pa.Table, settings: CurateSettings, most: float) -> Verdict:
     """Whether few enough chosen examples are unfit, every split and class has a fit one, and there is enough to learn.
 
-    A class that only rejected images are of is none: they are the image table's to tell.
+    A class whose images were all rejected does not count: the image table's checks report rejected images.
 
     Args:
         rows: `COUNTED` columns of the whole dataset.
@@ -98,9 +98,9 @@ def pre_flight(rows: pa.Table, settings: CurateSettings, most: float) -> Verdict
 
 
 def _splits_without(examples: pa.Table, settings: CurateSettings) -> list[str]:
-    """Splits without an example, and those in which a task lacks what it is trained and judged on.
+    """Splits without an example, and splits where a task lacks examples to train on or to be judged by.
 
-    Each task is trained on; the evaluation judges by the labels, and by captions where there is no other task.
+    Each task is trained on. The evaluation judges by labels, or by captions where they are the only task.
     """
     empty = [name for name, _ in SHARES if not count_values(examples["split"])[name]]
     for task in sorted({task.task for task in settings.tasks}):
@@ -112,7 +112,7 @@ def _splits_without(examples: pa.Table, settings: CurateSettings) -> list[str]:
 
 
 def _classes_without(rows: pa.Table, examples: pa.Table, settings: CurateSettings) -> list[str]:
-    """Labels that are asked for, or that an image has, and that no example is of."""
+    """Labels that the settings name or an image has, and that no example has."""
     if not any(task.task == "label" for task in settings.tasks):
         return []
     left = count_values(of_task(examples, "label")["label"])
@@ -147,17 +147,17 @@ def _empty_classes(classes: list[str], rows: pa.Table, settings: CurateSettings)
 
 
 def _some(names: list[str]) -> str:
-    """Names in a sentence: not hundreds of them."""
+    """Names for a sentence: the first ones, and how many more there are."""
     more = [f"and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
     return ", ".join([*names[:NAMED], *more])
 
 
 def class_balance(examples: pa.Table, least: float) -> Verdict:
-    """Whether the smallest class is not too small beside the largest, and every class is in every split.
+    """Whether the smallest class is large enough beside the largest, and every class is in every split.
 
     Args:
         examples: `label` and `split`, of the task label.
-        least: smallest class in shares of the largest, 0 to 1.
+        least: least size of a class as a share of the largest, 0 to 1.
     """
     sizes = count_values(examples["label"])
     if not sizes:

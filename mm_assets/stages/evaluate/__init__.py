@@ -1,4 +1,4 @@
-"""The new checkpoint against the model in production, on held-out examples; it may be promoted.
+"""The new checkpoint against the model in production, on held-out examples, and the promotion.
 
-The only place that promotes.
+A model is promoted here, and nowhere else.
 """

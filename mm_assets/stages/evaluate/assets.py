@@ -20,12 +20,13 @@ READS: Reads = {EVALUATION.key: lambda settings: [settings.evaluate, settings.pr
 def evaluation(
     context: dg.AssetExecutionContext, lake: LakeResource, ray_cluster: RayCluster, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The checkpoint and the production model (the base where there is none) on the held-out split, row by row.
+    """The new checkpoint against the production model on the held-out split, and the decision on promotion.
 
-    Labels are judged by accuracy. A checkpoint that was trained on captions alone is judged by TRL's
-    `mean_token_accuracy`: the share of the right caption's tokens that the model foretells, example by example. The
-    checkpoint is promoted only when the paired bootstrap interval of the difference lies above zero and its own figure
-    reaches the profile's minimum. Not being promoted is a result, not a failure.
+    Both models answer the same examples; the base model stands in before the first promotion. Labels are judged by
+    accuracy. A checkpoint that was trained on captions alone is judged by TRL's `mean_token_accuracy`: the share of the
+    right caption's tokens that the model predicts. The checkpoint is promoted where the paired bootstrap interval of
+    the difference lies above zero and its own figure reaches the profile's minimum. A checkpoint that is not promoted
+    is a result, not a failure. The table has one row per example.
     """
     from mm_assets.stages.evaluate.job import evaluate_checkpoint
     from mm_assets.stages.evaluate.previews import previews

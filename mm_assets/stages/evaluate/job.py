@@ -29,10 +29,10 @@ from mm_assets.stages.evaluate.verdict import CHALLENGER, CHAMPION, Answers, Con
 def evaluate_checkpoint(
     step: StepContext, lake: Lake, cluster: Cluster, settings: EvaluateSettings, answering: PredictSettings
 ) -> StepResult:
-    """Compare the pinned checkpoint with the production model, unless that was done with the same settings.
+    """Compare the pinned checkpoint with the production model, unless they were compared with these settings already.
 
     Raises:
-        RefusalError: there is no held-out example, or a model's files are gone.
+        RefusalError: there is no held-out example, or the files of a model are missing.
     """
     checkpoint = step.inputs[LLAVA_CHECKPOINT.key]
     before = step.last_record(EVALUATION.key)
@@ -104,7 +104,7 @@ def _contest(step: StepContext, lake: Lake, production: str | None) -> Contest:
 def _answers(
     step: StepContext, lake: Lake, cluster: Cluster, contest: Contest, settings: PredictSettings
 ) -> dict[str, dict[str, Answer]]:
-    """Answers of both models by image id; both are asked what the challenger was trained for."""
+    """Answers of both models by image id; both get the question that the challenger was trained on."""
     question, ids = _question(contest, settings), contest.image_ids
     by_digest: dict[str, dict[str, Answer]] = {}  # by digest: a model that is its own champion answers once
     sides = {CHALLENGER: contest.challenger.digest, CHAMPION: contest.champion_digest}
@@ -118,7 +118,7 @@ def _answers(
 
 
 def _question(contest: Contest, settings: PredictSettings) -> Question:
-    """Labels are asked for; captions are known, and it is measured how well they are foretold."""
+    """The question to both models; for captions it holds the right ones, whose tokens the models predict."""
     question = Question.of(contest.challenger, settings, contest.task)
     if contest.task != "caption":
         return question

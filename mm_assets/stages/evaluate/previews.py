@@ -1,4 +1,4 @@
-"""What the UI shows of an evaluation: what is taken for what, how well each class is known, and the worst mistakes."""
+"""Previews of an evaluation: the confusion matrix, the recall of each class, and the worst mistakes."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ COLUMNS = [
     "caption",
     "challenger_score",
 ]
-# From an evaluation back to the images that it was made on.
+# The inputs that lead from an evaluation back to its images.
 PATH = (LLAVA_CHECKPOINT.key, SFT_DATASET.key, IMAGE_TABLE.key)
 
 
@@ -60,7 +60,7 @@ def square(confusion: Mapping[str, Mapping[str, int]]) -> tuple[list[str], np.nd
 def _matrix(names: list[str], counts: np.ndarray) -> str:
     chosen = most_confused(counts, MAX_CLASSES)
     totals = counts.sum(axis=1)
-    true_labels = chosen[totals[chosen] > 0]  # what is an answer only (an error, a label of no example) has no row
+    true_labels = chosen[totals[chosen] > 0]  # an error, or a label of no example, is an answer without a row
     cells = counts[np.ix_(true_labels, chosen)]
     labels, answers = [names[i] for i in true_labels], [names[i] for i in chosen]
     picture = plots.matrix("Answers by true label", labels, answers, cells, totals[true_labels], 16_000)
@@ -70,14 +70,14 @@ def _matrix(names: list[str], counts: np.ndarray) -> str:
 
 
 def most_confused(counts: np.ndarray, most: int) -> np.ndarray:
-    """Positions (rising) of at most so many classes: those in most mistakes, then those with most examples."""
+    """Positions of at most `most` classes, rising: those in most mistakes, then those with most examples."""
     mistaken = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
     order = np.lexsort((np.arange(len(counts)), -counts.sum(axis=1), -mistaken))
     return np.sort(order[:most])
 
 
 def _recall(names: list[str], counts: np.ndarray) -> str:
-    """Bars of the share that was recognised, the worst classes on top."""
+    """Bars of the recall of each class, the worst classes on top."""
     totals = counts.sum(axis=1)
     true_labels = np.flatnonzero(totals)
     shares = counts.diagonal()[true_labels] / totals[true_labels]
@@ -98,7 +98,7 @@ def newest(evaluated: pa.Table) -> pa.Table:
 
 
 def mistakes(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
-    """Wrong labels, the most confident first; a missing answer is no label."""
+    """Rows with a wrong label, the most confident first; a missing answer is not a wrong label."""
     wrong = evaluated.filter(pc.not_equal(evaluated["label"], evaluated["challenger_label"]))
     order = [("challenger_confidence", "descending"), ("image_id", "ascending")]
     return wrong.sort_by(order).slice(0, most).to_pylist()
@@ -111,7 +111,7 @@ def unexpected(evaluated: pa.Table, most: int) -> list[dict[str, Any]]:
 
 
 def _images(materialized: "Materialized") -> LanceRef | None:
-    """The version of the image table that the evaluated examples were made from; None where history has lost it."""
+    """The version of the image table that the evaluated examples were made from; None where the history lacks it."""
     record, records = materialized.record, materialized.history.records
     for asset in PATH:
         source = next((records.get(item.record_id) for item in record.inputs if item.asset == asset), None)

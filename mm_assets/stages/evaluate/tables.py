@@ -24,9 +24,12 @@ _BY_NAME = {column.name: column for column in IMAGES_COLUMNS}
 def _answers(side: str, model: tuple[Source, ...]) -> list[Column]:
     """What one of the two models answered."""
     kinds = {
-        "score": (pa.float32(), f"Of the {side}: 1 for the right label, else 0; of a caption, its token accuracy."),
+        "score": (
+            pa.float32(),
+            f"The {side}'s score: 1 for the right label, else 0; for a caption, its token accuracy.",
+        ),
         "label": (pa.string(), f"What the {side} answered; null for a caption."),
-        "confidence": (pa.float32(), f"Of the {side}'s label; null for a caption."),
+        "confidence": (pa.float32(), f"Confidence of the {side}'s label; null for a caption."),
     }
     return [Column(f"{side}_{name}", kind, says, (*_ASKED, *model)) for name, (kind, says) in kinds.items()]
 
@@ -41,11 +44,11 @@ EVALUATIONS_COLUMNS = (
         (*_CHALLENGER, *_PICTURES),
     ),
     Column("challenger", pa.string(), "Digest of the model that was trained.", _CHALLENGER),
-    # Made from the base before the first promotion; then it is a challenger of before.
+    # The base before the first promotion, later an earlier challenger.
     Column(
         "champion",
         pa.string(),
-        "Digest of the production model before; of the base model where there was none.",
+        "Digest of the production model before; before the first promotion, of the base model.",
         _BASE,
     ),
     Column(
@@ -57,7 +60,7 @@ EVALUATIONS_COLUMNS = (
     Column(
         "production",
         pa.string(),
-        "Digest of the production model after; null where there is none.",
+        "Digest of the production model afterwards; null where there is none.",
         _CHALLENGER,
     ),
     *handed_on(SFT_DATASET.key, SFT_COLUMNS, "task"),

@@ -1,4 +1,4 @@
-"""What two models' answers to the same examples come to: scores, their paired difference, and the decision."""
+"""The verdict on two models: the scores of their answers, the paired difference, and the decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import EvaluateSettings, TaskName
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-# TRL's `mean_token_accuracy`: the share of the right answer's tokens that the model foretells.
+# TRL's `mean_token_accuracy`: the share of the right answer's tokens that the model predicts.
 MEASURES: dict[TaskName, str] = {"label": "accuracy", "caption": "mean_token_accuracy"}
 
 # By side, then by image id.
@@ -23,7 +23,7 @@ Answers = Mapping[str, Mapping[str, Answer]]
 
 @dataclass(frozen=True)
 class Contest:
-    """What is compared on what: two models, a task's held-out examples, and the images at their pinned version."""
+    """A comparison: two models, the held-out examples of a task, and the images at their pinned version."""
 
     challenger: Model
     champion_digest: str
@@ -38,7 +38,7 @@ class Contest:
 
 
 def scores(contest: Contest, answers: Answers) -> dict[str, list[float]]:
-    """By side, what each example's answer is worth, from 0 (also where there is none) to 1."""
+    """The score of each example's answer, by side: 0 to 1; 0 also where there is no answer."""
     ordered = {side: [by_id[image_id] for image_id in contest.image_ids] for side, by_id in answers.items()}
     if contest.task == "caption":
         return {side: [answer.score or 0.0 for answer in replies] for side, replies in ordered.items()}
@@ -47,7 +47,7 @@ def scores(contest: Contest, answers: Answers) -> dict[str, list[float]]:
 
 
 def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dict[str, Any]:
-    """Both models' mean scores, the paired interval, the decision and, of labels, the confusion; as JSON values."""
+    """Both models' mean scores, the paired interval and the decision as JSON values; for labels also the confusion."""
     worth = scores(contest, answers)
     ours, theirs = mean(worth[CHALLENGER]), mean(worth[CHAMPION])
     interval = paired_bootstrap(
@@ -59,7 +59,7 @@ def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dic
     failed = {side: sum(answer.error is not None for answer in by_id.values()) for side, by_id in answers.items()}
     promoted, decision = promotes(interval, ours, settings.min_accuracy)
     if any(failed.values()):
-        # An engine that fails says nothing of its model: a champion that could not answer is not a beaten one.
+        # A failed engine does not mean a bad model: a champion that could not answer is not beaten.
         promoted, decision = (
             False,
             f"not judged: {failed[CHALLENGER]} of its own answers failed, and {failed[CHAMPION]} of the champion's",
@@ -84,7 +84,7 @@ def judge(contest: Contest, answers: Answers, settings: EvaluateSettings) -> dic
 
 
 def _by_label(contest: Contest, answers: Mapping[str, Answer]) -> dict[str, Any]:
-    """Which labels are recognised, and which are taken for which; captions have none."""
+    """The recall of each label and the confusion matrix; {} for captions."""
     if contest.task != "label":
         return {}
     truth = contest.examples["label"].to_pylist()

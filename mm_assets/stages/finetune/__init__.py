@@ -1,4 +1,4 @@
 """The checkpoint: the base model, fine-tuned on the dataset's examples.
 
-What to train on and when to train again stands here; how, in engines/training.
+This stage decides what to train on and when to train again; engines/training does it.
 """

@@ -13,7 +13,7 @@ READS: Reads = {LLAVA_CHECKPOINT.key: lambda settings: [settings.train.recipe()]
 
 
 class TrainConfig(dg.Config):
-    """What a run of the training may be told."""
+    """The run configuration of a training."""
 
     force: bool = Field(False, description="Train again, even where a checkpoint of the same inputs and recipe exists.")
 
@@ -31,11 +31,11 @@ def llava_checkpoint(
     ray_cluster: RayCluster,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """LLaVA fine-tuned on the training split: TRL's SFTTrainer and a PEFT LoRA adapter under Ray Train.
+    """LLaVA, fine-tuned on the training split by TRL's SFTTrainer with a LoRA adapter (PEFT), under Ray Train.
 
-    Images are read from Lance at the version that the dataset was made from; the loss counts the assistant's tokens
-    only. Merged weights and adapter lie under the digest of their files. The same inputs and recipe are not trained
-    twice, unless `force` asks.
+    Images are read from Lance at the version that the dataset was made from. The loss counts only the assistant's
+    tokens. The merged weights and the adapter lie in the lake under the digest of their files. The same inputs and
+    recipe are trained once; `force` trains them again.
     """
     from mm_assets.stages.finetune.job import train_checkpoint
     from mm_assets.stages.finetune.previews import previews

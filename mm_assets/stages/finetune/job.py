@@ -32,7 +32,7 @@ def train_checkpoint(
         "sft_dataset": dataset.data_version,
         "base_model": base.metadata["digest"],
         "labels": dataset.metadata["labels"],
-        # How many examples there are is the dataset's business: its data version is named above.
+        # The number of examples is left out: the data version above decides it.
         "tasks": [{k: v for k, v in task.items() if k != "examples"} for task in dataset.metadata["tasks"]],
         **settings.recipe().model_dump(mode="json"),
     }
@@ -68,6 +68,6 @@ def _trained(step: StepContext, lake: Lake, cluster: Cluster, settings: TrainSet
 
 def _split(examples: lance.LanceDataset, split: str, images: LanceImages) -> Examples:
     rows = examples.to_table(columns=["example_id", "images", "messages"], filter=f"split = '{split}'")
-    rows = rows.sort_by("example_id")  # the order must not depend on how fragments came about
+    rows = rows.sort_by("example_id")  # the order must not depend on the order of the fragments
     ids = [[image["image_id"] for image in item] for item in rows["images"].to_pylist()]
     return Examples(ids, [without_gaps(messages) for messages in rows["messages"].to_pylist()], images)

@@ -1,4 +1,4 @@
-"""What the UI shows of a training: its loss."""
+"""Preview of a training: its loss."""
 
 from typing import TYPE_CHECKING
 

@@ -16,9 +16,9 @@ READS: Reads = {IMAGE_TABLE.key: lambda settings: [settings.ingest.limits(), set
 def raw_images(
     context: dg.AssetExecutionContext, lake: LakeResource, image_source: ImageSource
 ) -> dg.MaterializeResult:
-    """The listing of the source: every object with its uri, etag, size and label, whatever its name; never the bytes.
+    """The listing of the source: every object with its uri, etag, size and label, without its bytes.
 
-    A line of a manifest that cannot be used is listed with an `error`.
+    Objects are listed whatever their name is. A line of a manifest that cannot be used is listed with an `error`.
     """
     from mm_assets.stages.ingest.job import list_objects
     from mm_assets.stages.ingest.previews import previews
@@ -32,13 +32,13 @@ def raw_images(
         previews,
         columns={RAW_IMAGES.key: OBJECTS_COLUMNS},
     )
-    # For the UI alone: a lake stores no place outside itself.
+    # For the UI only: a lake stores no place outside itself.
     place = dg.MetadataValue.md(f"`{source.place}`")
     return result._replace(metadata={"source": place, **(result.metadata or {})})
 
 
 def image_table_asset(columns: TableColumns) -> dg.AssetsDefinition:
-    """The image table; `columns` are also those that scorers add to it, for its page shows the whole table."""
+    """Declare the image table; `columns` includes those that scorers add, because its page shows the whole table."""
 
     @dg.asset(
         key=asset_key(IMAGE_TABLE),
@@ -56,8 +56,8 @@ def image_table_asset(columns: TableColumns) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """One row per object: the image's bytes (blob v2), its digest, format, size and label.
 
-        Every image is decoded in full under limits of bytes, pixels, time and memory. An object that cannot be used is
-        a row with a null image and an `error` that names the reason. Only objects that are new or changed are read.
+        Every image is decoded in full, under limits of bytes, pixels, time and memory. An object that cannot be used
+        has a row with a null image and an `error` that names the reason. Only new or changed objects are read.
         """
         from mm_assets.stages.ingest.job import store_images
         from mm_assets.stages.ingest.previews import previews

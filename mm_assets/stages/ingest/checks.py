@@ -1,4 +1,4 @@
-"""Checks of the image table: warnings, for a source is what it is."""
+"""Checks of the image table: warnings only, because the source may be beyond the reader's control."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -22,13 +22,13 @@ ASSET = IMAGE_TABLE.key
         dg.AssetCheckSpec(
             "reject_share",
             asset=ASSET,
-            description="Warns when more objects than `checks.max_reject_share` are no usable image.",
+            description="Warns when a greater share of objects than `checks.max_reject_share` is no usable image.",
         ),
         dg.AssetCheckSpec(
             "label_conflicts",
             asset=ASSET,
-            description="Warns when the same bytes stand under different labels, more often than "
-            "`checks.max_label_conflicts`.",
+            description="Warns when a greater share of images than `checks.max_label_conflicts` has a copy, byte for "
+            "byte, with another label.",
         ),
     ],
     can_subset=True,

@@ -1,4 +1,4 @@
-"""List the source; read, decode, hash and store what changed, on Ray, one commit per batch."""
+"""List the source; read, decode, hash and store changed objects, on Ray, with one commit per batch."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, OBJECTS_SCHEMA
 from mm_assets.stages.ingest.worker import ImageWriter, Piece
 
 SOURCE = "mm.source"
-# What a worker holds in memory at once; a batch is cut into pieces of at most this size, and of at least so many rows,
-# for every piece becomes a fragment.
+# A batch is cut into pieces. A worker holds a piece in memory, so it has at most so many bytes; it becomes a fragment, so
+# it has at least so many rows.
 PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
-# How often the table is looked at again, where others write it at the same time.
+# How often the table is compared, where other runs write it at the same time.
 ROUNDS = 5
 
 
@@ -94,11 +94,12 @@ def store_images(
 ) -> StepResult:
     """Bring `images.lance` up to the pinned listing: new and changed objects are read, the rest costs nothing.
 
-    Where another run writes the table at the same time, it is compared once more at the end, as a whole.
+    Where another run wrote the table at the same time, the whole table is compared once more at the end.
 
     Raises:
         BudgetError: more objects are rejected than `ingest.error_budget` allows.
-        RefusalError: a run with a newer listing wrote the table meanwhile, or it was cleaned up.
+        RefusalError: a run with a newer listing wrote the table meanwhile, other runs kept writing it, or the
+            fence of a cleanup came first.
     """
     open_table(lake, step, IMAGES, IMAGES_SCHEMA, [ASSET])
     ingest = _Ingest(step, lake, cluster, source, settings)
@@ -122,8 +123,8 @@ def store_images(
 class _Ingest:
     """Follows plans: reads and decodes on Ray, commits batch by batch.
 
-    `alone` turns false when a commit of another run is seen; the record of the materialization then waits until the
-    whole table was compared again.
+    `no_other_run` turns false when a commit of another run is seen. The record of the materialization then waits until
+    the whole table was compared again.
     """
 
     def __init__(
@@ -132,11 +133,11 @@ class _Ingest:
         self._step, self._lake, self._cluster = step, lake, cluster
         self._source, self._settings = source, settings
         self._number = 0
-        self._others_scanned_to = 0  # the version up to which commits of others were looked for
+        self._others_scanned_to = 0  # up to this version, commits of other runs were looked for
         self.no_other_run = True
 
     def follow(self, plan: IngestPlan) -> StepResult:
-        """Do what the plan says; the last commit carries the record, if this run was alone and kept its budget."""
+        """Do what the plan says; the last commit carries the record, if no other run wrote and the budget is kept."""
         self._others_scanned_to = plan.version
         step, read = self._step, plan.read
         step.log(f"{read.num_rows:,} of {plan.considered:,} objects to read, {len(plan.removed):,} removed")
@@ -176,9 +177,9 @@ class _Ingest:
         return at_most(result.metadata["rows_failed"], result.metadata["rows"], self._settings.error_budget)
 
     def _commit(self, plan: IngestPlan, pieces: list[Piece], result: StepResult | None) -> None:
-        """Commit a batch; the last one (it has the record) also writes words and takes out what is gone."""
-        words, removed = ([plan.labels_and_captions], plan.removed) if result is not None else ([], [])
-        cells = pa.concat_tables([UPDATED_CELLS.empty_table(), *words, *(piece.touched for piece in pieces)])
+        """Commit a batch; the last commit (with the record) also writes labels and captions, and removes rows."""
+        texts, removed = ([plan.labels_and_captions], plan.removed) if result is not None else ([], [])
+        cells = pa.concat_tables([UPDATED_CELLS.empty_table(), *texts, *(piece.touched for piece in pieces)])
         rows = bool(removed) or any(piece.fragments for piece in pieces)
         if cells.num_rows:
             self._number += 1
@@ -189,7 +190,7 @@ class _Ingest:
     def _commit_rows(
         self, plan: IngestPlan, pieces: list[Piece], removed: list[str], result: StepResult | None
     ) -> None:
-        """Put a batch's rows in, in place of those of the same keys."""
+        """Insert the rows of a batch, in place of the rows with the same keys."""
         self._number += 1
 
         def put(head: lance.LanceDataset) -> lance.LanceOperation.BaseOperation | None:
@@ -206,10 +207,10 @@ class _Ingest:
             self._others_scanned_to = done.version
 
     def _notice_others(self, head: lance.LanceDataset) -> None:
-        """Notice commits that another run made to this asset.
+        """Notice commits of other runs to this asset.
 
         Raises:
-            RefusalError: it has a newer listing.
+            RefusalError: another run has a newer listing.
         """
         mine = self._step.ref(LISTED)
         for _, properties in commits_after(head, self._others_scanned_to):
@@ -235,13 +236,18 @@ class _Ingest:
 
 @dataclass(frozen=True)
 class _Overtaken:
-    """Keys of a batch that have a row now, and those whose row another run has put in meanwhile, of the same object."""
+    """The rows that other runs inserted while this run read a batch.
+
+    Args:
+        keys: keys of the batch that have a row now.
+        settled: keys among them whose row another run made meanwhile, from the same object.
+    """
 
     keys: set[str]
     settled: set[str]
 
     def settles(self, piece: Piece) -> bool:
-        """Whether nothing of a piece is wanted any more."""
+        """Whether other runs have made all rows of a piece."""
         return self.settled.issuperset(piece.keys)
 
 
@@ -259,7 +265,7 @@ def _stored(
             "rows": plan.considered,
             "rows_considered": plan.considered,
             "rows_computed": computed,
-            "rows_touched": touched,  # of the computed ones: the same bytes, so nothing follows
+            "rows_touched": touched,  # among the computed ones: the same bytes, so nothing else is computed for them
             "rows_reused": plan.considered - computed,
             "rows_failed": failed.total(),
             "rows_removed": len(plan.removed),

@@ -1,4 +1,4 @@
-"""What has to be done to `images.lance`: which objects to read, which rows to take out, which words to write anew."""
+"""Plans a pass over `images.lance`: objects to read, rows to remove, labels and captions to write again."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,22 +20,22 @@ from mm_assets.stages.ingest.schema import UPDATED_CELLS
 from mm_assets.stages.ingest.tables import IMAGES, OBJECTS
 
 ASSET, LISTED = IMAGE_TABLE.key, RAW_IMAGES.key
-# What a row has of the listing: where one of the first differs the object is read, of the last the words are written.
+# Columns taken from the listing. Where one of PLACE differs the object is read; for the others only cells are written.
 PLACE, LABEL_AND_CAPTION = ["source_uri", "etag", "error"], ["label", "caption"]
 
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """What to do.
+    """What a pass has to do.
 
     Args:
-        version: of `images.lance` that the plan was made at.
-        considered: rows that the table will answer for.
-        read: objects to read: rows of the listing with `known_rowid` and `known_sha256` of the good row that is there.
-        replaced: keys of `read` that have a row.
-        removed: keys to take out.
-        labels_and_captions: cells (see `UPDATED_CELLS`) of rows whose label or caption alone changed.
-        failed: how many rows that stay as they are were rejected, by reason.
+        version: version of `images.lance` that the plan was made at.
+        considered: number of rows that the table will have.
+        read: objects to read: rows of the listing, with `known_rowid` and `known_sha256` of the good row of that key.
+        replaced: keys of `read` that have a row already.
+        removed: keys whose rows are removed.
+        labels_and_captions: cells (see `UPDATED_CELLS`) of rows where only the label or the caption changed.
+        failed: number of rejected rows that stay as they are, by reason.
     """
 
     version: int
@@ -55,15 +55,15 @@ class IngestPlan:
 def make_plan(
     step: StepContext, lake: Lake, settings: IngestSettings, *, everything: bool, retry_errors: bool
 ) -> IngestPlan:
-    """Compare the pinned listing with the table: what changed since the last time, or all of it.
+    """Compare the pinned listing with the table: the changes since the last time, or every row.
 
-    All of it also where somebody outside wrote the table since; the rows that they wrote are read again.
+    Every row is compared where somebody outside wrote the table since. The rows that they wrote are read again.
 
     Args:
-        step: what is pinned.
-        tables: the lake.
-        settings: limits, and what becomes of removed objects.
-        everything: look at every row, whatever was seen before.
+        step: the step with its pinned inputs.
+        lake: read.
+        settings: limits, and what happens to the rows of removed objects.
+        everything: compare every row, whatever was compared before.
         retry_errors: read rejected objects again.
     """
     head = lake.open(IMAGES)
@@ -96,9 +96,10 @@ def make_plan(
 
 
 def _listing_compared(step: StepContext) -> int | None:
-    """The version of the listing that the table was last brought up to, by the same rules.
+    """The version of the listing that the table was last brought up to, by the same code; None where there is none.
 
-    None also where a run was cut off since: its rows may be of objects that came and went between two listings.
+    It is also None where a run was cut off since. Rows of that run may be of objects that came and went between two
+    listings.
     """
     own, before = step.own[ASSET], step.last_record(ASSET)
     if before is None or before.code_version != step.code_versions[ASSET] or own.last_commit != before.ref:
@@ -109,7 +110,7 @@ def _listing_compared(step: StepContext) -> int | None:
 def _delta(
     lake: Lake, step: StepContext, head: lance.LanceDataset, changes: Changes | None, judged: set[str]
 ) -> tuple[pa.Table, pa.Table, list[str]]:
-    """Listed objects to look at, the rows of the table that have their keys, and keys that are listed no more."""
+    """Listed objects to compare, the rows of the table with their keys, and keys that are no longer listed."""
     columns = ["image_id", "sha256", *PLACE, *LABEL_AND_CAPTION]
     objects = lake.open_at(step.ref(LISTED))
     if changes is None:
@@ -132,14 +133,14 @@ def _missing(keys: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
 
 
 def _as_listed(current: pa.Table) -> pa.Table:
-    """Rows with the errors that the listing gave them; those that reading or decoding gave are left out."""
+    """Rows with only the errors that the listing gave them, not those of reading or decoding."""
     refused = pc.match_substring_regex(current["error"], f"^({'|'.join(REFUSALS)})")
     errors = pc.if_else(refused, current["error"], pa.scalar(None, pa.string()))
     return current.set_column(current.schema.get_field_index("error"), "error", errors)
 
 
 def written_by_others(head: lance.LanceDataset, versions: list[int]) -> set[str]:
-    """Keys of rows that somebody outside has written: nothing in them can be relied on."""
+    """Keys of rows that somebody outside wrote; their values cannot be relied on."""
     if not versions:
         return set()
     return set(head.to_table(columns=["image_id"], filter=written_at(versions))["image_id"].to_pylist())
@@ -156,7 +157,7 @@ def _with_known(read: pa.Table, current: pa.Table, foreign_keys: set[str]) -> pa
 
 
 def labels_and_captions(listed: pa.Table, current: pa.Table, read_ids: set[str]) -> pa.Table:
-    """Cells of rows whose bytes need not be read for another label or caption."""
+    """Cells of rows that get another label or caption without reading their bytes."""
     others = current.filter(pc.invert(pc.is_in(current["image_id"], pa.array(list(read_ids), pa.string()))))
     named = listed.filter(pc.is_in(listed["image_id"], others["image_id"]))
     changed, _ = difference(
@@ -172,7 +173,7 @@ def labels_and_captions(listed: pa.Table, current: pa.Table, read_ids: set[str])
 def _judged_anew(
     step: StepContext, head: lance.LanceDataset, settings: IngestSettings, *, retry_errors: bool
 ) -> set[str]:
-    """Rejected rows that are asked for again, and rows that other limits may judge otherwise."""
+    """Keys of rejected rows to retry, and of rows that changed limits may judge differently."""
     before = step.last_record(ASSET)
     conditions = []
     if before is not None and before.metadata.get("limits") != settings.limits().model_dump():

@@ -1,4 +1,4 @@
-"""What the UI shows of the listing and of the stored images."""
+"""Previews of the listing and of the stored images."""
 
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def _good(ds: "lance.LanceDataset", usable: pa.Table) -> str:
 
 
 def _refused(ds: "lance.LanceDataset", bad: pa.Table) -> str:
-    """Cards with the reason; the bytes of what was refused are not in the table."""
+    """Cards with the reason; the table has no bytes of refused objects."""
     chosen = bad["_rowid"].take(rows.spread(reasons(bad["error"]), CARDS)).to_pylist()
     tiles = [Tile(None, [row["image_id"]], row["error"]) for row in rows.take(ds, chosen, ["image_id", "error"])]
     return sheet("Some of the refused objects", [Section(f"{bad.num_rows:,} refused", tiles)], 4, 10_000)

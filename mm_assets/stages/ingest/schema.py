@@ -1,4 +1,4 @@
-"""The schema of `images.lance`: its blobs are of a type of Lance's own, and so this file imports Lance."""
+"""The schema of `images.lance`; its blobs have a type of Lance's own, so this file imports Lance."""
 
 import pyarrow as pa
 
@@ -7,7 +7,7 @@ from mm_assets.stages.ingest.tables import IMAGES_COLUMNS
 
 IMAGES_SCHEMA = schema_of(IMAGES_COLUMNS)
 
-# Cells of a row whose object is another one (its etag, its place, its words) with the same bytes.
+# Cells to write where an object has another place, etag, label or caption, and the same bytes.
 UPDATED_CELLS = pa.schema(
     [
         pa.field("_rowid", pa.uint64()),

@@ -17,7 +17,7 @@ _BYTES = sources(_LISTED, "source_uri")
 IMAGES_COLUMNS = (
     LISTING_COLUMNS[0].of_another((_LISTED, "image_id"), kind=Kind.KEY),
     *handed_on(_LISTED, LISTING_COLUMNS, "source_uri", "etag"),
-    # Also of a file that is no usable image.
+    # Also for a file that is no usable image.
     Column("sha256", pa.string(), "SHA-256 of the file's bytes.", _BYTES),
     Column(
         "image",
@@ -26,15 +26,15 @@ IMAGES_COLUMNS = (
         _BYTES,
         Kind.BLOB,
     ),
-    Column("format", pa.string(), "Of the file: JPEG, PNG, WEBP, GIF, BMP or TIFF.", _BYTES),
-    Column("width", pa.int32(), "Pixels, EXIF orientation applied.", _BYTES),
-    Column("height", pa.int32(), "Pixels, EXIF orientation applied.", _BYTES),
+    Column("format", pa.string(), "Format of the file: JPEG, PNG, WEBP, GIF, BMP or TIFF.", _BYTES),
+    Column("width", pa.int32(), "Width in pixels, EXIF orientation applied.", _BYTES),
+    Column("height", pa.int32(), "Height in pixels, EXIF orientation applied.", _BYTES),
     Column("num_bytes", pa.int64(), "Bytes of the file.", sources(_LISTED, "source_uri", "size")),
     *handed_on(_LISTED, LISTING_COLUMNS, "label", "caption"),
     Column(
         "error",
         pa.string(),
-        "Why it could not be used, as `<reason>: <detail>`; null where it could.",
+        "Why the object could not be used, as `<reason>: <detail>`; null for a usable image.",
         sources(_LISTED, "source_uri", "error"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Verdicts on the image table: how many objects are no images, and whether copies agree on their label."""
+"""Verdicts on the image table: the share of rejected objects, and whether copies have the same label."""
 
 import pyarrow as pa
 
@@ -7,7 +7,7 @@ from mm_assets.judging.verdicts import Verdict, at_most, limit, of, share
 from mm_assets.previews.rows import largest
 from mm_assets.reasons import reasons
 
-# In the metadata: reasons, and copies with several labels.
+# Reasons, and copies with several labels, in the metadata, at most.
 REASONS, EXAMPLES = 20, 40
 REJECTS, CONFLICTS = "checks.max_reject_share", "checks.max_label_conflicts"
 
@@ -16,8 +16,8 @@ def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
     """Whether few enough objects are no usable image.
 
     Args:
-        rows: of the table.
-        errors: of the rejected ones.
+        rows: number of rows of the table.
+        errors: errors of the rejected ones.
         most: greatest share, 0 to 1.
     """
     rejected = len(errors)
@@ -35,20 +35,20 @@ def reject_share(rows: int, errors: pa.ChunkedArray, most: float) -> Verdict:
 
 
 def label_conflicts(images: pa.Table, most: float) -> Verdict:
-    """Whether the same bytes always have the same label; an image without a label disagrees with none.
+    """Whether the same bytes always have the same label; an image without a label is left out of it.
 
     Args:
-        images: the usable ones: `image_id`, `sha256`, `label`.
+        images: the usable images: `image_id`, `sha256`, `label`.
         most: greatest share of images with a copy of another label, 0 to 1.
     """
     conflicts = images.filter(pa.array(clashing(images["sha256"], images["label"])))
     passed = at_most(conflicts.num_rows, images.num_rows, most)
     do = "" if passed else ": give each file one label in the source, or remove its copies"
-    words = of(conflicts.num_rows, images.num_rows, "images")
+    part = of(conflicts.num_rows, images.num_rows, "images")
     return Verdict(
         "label_conflicts",
         passed,
-        f"{words} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
+        f"{part} have a copy, byte for byte, with another label; {limit(CONFLICTS, most)}{do}",
         {
             "images": conflicts.num_rows,
             "share": share(conflicts.num_rows, images.num_rows),
@@ -59,6 +59,6 @@ def label_conflicts(images: pa.Table, most: float) -> Verdict:
 
 
 def _examples(conflicts: pa.Table) -> list[dict[str, str]]:
-    """Copies, those of a file below each other; a row for each image, for a cell that is long is cut."""
+    """Some copies, one row for each image (the UI cuts long cells); copies of one file follow each other."""
     first = conflicts.sort_by([("sha256", "ascending"), ("image_id", "ascending")])[:EXAMPLES].to_pylist()
     return [{"sha256": row["sha256"][:12], "label": row["label"], "image": row["image_id"]} for row in first]

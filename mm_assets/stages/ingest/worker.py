@@ -1,4 +1,4 @@
-"""What a worker does with a piece of the listing: read, decode, hash, and write rows that the driver commits."""
+"""The worker of ingest: reads, decodes and hashes a piece of the listing, and writes rows that the driver commits."""
 
 import hashlib
 from collections import Counter
@@ -17,7 +17,7 @@ from mm_assets.reasons import reasons
 from mm_assets.stages.ingest.schema import IMAGES_SCHEMA, UPDATED_CELLS
 from mm_assets.stages.ingest.tables import IMAGES
 
-# A piece of so many listed objects of which none can be read speaks against the place.
+# Where none of so many listed objects of a piece can be read, the source is at fault and not the objects.
 SUSPICIOUS = 16
 # Objects that a worker reads at once: a bucket answers after tens of milliseconds, a decoder should not wait for it.
 READ_AHEAD = 16
@@ -25,14 +25,14 @@ READ_AHEAD = 16
 
 @dataclass(frozen=True)
 class Piece:
-    """What one worker made of some objects.
+    """The result of one worker for some objects.
 
     Args:
-        objects: how many there were.
-        keys: of the rows in `fragments`.
-        fragments: not committed yet.
+        objects: number of objects.
+        keys: keys of the rows in `fragments`.
+        fragments: written, but not committed yet.
         touched: cells (see `UPDATED_CELLS`) of good rows whose object has another etag and the same bytes.
-        failed: how many rows of `fragments` are rejected, by reason.
+        failed: number of rejected rows in `fragments`, by reason.
     """
 
     objects: int
@@ -51,11 +51,13 @@ class ImageWriter:
         self._readers = ThreadPoolExecutor(READ_AHEAD)
 
     def __call__(self, objects: pa.Table) -> Piece:
-        """Store one piece of the plan; every object becomes a row, whatever is wrong with it, or keeps the one it has.
+        """Store one piece of the plan.
+
+        Every object gets a row, or keeps the one that it has; a rejected one gets a row with its error.
 
         Args:
-            objects: rows of the listing, and of the good row that an object has already `known_rowid` and
-                `known_sha256`.
+            objects: rows of the listing, with `known_rowid` and `known_sha256` of the good row that an object has
+                already.
         """
         items = objects.to_pylist()
         rows = [self._row(item, data) for item, data in zip(items, self._readers.map(self._read, items), strict=True)]
@@ -82,7 +84,7 @@ class ImageWriter:
         return write_fragments(self._lake, IMAGES, pa.table(arrays, schema=IMAGES_SCHEMA))
 
     def _read(self, item: dict[str, Any]) -> bytes | ImageError:
-        """The bytes of an object, or what is wrong with it; anything that is not its own fault ends the job."""
+        """The bytes of an object, or what is wrong with it; any other error ends the job."""
         if item["error"] is not None:
             return ImageError(item["error"])
         try:
@@ -104,15 +106,15 @@ class ImageWriter:
 
 
 def _is_as_before(item: dict[str, Any], row: dict[str, Any]) -> bool:
-    """A good image of the same bytes as the row that is there: its scores stay."""
+    """Whether a good image has the same bytes as its existing row; its scores then stay."""
     return "error" not in row and row["sha256"] == item["known_sha256"]
 
 
 def refuse_if_all_unreadable(items: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Objects that were there when they were listed, of which none can be read now, are not the ones at fault.
+    """Refuse a piece where no listed object can be read: the source is then at fault, not the objects.
 
     Raises:
-        RuntimeError: with the first one's reason.
+        RuntimeError: none of at least `SUSPICIOUS` objects can be read; the message gives the first one's reason.
     """
     errors = [row.get("error", "") for item, row in zip(items, rows, strict=True) if item["etag"] is not None]
     if len(errors) >= SUSPICIOUS and all(reason.startswith("unreadable") for reason in errors):
