@@ -1,11 +1,11 @@
-"""Keys that stand beside more than one value: the same bytes under two labels, a group in two splits."""
+"""Finds keys with more than one value: the same bytes under two labels, a group in two splits."""
 
 import numpy as np
 import pyarrow as pa
 
 
 def clashing(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> np.ndarray:
-    """Which rows have a key that stands beside several values; rows without a key or a value count for nothing.
+    """Which rows have a key with several values; rows without a key or a value do not count.
 
     Returns:
         Shape (rows,), bool.
@@ -22,6 +22,6 @@ def clashing(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> np.ndarray:
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """A number for each value, -1 for null."""
+    """Integer codes of the values, -1 for null, shape (rows,)."""
     encoded = column.combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)

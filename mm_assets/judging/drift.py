@@ -1,9 +1,9 @@
 """How far a distribution has moved: the population stability index (PSI).
 
-PSI = sum over bins of (now - then) * ln(now / then), of the shares of rows in each bin; Siddiqi, "Credit Risk
-Scorecards", 2006, chapter 10: under 0.1 is no shift, 0.1 to 0.25 a moderate one, above it a large one. Half a row is
-added to each bin, so that an empty one has a logarithm. Of so many rows then (n) and now (m) drawn from one
-distribution, PSI / (1/n + 1/m) is chi-square with bins - 1 degrees of freedom; Yurdakul and Naranjo, "Statistical
+PSI = sum over bins of (now - then) * ln(now / then), where now and then are the shares of rows in a bin. An index below
+0.1 is no shift, 0.1 to 0.25 a moderate one, above 0.25 a large one; Siddiqi, "Credit Risk Scorecards", 2006, chapter
+10. Half a row is added to each bin, so that an empty bin has a logarithm. Where n rows then and m rows now are drawn from
+one distribution, PSI / (1/n + 1/m) is chi-square with bins - 1 degrees of freedom; Yurdakul and Naranjo, "Statistical
 properties of the population stability index", Journal of Risk Model Validation, 2020.
 """
 
@@ -16,7 +16,7 @@ from mm_assets.judging.verdicts import Verdict, limit, not_known
 
 SETTING = "checks.max_drift"
 BINS = 10
-# The bin of what is null or NaN.
+# The bin of null and NaN.
 NO_VALUE = "no value"
 # The 95th percentile of the normal distribution.
 Z = 1.6449
@@ -27,9 +27,9 @@ class Shift:
     """A distribution then and now.
 
     Args:
-        bins: their names.
-        then: rows in each bin.
-        now: rows in each bin.
+        bins: names of the bins.
+        then: number of rows in each bin, then.
+        now: number of rows in each bin, now.
     """
 
     bins: Sequence[str]
@@ -44,7 +44,7 @@ class Shift:
 
     @property
     def by_chance(self) -> float:
-        """The index that 1 of 20 pairs of samples of this size exceed though nothing moved.
+        """The index that 1 of 20 pairs of samples of this size exceeds although nothing moved.
 
         Wilson and Hilferty's approximation of the quantile of chi-square, 1931.
         """
@@ -56,7 +56,7 @@ class Shift:
 
     @property
     def has_values(self) -> bool:
-        """Whether there are rows on both sides, and any that has a value."""
+        """Whether there are rows on both sides, and one of them has a value."""
         return bool(self.then.sum() and self.now.sum()) and list(self.bins) != [NO_VALUE]
 
     def rows(self) -> list[dict[str, object]]:
@@ -68,7 +68,10 @@ class Shift:
 
 
 def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
-    """Numbers in bins that hold a tenth of `then` each; a value that fills several has its own, as NaN (none) has."""
+    """The shift of numbers, in bins that hold a tenth of `then` each.
+
+    A value that would fill several bins has a bin of its own. So have missing and infinite values.
+    """
     finite = then[np.isfinite(then)]
     edges = _edges(finite if len(finite) else now[np.isfinite(now)])
     names = [f"from {edge:.4g}" for edge in edges]
@@ -77,13 +80,13 @@ def of_numbers(then: np.ndarray, now: np.ndarray) -> Shift:
 
 
 def of_labels(then: Mapping[str, int], now: Mapping[str, int]) -> Shift:
-    """Counts by label."""
+    """The shift of counts by label, one bin for each label."""
     labels = sorted({*then, *now})
     return Shift(labels, *(np.array([counts.get(label, 0) for label in labels]) for counts in (then, now)))
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Inner edges of the bins, rising: a bin reaches from its edge to below the next."""
+    """Inner edges of the bins, rising; a bin reaches from its edge to just below the next."""
     if not len(values):
         return np.array([])
     edges, times = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
@@ -96,18 +99,18 @@ def _binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _without_empty(names: Sequence[str], then: np.ndarray, now: np.ndarray) -> Shift:
-    """Bins that hold nothing on either side say nothing."""
+    """The shift without bins that are empty on both sides."""
     held = (then + now) > 0
     return Shift([name for name, keep in zip(names, held, strict=True) if keep], then[held], now[held])
 
 
 def verdict(shifts: Mapping[str, Shift], most: float, reference: str) -> Verdict:
-    """Whether no distribution has moved further than is allowed, nor than samples of its size do by chance.
+    """Whether no distribution moved further than the limit and further than chance explains.
 
     Args:
-        shifts: by the name of what is distributed.
+        shifts: the shifts, by the name of the column.
         most: greatest index.
-        reference: what they are compared with, in words.
+        reference: name of the run that `then` is of.
     """
     comparable = {name: shift for name, shift in shifts.items() if shift.has_values}
     if not comparable:

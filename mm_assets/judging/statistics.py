@@ -18,14 +18,14 @@ class Interval:
 
 
 def hits(truth: Sequence[str], answers: Sequence[str | None]) -> list[float]:
-    """1 for each answer that is right, else 0; a missing answer is wrong."""
+    """1 for each right answer, else 0; a missing answer is wrong."""
     return [float(a == b) for a, b in zip(truth, answers, strict=True)]
 
 
 def wilson_upper(share: float, count: int) -> float:
-    """Upper end of the 95% interval of a share that was measured on so many examples.
+    """Upper end of the 95% confidence interval of a share measured on `count` examples.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", 1927: holds for few examples, too.
+    It holds for few examples, too; Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
     z = 1.96
     spread = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
@@ -44,7 +44,7 @@ def mean(scores: Sequence[float]) -> float:
 
 
 def per_class(truth: Sequence[str], answers: Sequence[str | None]) -> dict[str, dict[str, float | int]]:
-    """Of each true label: the number of examples, and the share that was recognised (recall)."""
+    """The number of examples and the recall (the share that was recognised) of each true label."""
     counts, right = Counter(truth), Counter(a for a, b in zip(truth, answers, strict=True) if a == b)
     return {label: {"examples": counts[label], "recall": right[label] / counts[label]} for label in sorted(counts)}
 
@@ -63,21 +63,21 @@ def paired_bootstrap(
 ) -> Interval:
     """Percentile interval of the difference of two mean scores on the same examples.
 
-    The examples are resampled, each with both models' scores, so what is hard for both does not widen the interval
-    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+    Each example is resampled with both models' scores, so examples that are hard for both do not widen the interval;
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
 
     Args:
-        challenger: its score of each example, shape (n,).
-        champion: the same of the other model.
-        confidence: of the interval, e.g. 0.95.
+        challenger: score of the challenger for each example, shape (n,).
+        champion: score of the champion for each example, shape (n,).
+        confidence: confidence of the interval, such as 0.95.
         samples: number of resamples.
-        seed: of the resampling.
+        seed: seed of the resampling.
     """
     gains = np.asarray(challenger, dtype=np.float64) - np.asarray(champion, dtype=np.float64)
     values, counts = np.unique(gains, return_counts=True)
     rng = np.random.default_rng(seed)
-    # How often each value is drawn, of n draws with replacement, is multinomial; there are few values (three, of right
-    # and wrong answers), so this is much faster than to draw the examples themselves.
+    # In n draws with replacement, the counts of the values are multinomial. Right and wrong answers give only three
+    # values, so this is much faster than drawing examples.
     draws = (rng.multinomial(len(gains), counts / len(gains)) for _ in range(samples))
     means = [float(draw @ values) / len(gains) for draw in draws]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -85,7 +85,10 @@ def paired_bootstrap(
 
 
 def promotes(interval: Interval, challenger_accuracy: float, min_accuracy: float) -> tuple[bool, str]:
-    """The gate: the interval's lower end above zero, and the accuracy at its minimum. Gives the reason in words."""
+    """Whether the challenger is promoted, and why (in words).
+
+    It is where the interval lies above zero and the accuracy reaches its minimum.
+    """
     if interval.low <= 0:
         return False, f"the interval of the difference [{interval.low:+.3f}, {interval.high:+.3f}] is not above zero"
     if challenger_accuracy < min_accuracy:

@@ -1,4 +1,4 @@
-"""Pictures as data URIs of at most so many characters: they travel in Dagster's event log."""
+"""Encodes pictures as data URIs with a limited length, because Dagster's event log stores them."""
 
 import base64
 import io
@@ -7,8 +7,8 @@ from functools import cache
 
 from PIL import Image
 
-# (share of the full size, quality), from what is good to what always fits: large and rough shows more than small and
-# fine.
+# (share of the full size, quality), from the best to one that always fits. A large rough picture shows more than a
+# small fine one.
 _PHOTO_STEPS = (
     *((1.0, quality) for quality in (80, 65, 50, 38, 28)),
     *((0.85, quality) for quality in (32, 24)),
@@ -16,7 +16,7 @@ _PHOTO_STEPS = (
     *((0.55, quality) for quality in (20, 10)),
     *((0.4, quality) for quality in (10, 1)),
 )
-# (share of the full size, colours): shrunken words are hard to read, and blurred edges take more bytes than sharp ones.
+# (share of the full size, colours). Size goes last: small words are hard to read, and blurred edges take more bytes.
 _PLOT_STEPS = ((1.0, 48), (1.0, 24), (1.0, 12), (1.0, 6), (0.5, 6), (0.25, 4))
 
 
@@ -24,8 +24,8 @@ def photos(draw: Callable[[float], Image.Image], max_chars: int) -> str:
     """A sheet of photos as a data URI.
 
     Args:
-        draw: draws the sheet with its photos at a share of their full size (its text keeps its size).
-        max_chars: most characters of the URI.
+        draw: draws the sheet with its photos at a share of their full size; the text keeps its size.
+        max_chars: greatest length of the URI.
     """
     draw_once = cache(draw)
     uris = (_webp(draw_once(scale), quality=quality, method=5) for scale, quality in _PHOTO_STEPS)
@@ -33,7 +33,7 @@ def photos(draw: Callable[[float], Image.Image], max_chars: int) -> str:
 
 
 def plot(image: Image.Image, max_chars: int) -> str:
-    """A plot or a sheet of words, which have few colours, as a data URI; without loss, and smaller than a PNG."""
+    """A plot or a sheet of words as a data URI: few colours, without loss, smaller than a PNG."""
     return _first_that_fits(
         (_webp(_plain(image, *step), lossless=True, quality=100) for step in _PLOT_STEPS), max_chars
     )

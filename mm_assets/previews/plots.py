@@ -1,4 +1,4 @@
-"""Plots of numbers, by Matplotlib's objects (no pyplot, which keeps figures and picks a screen), as Markdown."""
+"""Plots of numbers as Markdown, by Matplotlib's objects: pyplot would keep figures and choose a screen."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ FONT = 8
 MAX_NAME = 20
 BINS = 40
 NOTHING = "There is nothing to draw."
-# A matrix of more classes has no room for its numbers.
+# A matrix of more classes is drawn without numbers.
 MAX_NUMBERS = 15
-# More would cost bytes and show nothing.
+# More shades would cost bytes and show nothing.
 SHADES = 8
-# Matplotlib computes with squares and sums of its limits.
+# Values are clipped to this, because Matplotlib squares and adds its limits.
 _BEYOND = 1e100
 
 _CARD, _INK, _LINE = "#fbfbf9", "#22262b", "#c9c9c4"
@@ -49,11 +49,11 @@ def stacked(
 
     Args:
         alt: what the picture shows, in words.
-        names: of the bars.
-        parts: of each part (by its name, for the legend) its value in every bar.
+        names: names of the bars.
+        parts: the values of each part, one for each bar, by the part's name in the legend.
         unit: what is counted.
-        max_chars: most characters of the picture.
-        notes: what stands at the end of each bar, where it is not the bar's sum.
+        max_chars: greatest length of the picture.
+        notes: text at the end of each bar; its sum where there are none.
     """
     if not names:
         return NOTHING
@@ -81,8 +81,8 @@ def histograms(
     Args:
         alt: what the picture shows, in words.
         columns: numbers by name.
-        max_chars: most characters of the picture.
-        span: ends of the axis; from the lowest to the highest number where none are given.
+        max_chars: greatest length of the picture.
+        span: ends of the axis; None: the lowest and the highest number.
     """
     figure, axes = _figure(panels=len(columns), height=200)
     for axis, (name, values) in zip(axes, columns.items(), strict=True):
@@ -109,9 +109,9 @@ def _histogram(axes: "Axes", values: np.ndarray, span: tuple[float, float] | Non
 
 
 def bin_edges(values: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Edges of a histogram's bins (none where all values are equal), and whether they rise in powers.
+    """Edges of a histogram's bins, and whether they rise in powers; no edges where all values are equal.
 
-    They do where the largest value is so far from the middle that equal bins would show one column.
+    Edges rise in powers where the largest value is so far from the median that equal bins would show one column.
     """
     if not len(values):
         return np.array([]), False
@@ -119,12 +119,12 @@ def bin_edges(values: np.ndarray) -> tuple[np.ndarray, bool]:
     in_powers = low > 0 and high > 20 * float(np.median(values))
     edges = np.geomspace(low, high, BINS + 1) if in_powers else np.linspace(low, high, BINS + 1)
     edges[0], edges[-1] = low, high
-    # Values may be so near to each other that no numbers lie between them.
+    # Values may be so close that there is no number between them.
     return (edges, in_powers) if np.all(np.diff(edges) > 0) else (np.array([]), False)
 
 
 def curve(alt: str, points: Sequence[tuple[float, float]], level: tuple[str, float] | None, max_chars: int) -> str:
-    """A loss by training step, and a level to compare it with as a dashed line."""
+    """A curve of the loss by training step, with a dashed line at a level to compare it with."""
     figure, (axes,) = _figure()
     steps, losses = zip(*points, strict=True) if points else ((), ())
     axes.plot(steps, losses, color=_COLOURS[0], linewidth=1.4, marker="." if len(points) < 60 else "", label="training")
@@ -141,15 +141,15 @@ def curve(alt: str, points: Sequence[tuple[float, float]], level: tuple[str, flo
 def matrix(
     alt: str, rows: Sequence[str], columns: Sequence[str], counts: np.ndarray, totals: np.ndarray, max_chars: int
 ) -> str:
-    """A heat map: rows are true labels, columns answers; the colour is the answer's share of its row.
+    """A heat map of true labels (rows) and answers (columns); the colour is the answer's share of its row.
 
     Args:
         alt: what the picture shows, in words.
-        rows: names.
-        columns: names.
+        rows: names of the rows.
+        columns: names of the columns.
         counts: shape (rows, columns).
-        totals: shape (rows,): of each whole row, of which the columns may be a part.
-        max_chars: most characters of the picture.
+        totals: shape (rows,): the sum of each whole row; the columns may be only a part of it.
+        max_chars: greatest length of the picture.
     """
     import matplotlib
 
@@ -157,7 +157,7 @@ def matrix(
         return NOTHING
     cell = 30 if len(columns) <= MAX_NUMBERS else 14
     figure, (axes,) = _figure(max(200, cell * len(rows) + 120), width=max(360, cell * len(columns) + 170))
-    # The root makes one mistake in a hundred visible.
+    # The square root makes one mistake in a hundred visible.
     shares = np.sqrt(counts / totals[:, None])
     shades = matplotlib.colormaps["Blues"].resampled(SHADES)
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="equal")
@@ -198,5 +198,5 @@ def _rendered(figure: "Figure") -> Image.Image:
 
 
 def _plain(name: str) -> str:
-    """A name that fits beside a plot; a dollar would start a formula."""
+    """A name short enough for a plot; dollars are escaped, because they would start a formula."""
     return one_line(name, MAX_NAME).replace("$", r"\$")

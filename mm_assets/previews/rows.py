@@ -1,4 +1,4 @@
-"""Which rows are shown, and their pictures: from columns of any length, and always the same ones for the same rows."""
+"""Chooses rows to show, and loads their pictures; the same rows always give the same choice."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from mm_assets.images import ImageError, decode
 if TYPE_CHECKING:
     import lance
 
-# Previews are drawn in Dagster's own process: a larger picture is not worth the memory.
+# Previews are drawn in Dagster's own process; a larger picture is not worth its memory.
 MAX_PIXELS = 64_000_000
 THUMBNAIL = (320, 320)
 NO_NAME = "(none)"
@@ -42,7 +42,7 @@ def counts_of(column: pa.ChunkedArray, names: Sequence[str]) -> list[int]:
 
 
 def spread(column: pa.ChunkedArray, most: int) -> np.ndarray:
-    """Positions of at most so many rows, shared among the values (the most frequent first), evenly within each."""
+    """Positions of at most `most` rows: shared among the values, the most frequent first, evenly within each value."""
     if not len(column) or most < 1:
         return np.array([], dtype=np.int64)
     codes = np.unique(_codes(column), return_inverse=True)[1]
@@ -71,7 +71,7 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def extremes(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the lowest values, rising, and of the highest, falling; no position is in both."""
+    """Positions of the lowest values, rising, and of the highest values, falling; no position is in both."""
     finite = np.flatnonzero(np.isfinite(values))
     order = finite[np.argsort(values[finite], kind="stable")]
     low = order[:most]
@@ -90,7 +90,7 @@ def take(ds: "lance.LanceDataset", row_ids: Sequence[int], columns: Sequence[str
 
 
 def pictures(ds: "lance.LanceDataset", row_ids: Sequence[int]) -> list[Image.Image | None]:
-    """Small pictures of some rows of `images.lance`, in their order; None where a row has none that can be shown."""
+    """Small pictures of some rows of `images.lance`, in their order; None where a row has no usable image."""
     return [_small(ds.read_blobs("image", ids=[row_id])[0][1]) for row_id in row_ids]
 
 
@@ -103,7 +103,7 @@ def pictures_of(ds: "lance.LanceDataset", image_ids: Sequence[str]) -> list[Imag
 
 
 def share(value: float | None) -> str:
-    """A confidence in a caption."""
+    """A confidence as text; "" for None."""
     return "" if value is None else f"{value:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows under a title, each with its caption, on a light card that any theme can show."""
+"""Contact sheets: pictures with captions, in rows under a title, on a light card that suits every theme."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _INK, _FAINT = "#22262b", "#5c6066"
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture and the lines under it; where there is no picture, a card with the reason.
+    """A picture with captions under it; without a picture, a card with the reason.
 
-    The last caption may take several lines, the others are shortened to one.
+    The last caption may take `last_lines` lines; the others are shortened to one line.
     """
 
     image: Image.Image | None
@@ -39,14 +39,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """Tiles that belong together; no title where there is nothing to tell apart."""
+    """Tiles that belong together, under a title; the title may be empty."""
 
     title: str
     tiles: Sequence[Tile]
 
 
 def sheet(alt: str, sections: Sequence[Section], columns: int, max_chars: int) -> str:
-    """The Markdown of a sheet of at most so many characters; a sentence where there is no tile."""
+    """A sheet as Markdown of at most `max_chars` characters; a sentence where there is no tile."""
     filled = [section for section in sections if section.tiles]
     if not filled:
         return "There is no picture to show."
@@ -56,7 +56,7 @@ def sheet(alt: str, sections: Sequence[Section], columns: int, max_chars: int) -
 
 
 def draw(sections: Sequence[Section], columns: int, scale: float = 1.0) -> Image.Image:
-    """Draw a sheet; `scale` is the share of the full size that the tiles have, text keeps its size."""
+    """Draw a sheet; `scale` is the tiles' share of their full size, and the text keeps its size."""
     side = max(24, int(((WIDTH - GAP) / columns - GAP) * scale))
     blocks = [block for section in sections for block in _blocks(section, columns)]
     widest = max(len(row) for _, row in blocks)
@@ -75,7 +75,7 @@ def draw(sections: Sequence[Section], columns: int, scale: float = 1.0) -> Image
 
 
 def _blocks(section: Section, columns: int) -> list[tuple[str, Sequence[Tile]]]:
-    """Rows of tiles; the first has the title."""
+    """The rows of tiles of a section, the first with its title."""
     starts = range(0, len(section.tiles), columns)
     return [(section.title if start == 0 else "", section.tiles[start : start + columns]) for start in starts]
 
@@ -120,7 +120,7 @@ def _reason(text: str, box: tuple[int, int]) -> Image.Image:
 
 
 def wrapped(text: str, width: int, most: int) -> list[str]:
-    """At most so many lines of text, broken at spaces (within a word where it must be), the last one shortened."""
+    """At most `most` lines of text, broken at spaces, or within a word that is too long; the last one is shortened."""
     left = one_line(text, 200)
     lines: list[str] = []
     while left and len(lines) < most - 1 and _width(left) > width:
@@ -133,7 +133,7 @@ def wrapped(text: str, width: int, most: int) -> list[str]:
 
 
 def fitted(text: str, width: int, size: int = SIZE) -> str:
-    """Text as one line that is not wider than `width` pixels, its middle left out."""
+    """Text as one line of at most `width` pixels; a longer text is cut in its middle."""
     line = one_line(text, 200)
     length = len(line)
     while length > 1 and _width(line, size) > width:
@@ -148,7 +148,7 @@ def _width(text: str, size: int = SIZE) -> float:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own font knows little more than ASCII (no accents, no arrow); Matplotlib brings one that does.
+    # Pillow's own font has little more than ASCII; Matplotlib's font also has accents and arrows.
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)

@@ -1,4 +1,4 @@
 """Dagster's side of one step, the same for every asset: materialize, checks, gates, events, metadata.
 
-What Dagster keeps private is used in dagster_private.py alone; what an asset does stands in its stage.
+Only dagster_private.py uses what Dagster keeps private. What an asset does is in its stage.
 """

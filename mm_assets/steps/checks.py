@@ -1,4 +1,4 @@
-"""The Dagster side of checks that run after an asset: each looks at the version that the asset's newest event names."""
+"""The Dagster side of checks that run after an asset; they judge the version of the asset's newest event."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -24,16 +24,16 @@ Judges = Mapping[str, Mapping[str, Callable[["Materialized"], Verdict]]]
 def judged(
     context: dg.AssetCheckExecutionContext, lake: "LakeResource", judges: Judges
 ) -> Iterator[dg.AssetCheckResult]:
-    """Make those of the checks that are selected.
+    """Run the selected checks.
 
     Raises:
-        dagster.Failure: the lake has no such materialization; the message says what to do.
+        dagster.Failure: the lake lacks a materialization to check; the message says what to do.
     """
     from mm_assets.history.history import History
     from mm_assets.history.materialized import Materialized
 
     selected = context.selected_asset_check_keys
-    # As in a step: Dagster's events are read first, and the lake's history then holds the record of each.
+    # As in a step: Dagster's events are read before the history, which then holds the record of each.
     events = {key: newest_event(context.instance, key) for key in sorted({check.asset_key for check in selected})}
     history = History.read(lake.tables())
     refused = []
@@ -46,14 +46,14 @@ def judged(
                 verdict = judges[asset][name](checked)
                 _tell(context, record, verdict)
                 yield check_result(asset, verdict, record.data_version)
-        except RefusalError as refusal:  # the other assets can be checked all the same
+        except RefusalError as refusal:  # the other assets can still be checked
             refused.append(str(refusal))
     if refused:
         raise dg.Failure("; ".join(refused), allow_retries=False)
 
 
 def _tell(context: dg.AssetCheckExecutionContext, record: Record, verdict: Verdict) -> None:
-    """Say it in the log, too: a run that an error has failed names no more than the check."""
+    """Write the verdict to the log, because the error of a failed run names only the check."""
     failed = context.log.warning if verdict.severity == "WARN" else context.log.error
     log = context.log.info if verdict.passed else failed
     log(f"{record.asset} at {record.data_version}, {verdict.name}: {verdict.sentence}")

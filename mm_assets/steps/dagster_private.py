@@ -1,4 +1,4 @@
-"""Everything of Dagster that is not its public interface, in one file: what an upgrade of Dagster may break."""
+"""Every use of Dagster's private interface, in one file: an upgrade of Dagster may break it."""
 
 import logging
 from collections.abc import Iterable
@@ -26,14 +26,14 @@ __all__ = [
 
 
 def newest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
-    """The newest result of a check, whatever is planned or running."""
+    """The newest result of a check, even where another run of it is planned or running."""
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=set(COMPLETED))
     event = records[0].event if records else None
     return event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
 
 
 def planned_checks(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> dict[dg.AssetCheckKey, str]:
-    """Of some checks, those whose newest run is to make them and has not yet; with the id of that run."""
+    """The checks that their newest run has planned and not yet run, with the id of that run."""
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     return {key: record.run_id for key, record in latest.items() if record.status == Status.PLANNED}
 

@@ -1,14 +1,14 @@
-"""A materialization in Dagster's event log: the tags that name versions, and the newest one of an asset."""
+"""Materializations in Dagster's event log: the tags that name versions, and the newest event of an asset."""
 
 import dagster as dg
 
-# Dagster's own tags; those of inputs and pointers end with the input's key.
+# Dagster's own tags. The last two are prefixes: the input's key follows.
 DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
 INPUT_VERSION, INPUT_POINTER = "dagster/input_data_version/", "dagster/input_event_pointer/"
 
 
 def newest_event(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:
-    """Dagster's newest materialization of an asset; None where it knows none."""
+    """Dagster's newest materialization of an asset; None where it has none."""
     records = instance.fetch_materializations(key, limit=1).records
     return records[0] if records else None
 

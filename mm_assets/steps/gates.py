@@ -1,4 +1,4 @@
-"""What a blocking check has failed is read by no step, also of a later run: Dagster alone stops only the same run."""
+"""The gate: no step reads a version that failed a blocking check. Dagster itself stops only the same run."""
 
 import dagster as dg
 
@@ -10,14 +10,14 @@ from mm_assets.steps.metadata import JUDGED
 
 
 def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
-    """Hold a step off a version that failed a blocking check, unless the check has passed for it since.
+    """Refuse a version that failed a blocking check, unless the check has passed for it since.
 
     Args:
-        instance: which knows the checks, perhaps without knowing the materialization.
-        record: the input.
+        instance: Dagster's instance with the results of checks; it may lack the materialization.
+        record: the record of the input.
 
     Raises:
-        RefusalError: the message says which check found what.
+        RefusalError: a check failed; the message gives its name and its sentence.
     """
     failed = failed_check(instance, record.asset, record.data_version)
     if failed is not None:
@@ -29,7 +29,7 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
 
 
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
-    """The name of a blocking check that a version of an asset failed when it was last checked, and what was found."""
+    """The blocking check that a version failed when it was last checked, as name and sentence; None: no check."""
     for name in BLOCKING_CHECKS:
         outcome = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
         if outcome is not None and _is_error(outcome) and _judged(outcome) == data_version:

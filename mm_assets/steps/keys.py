@@ -1,4 +1,4 @@
-"""Dagster's keys of the catalog's assets: so a stage names what it reads without importing that stage."""
+"""Dagster's keys of the catalog's assets; with them a stage names its inputs without importing other stages."""
 
 import dagster as dg
 
@@ -6,5 +6,5 @@ from mm_assets.catalog import Asset
 
 
 def asset_key(asset: Asset) -> dg.AssetKey:
-    """The key of an asset by its row."""
+    """The Dagster key of a row of the catalog."""
     return dg.AssetKey(asset.key.split("/"))

@@ -1,7 +1,7 @@
 """The Dagster side of one step: begin, run the job, publish what it wrote, and report it.
 
-Every asset goes through `materialize` (or `materialize_each`), which holds the contract: what a step read, what its
-commits name, what `lineage.lance` says and what Dagster records are the same versions.
+Every asset goes through `materialize` or `materialize_each`. They keep one contract: the step's reads, its commits,
+`lineage.lance` and Dagster's events name the same versions.
 """
 
 import time
@@ -36,7 +36,14 @@ def materialize(
     *,
     columns: TableColumns,
 ) -> dg.MaterializeResult:
-    """Run the job of a step with one asset; `previews` draws what the UI shows of it, besides its table's `columns`.
+    """Run the job of a step with one asset.
+
+    Args:
+        context: Dagster's context of the step.
+        lake: the lake's resource.
+        job: reads, computes and commits.
+        previews: draws what the UI shows of the materialization.
+        columns: the columns of the asset's table, for the UI.
 
     Raises:
         dagster.Failure: the step is refused; the message says what to do.
@@ -55,9 +62,12 @@ def materialize_each(
     *,
     columns: TableColumns,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Run the job of a step with several assets, all of the same inputs; it returns the result of each.
+    """Run the job of a step with several assets of the same inputs; the job returns the result of each.
 
-    Of a step that a check has blocked the results of its checks alone are given, before it fails.
+    A step that its own checks have blocked yields the results of these checks, and then fails.
+
+    Raises:
+        dagster.Failure: the step is refused; the message says what to do.
     """
     started = time.monotonic()
     try:
@@ -83,7 +93,7 @@ def materialize_each(
 
 
 def _begin(context: dg.AssetExecutionContext, lake: "LakeResource") -> tuple["OpenStep", Mapping[str, int | None]]:
-    """A step that has begun, and the storage ids of the Dagster events of its inputs, by asset."""
+    """Begin the step; also returns the storage ids of the Dagster events of its inputs, by asset."""
     from mm_assets.history.begin import StepRequest, begin
 
     pins = Pins(context)
@@ -102,7 +112,7 @@ def _begin(context: dg.AssetExecutionContext, lake: "LakeResource") -> tuple["Op
 
 
 def run_job(job: Job, step: StepContext) -> tuple[dict[str, StepResult], BudgetError | None]:
-    """The results of the assets that a job completed, and the error where others failed too often."""
+    """Run a job: the results of the assets that it completed, and the error where others failed too often."""
     try:
         return job(step), None
     except BudgetError as over:

@@ -1,4 +1,4 @@
-"""How materializations and checks are shown in Dagster's UI: tables where a value has rows, none of them long."""
+"""Turns values into metadata for Dagster's UI: values with rows become short tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ import dagster as dg
 from mm_assets.judging.verdicts import Verdict
 from mm_assets.previews.markdown import one_line, table
 
-# The event log is read in full with every page that shows it; all rows are in the lake.
+# Dagster reads whole events for every page that shows them. The lake has all rows.
 MAX_ROWS = 40
 # A wider matrix cannot be read as a table: the preview draws it.
 MAX_COLUMNS = 12
 MAX_NAMES = 40
-# In the metadata of a check's result: the data version that it looked at.
+# The key in the metadata of a check's result for the data version that it judged.
 JUDGED = "data_version"
 
 
@@ -30,7 +30,7 @@ def as_metadata(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
 
 
 def check_result(asset: str, verdict: Verdict, data_version: str | None) -> dg.AssetCheckResult:
-    """A verdict as Dagster records it: on an asset at a data version (None: it was not published)."""
+    """A verdict as Dagster records it, on an asset at a data version; None: the asset was not published."""
     figures = {JUDGED: data_version, **verdict.figures}
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(asset.split("/")),
@@ -43,7 +43,7 @@ def check_result(asset: str, verdict: Verdict, data_version: str | None) -> dg.A
 
 
 def _matrix(value: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows and columns of a mapping of mappings; what is missing is 0."""
+    """A table of a mapping of mappings; a missing value is 0."""
     columns = sorted({name for row in value.values() for name in row})
     if len(columns) > MAX_COLUMNS:
         return f"{len(value):,} x {len(columns):,} values: see the picture."
@@ -55,7 +55,7 @@ def _capped(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _thinned(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table of a curve: of a long one, every n-th row from the first."""
+    """A table of rows; a long one is thinned to every n-th row, from the first."""
     every = -(-len(rows) // MAX_ROWS)
     chosen = rows[::every]
     return table(list(rows[0]), [list(row.values()) for row in chosen], more=len(rows) - len(chosen))

@@ -1,4 +1,4 @@
-"""Which materialization of each input a step reads: the one that Dagster's newest event names."""
+"""Pins the inputs of a step: the materialization that Dagster's newest event of each names."""
 
 from typing import TYPE_CHECKING
 
@@ -10,23 +10,23 @@ from mm_assets.steps.events import newest_event
 if TYPE_CHECKING:
     from mm_assets.history.history import History
 
-# In the metadata of a materialization: the id of its record.
+# The key in the metadata of a materialization for the id of its record.
 RECORD = "lineage_record"
 
 
 class Pins:
-    """The inputs of a step, chosen by Dagster's events.
+    """The pinned inputs of a step, chosen by Dagster's events.
 
-    The events are read once, and before the lake's history, which then holds the record of each.
+    The events are read once, before the lake's history. The history then holds the record of each.
 
     Args:
-        context: of the step.
+        context: Dagster's context of the step.
     """
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         keys = _upstream_keys(context)
         self._events = {key.to_user_string(): newest_event(context.instance, key) for key in keys}
-        # Storage id of the event of each input that was chosen by it.
+        # The storage id of the event that chose an input, by asset; None where no event did.
         self.pointers: dict[str, int | None] = {}
 
     @property
@@ -43,9 +43,9 @@ class Pins:
 def pin(asset: str, event: dg.EventLogRecord | None, history: "History") -> tuple[Record, int | None]:
     """The materialization of an input that a step reads, and the storage id of its Dagster event.
 
-    Its version overrides (in `result_of`) the snapshot that Dagster itself took when the step began. Otherwise an
-    upstream that is re-materialized in between would be recorded at one version and read at another. An instance
-    that does not know this lake's history (another lake's event, or none) adopts the lake's own record.
+    Its version overrides (in `result_of`) the one that Dagster itself noted when the step began. Otherwise an input
+    that is materialized in between would be recorded at one version and read at another. Where the instance has no
+    event of this lake, the lake's own newest record is taken.
 
     Raises:
         RefusalError: the lake has no materialization of the input.

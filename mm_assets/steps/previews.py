@@ -1,4 +1,4 @@
-"""What the UI shows of a materialization beside its numbers: drawn once for each data version."""
+"""Draws the previews of a materialization, once for each data version."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mm_assets.history.history import History
     from mm_assets.history.materialized import Materialized
 
-# Draws a materialization: Markdown by name; every name begins with `PREFIX`.
+# Draws a materialization: returns Markdown by name. Every name begins with `PREFIX`.
 Previews = Callable[["Materialized"], dict[str, str]]
 
 PREFIX = "preview_"
@@ -24,7 +24,7 @@ ERROR = "preview_error"
 def previews_of(
     context: dg.AssetExecutionContext, step: "OpenStep", record: Record, previews: Previews | None
 ) -> dict[str, Any]:
-    """The previews of a materialization: those of the event before where it shows the same version, else new ones."""
+    """The previews of a materialization: those of the previous event where it has the same version, else new ones."""
     if previews is None:
         return {}
     existing = _existing_previews(context.instance, step.history, record) if record.reused else {}
@@ -32,7 +32,7 @@ def previews_of(
 
 
 def _existing_previews(instance: dg.DagsterInstance, history: "History", record: Record) -> dict[str, Any]:
-    """Those of the asset's newest event, where that is of the same version by the same code; none of a failed one."""
+    """The previews of the asset's newest event, if it has the same version and code, and no error of drawing."""
     event = newest_event(instance, dg.AssetKey(record.asset.split("/")))
     materialization = event.asset_materialization if event else None
     if materialization is None or RECORD not in materialization.metadata or ERROR in materialization.metadata:
@@ -44,7 +44,7 @@ def _existing_previews(instance: dg.DagsterInstance, history: "History", record:
 
 
 def _draw(context: dg.AssetExecutionContext, step: "OpenStep", record: Record, previews: Previews) -> dict[str, Any]:
-    """What cannot be drawn says so and fails nothing: what it shows is published already."""
+    """Draw the previews; an error becomes a preview and fails nothing, because the asset is published already."""
     from mm_assets.history.materialized import Materialized
 
     try:

@@ -1,4 +1,4 @@
-"""What Dagster is told of a materialization: its version, the versions that it read, and its metadata."""
+"""Reports a materialization to Dagster: its version, the versions that it read, and its metadata."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,11 @@ def result_of(
     """A materialization as Dagster records it.
 
     Args:
-        step: that made it.
-        record: of it.
-        columns: of its table, by the asset that fills them.
+        step: the step that made it.
+        record: its record.
+        columns: columns of its table, by the asset that fills them.
         pointers: storage ids of the Dagster events of its inputs, by asset.
-        seconds: that its job took.
+        seconds: duration of its job.
         previews: metadata to show first.
     """
     metadata = {**previews, **_figures(step, record, seconds), **_columns(step, record, columns)}
@@ -81,7 +81,7 @@ def _columns(step: "OpenStep", record: Record, columns: TableColumns) -> dict[st
                 for column, deps in sources.items()
             }
         ),
-        # The same for people: Dagster's open-source UI shows column lineage as JSON.
+        # The same as a table: Dagster's open-source UI shows column lineage only as JSON.
         "column_sources": as_metadata(
             {column: ", ".join(map(".".join, deps)) for column, deps in sources.items()} or None
         ),

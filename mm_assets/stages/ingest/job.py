@@ -34,8 +34,8 @@ from mm_assets.stages.ingest.tables import IMAGES, OBJECTS, OBJECTS_SCHEMA
 from mm_assets.stages.ingest.worker import ImageWriter, Piece
 
 SOURCE = "mm.source"
-# A batch is cut into pieces. A worker holds a piece in memory, so it has at most so many bytes; it becomes a fragment, so
-# it has at least so many rows.
+# A batch is cut into pieces. A worker holds a piece in memory: it has at most so many bytes. Every piece becomes a
+# fragment: it has at least so many rows.
 PIECE_BYTES, PIECE_ROWS = 64 * 2**20, 128
 # How often the table is compared, where other runs write it at the same time.
 ROUNDS = 5

@@ -22,7 +22,7 @@ READS: Reads = {BATCH_PREDICTIONS.key: _reads}
     deps=[asset_key(IMAGE_TABLE), asset_key(EVALUATION)],
     code_version="1",
     kinds={"pytorch", "ray"},
-    # Where both are ready in one run, the scores go first: the dataset waits for them, and for this nobody does.
+    # Where both are ready in one run, the scores go first: the dataset waits for them, and nothing waits for this.
     op_tags={"dagster/priority": "-1"},
 )
 def batch_predictions(
@@ -34,12 +34,13 @@ def batch_predictions(
 ) -> dg.MaterializeResult:
     """One row per image content, model and prompt: an answer with its confidence, or an error.
 
-    `predict.task` chooses what is asked first, `predict.also` what else. An answer of the task `label` is held to the
-    labels, one of the task `caption` is free text. What the confidence is stands beside it: the answer's share of all
-    answers' likelihood (`label_share`), the probability of the tokens that were chosen (`path_probability`), or the
-    geometric mean of those of free text (`mean_token_probability`). `predict.engine` is `transformers` or `vllm`.
-    `predict.model` chooses this lineage's checkpoint (`latest`) or the promoted one (`production`). Only what this
-    model has not yet answered is computed; the metadata say how fast that was, and with a price what it cost.
+    `predict.task` chooses the first question, `predict.also` further ones. The answer to a `label` question is one of
+    the labels; the answer to a `caption` question is free text. The column `confidence_kind` says what the confidence
+    measures. For a label it is the answer's share of all answers' likelihood (`label_share`), or the probability of the
+    chosen tokens (`path_probability`). For free text it is the geometric mean of the tokens' probabilities
+    (`mean_token_probability`). `predict.engine` is `transformers` or `vllm`. `predict.model` chooses this lineage's
+    checkpoint (`latest`) or the promoted one (`production`). Only images that this model has not answered yet are
+    computed. The metadata give the speed and, where a price is set, the cost.
     """
     from mm_assets.stages.predict.job import predict
     from mm_assets.stages.predict.previews import previews

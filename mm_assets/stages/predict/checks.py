@@ -1,4 +1,4 @@
-"""Checks of the predictions: an error where answers are missing, warnings where they are not what they were."""
+"""Checks of the predictions: an error where answers are missing, warnings where their labels or accuracy moved."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -37,8 +37,8 @@ ASSET = BATCH_PREDICTIONS.key
         dg.AssetCheckSpec(
             "held_out_accuracy",
             asset=ASSET,
-            description="Warns when these predictions are right on the dataset's held-out examples less often than the "
-            "model's evaluation said, by more than `automation.max_accuracy_drop`.",
+            description="Warns when the accuracy of these predictions on the dataset's held-out examples is below that "
+            "of the model's evaluation, by more than `automation.max_accuracy_drop`.",
         ),
     ],
     can_subset=True,
@@ -46,7 +46,7 @@ ASSET = BATCH_PREDICTIONS.key
 def batch_predictions_checks(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Answers that are missing, and answers that are others than they were; no model is asked."""
+    """Missing answers, moved labels, and the accuracy on held-out images; no model runs."""
     judges = {
         "coverage": lambda checked: _predicted(checked, settings),
         "drift": lambda checked: _moved(checked, settings),
@@ -56,7 +56,7 @@ def batch_predictions_checks(
 
 
 def _labels(checked: "Materialized") -> tuple[pa.ChunkedArray, int]:
-    """The label of each answer to a usable image (null: a caption), and how many usable images there are."""
+    """The label of each answer to a usable image (null for a caption), and the number of usable images."""
     from mm_assets.stages.predict.join import join_answers
 
     images = checked.lake.open_at(checked.input(IMAGE_TABLE.key).ref)

@@ -1,4 +1,4 @@
-"""What the predictions come to, question by question, for the materialization to say."""
+"""Counts of the predictions, question by question: the figures of the materialization."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from mm_assets.stages.predict.questions import PosedQuestion
 
 
 class AnswerCounts:
-    """Counts predictions of a model, old and new ones.
+    """Counts the predictions of a model, old and new ones.
 
     Args:
-        asked: the questions, the chief one first.
-        plans: of each question.
-        images: version of `images.lance` that is answered for.
-        spent: what the workers have done.
-        settings: of the predictions.
+        questions: the questions, the chief one first.
+        plans: the plan of each question.
+        images: version of `images.lance` that the predictions answer for.
+        spent: what the workers spent on the answers.
+        settings: settings of the predictions.
     """
 
     def __init__(
@@ -44,32 +44,32 @@ class AnswerCounts:
         self._errors = {one.prompt_digest: Counter(plan.failed) for one, plan in zip(questions, plans, strict=True)}
 
     def add(self, predictions: pa.Table) -> None:
-        """Count rows by label, or by the reason of their error."""
+        """Count new predictions by label, or by the reason of their error."""
         for digest in self._labels:
             rows = predictions.filter(pc.equal(predictions["prompt_digest"], digest))
             self._labels[digest].update(rows["label"].drop_null().to_pylist())
             self._errors[digest].update(reasons(rows["error"].drop_null()).to_pylist())
 
     def within(self, budget: float) -> bool:
-        """Whether of each question at most this share of answers to usable images is missing."""
+        """Whether every question lacks at most this share of its answers to usable images."""
         return all(at_most(*self._missing(one), budget) for one in self._posed)
 
     def check(self, budget: float) -> None:
         """Hold each question to the budget.
 
         Raises:
-            BudgetError: of one of them more answers are missing.
+            BudgetError: a question lacks more answers.
         """
         for one in self._posed:
             check_budget(ASSET, *self._missing(one), budget, "predict.error_budget")
 
     def _missing(self, one: PosedQuestion) -> tuple[int, int]:
-        """Answers to a question that are missing, and usable images."""
+        """The number of missing answers to a question, and the number of usable images."""
         errors, plan = self._errors[one.prompt_digest], self._plans[self._posed.index(one)]
         return errors.total() - errors[NO_IMAGE], plan.rows - errors[NO_IMAGE]
 
     def result(self) -> StepResult:
-        """What the materialization says of itself; `predicted_labels` and `failed_for` are of the chief question."""
+        """The result of the step; `predicted_labels` and `failed_for` are those of the chief question."""
         rows, computed = sum(p.rows for p in self._plans), sum(p.todo.num_rows for p in self._plans)
         chief = self._posed[0]
         questions = {one.prompt_digest: self._question(one) for one in self._posed}
@@ -94,7 +94,7 @@ class AnswerCounts:
 
     @cached_property
     def _figures(self) -> dict[str, float | int]:
-        """Speed and cost, once: the commit and the materialization say the same."""
+        """Speed and cost, computed once, so that the commit and the materialization have the same figures."""
         todo = pa.concat_tables(plan.todo.select(["_rowid", "error"]) for plan in self._plans)
         images = pc.count_distinct(todo.filter(pc.is_null(todo["error"]))["_rowid"]).as_py()
         return self._spent.figures(images, self._settings.resources.gpus, self._settings.price_per_hour)

@@ -1,4 +1,4 @@
-"""Whether a model still is as good as its evaluation said: its predictions of held-out images that have a label now."""
+"""Whether a model is still as good as in its evaluation: the accuracy of its predictions on held-out images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class HeldOut:
 
     Args:
         model: its digest.
-        accuracy: of its newest predictions, on the held-out examples of the newest dataset that they answer.
-        evaluated: that its evaluation reported.
-        examples: so many the first was measured on.
+        accuracy: accuracy of its newest predictions, on the held-out examples of the newest dataset.
+        evaluated: accuracy that its evaluation reported.
+        examples: number of examples behind `accuracy`.
     """
 
     model: str
@@ -40,23 +40,23 @@ class HeldOut:
         return self.evaluated - self.accuracy
 
     def dropped(self, most: float) -> bool:
-        """Whether it fell by more than `most`, and by more than chance explains on so few examples."""
+        """Whether the accuracy fell by more than `most`, and by more than chance explains on so few examples."""
         return self.drop > most and wilson_upper(self.accuracy, self.examples) < self.evaluated
 
 
 def held_out_accuracy(history: "History", predictions: Record | None = None) -> HeldOut | None:
-    """Measure predictions against the labels of held-out examples, as the lake has them now.
+    """Compare predictions with the labels that held-out examples have now.
 
     Examples of the split test and the task label are joined with predictions on image and bytes. An image without an
-    answer counts for nothing: that an engine failed says nothing of its model.
+    answer does not count: a failed engine does not mean a bad model.
 
     Args:
-        history: of the lake.
-        predictions: a materialization of `batch_predictions`; the newest where none is given.
+        history: history of the lake.
+        predictions: a materialization of `batch_predictions`; None: the newest.
 
     Returns:
-        None where there is nothing to compare: no predictions of labels, no evaluation of that model by its accuracy,
-        no dataset, or no held-out example with an answer.
+        None where there is nothing to compare: no predictions of labels, no dataset, no evaluation of that model by
+        its accuracy, or no held-out example with an answer.
 
     Raises:
         GoneError: the version of the predictions or of the dataset expired.
@@ -78,7 +78,7 @@ def held_out_accuracy(history: "History", predictions: Record | None = None) -> 
 
 
 def _evaluation(history: Mapping[str, Record], digest: str) -> Record | None:
-    """The newest evaluation that a model was the challenger of, if it was judged by its accuracy on all answers."""
+    """The newest evaluation with a model as challenger, if all answered and it was judged by accuracy."""
     of_model = [
         record
         for record in history.values()

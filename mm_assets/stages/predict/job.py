@@ -1,4 +1,4 @@
-"""Answer every image that this model has not answered with this prompt, one commit per batch."""
+"""Answer every image that this model has not answered with this prompt; one commit per batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from mm_assets.stages.predict.plan import ASSET, NO_IMAGE, PredictPlan, make_pla
 from mm_assets.stages.predict.questions import PosedQuestion, questions
 from mm_assets.stages.predict.tables import PREDICTIONS, PREDICTIONS_SCHEMA
 
-# Predictions, and whether no more come after them.
+# Predictions, and whether they are the last ones.
 Batch = tuple[pa.Table, bool]
 
 
@@ -40,9 +40,9 @@ def predict(
     """Bring `predictions.lance` up to the pinned images for the chosen model and prompt.
 
     Raises:
-        BudgetError: more images have no answer than `predict.error_budget` allows.
-        RefusalError: `production` is asked for and no model was promoted yet, or the model was not trained on the task
-            that is asked for.
+        BudgetError: more answers are missing than `predict.error_budget` allows.
+        RefusalError: `predict.model` is `production` and no model was promoted yet, or the model was not trained on the
+            task of a question.
     """
     posed = questions(_chosen(step, lake, settings), settings)
     open_table(lake, step, PREDICTIONS, PREDICTIONS_SCHEMA, [ASSET])
@@ -63,7 +63,7 @@ def predict(
 
 @dataclass(frozen=True)
 class Work:
-    """Answering, and what it took."""
+    """The answering of a step, and what the workers spent on it."""
 
     step: StepContext
     job: AnswerJob
@@ -71,7 +71,7 @@ class Work:
 
 
 def _together(plans: Sequence[PredictPlan]) -> pa.Table:
-    """What is to be answered of all questions, with the `question`'s number; those about one image stand together."""
+    """The rows to answer of all questions, with the number of their `question`, sorted by image."""
     numbered = [
         plan.todo.append_column("question", pa.repeat(number, plan.todo.num_rows)) for number, plan in enumerate(plans)
     ]
@@ -79,7 +79,7 @@ def _together(plans: Sequence[PredictPlan]) -> pa.Table:
 
 
 def _batches(work: Work, todo: pa.Table, posed: Sequence[PosedQuestion]) -> Iterator[Batch]:
-    """Predictions, batch by batch; objects that are no images come first, for they cost nothing."""
+    """Predictions, batch by batch; rejected objects come first, because they cost nothing."""
     settings = work.job.settings
     good = pc.is_null(todo["error"])
     usable, rejected = todo.filter(good), todo.filter(pc.invert(good))
@@ -101,7 +101,7 @@ def _batches(work: Work, todo: pa.Table, posed: Sequence[PosedQuestion]) -> Iter
 
 
 def _commit(lake: Lake, done: pa.Table, again: frozenset[str], properties: dict[str, str]) -> int:
-    """Put predictions in: new ones, and those that failed before; not those that another run has put in meanwhile.
+    """Insert predictions and replace those of `again`; predictions that another run inserted meanwhile stay.
 
     Returns:
         The version of the table before the commit.
@@ -134,7 +134,7 @@ def _chosen(step: StepContext, lake: Lake, settings: PredictSettings) -> Model:
 
 
 def _predictions(rows: pa.Table, answers: Sequence[Answer], posed: Sequence[PosedQuestion]) -> pa.Table:
-    """Rows of one batch; a rejected object has a row too, with the error that it was rejected for."""
+    """The rows of one batch; a rejected object also gets a row, with its error."""
     rows_made = [
         _prediction(row, answer, posed[row["question"]]) for row, answer in zip(rows.to_pylist(), answers, strict=True)
     ]

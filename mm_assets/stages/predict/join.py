@@ -1,4 +1,4 @@
-"""The predictions that answer for given images: of one model and prompt, to the very bytes."""
+"""Joins images with the answers of one model and prompt to the same bytes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 def join_answers(
     predictions: "lance.LanceDataset", record: Record, images: pa.Table, columns: Sequence[str]
 ) -> pa.Table:
-    """Answers of the model and the prompt of a materialization, in the order of the table.
+    """The answers of a materialization's model and prompt to some images, in the order of the table.
 
     Args:
         predictions: the table at that materialization.
-        record: of `batch_predictions`.
-        images: `image_id` and `sha256`, and what else is wanted of each image; ids are unique.
-        columns: to read of the predictions.
+        record: the record of the materialization of `batch_predictions`.
+        images: `image_id` (unique), `sha256` and any other columns.
+        columns: columns of the predictions to read.
 
     Returns:
-        The columns, and those of `images` as `of_<name>`.
+        The columns of the predictions, and those of `images` as `of_<name>`.
     """
     model, prompt = record.metadata["digest"], record.metadata["prompt_digest"]
     condition = f"answer is not null and model_digest = '{model}' and prompt_digest = '{prompt}'"

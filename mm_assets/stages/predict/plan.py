@@ -1,4 +1,4 @@
-"""Which images a model has still to answer, and under which key a prediction stands."""
+"""Plans the predictions: the images that a model has not answered yet, with the keys of their predictions."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,21 +20,21 @@ from mm_assets.stages.predict.tables import PREDICTIONS, prediction_key
 ASSET = BATCH_PREDICTIONS.key
 NO_IMAGE = "no image"
 WRITTEN = "_row_last_updated_at_version"
-# Of an image: what its key is made of, why it has no picture, and what it weighs.
+# Columns of an image: the parts of the prediction's key, the error, and the size.
 COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
 
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """What to answer, of one question.
+    """What is to be answered to one question.
 
     Args:
-        version: of `predictions.lance` that the plan was made at.
-        rows: images that the predictions answer for.
-        todo: rows of `COLUMNS` with `id` and `_rowid`, oldest first.
-        again: keys among them that have a prediction, which failed or was not made here.
-        labels: how many predictions that stay have which label.
-        failed: how many predictions that stay have failed, by reason.
+        version: version of `predictions.lance` that the plan was made at.
+        rows: number of images that the predictions answer for.
+        todo: images to answer: `COLUMNS`, `id` of the prediction and `_rowid`, oldest first.
+        again: keys of `todo` that have a prediction to replace: a failed one, or one written from outside.
+        labels: number of predictions that stay, by label.
+        failed: number of failed predictions that stay, by reason.
     """
 
     version: int
@@ -48,13 +48,13 @@ class PredictPlan:
 def make_plan(step: StepContext, lake: Lake, questions: dict[str, str], *, retry_errors: bool) -> PredictPlan:
     """Find images whose bytes this model has not answered with this prompt.
 
-    A prediction depends on an image's bytes alone, and other bytes are a new row: only rows that were created since
-    the last complete pass are looked at; all where somebody outside wrote the predictions since, and those that they
-    wrote are made again.
+    A prediction depends only on an image's bytes, and other bytes are a new row. So only rows created since the last
+    complete pass are read. All rows are read where somebody outside wrote the predictions since; the predictions that
+    they wrote are made again.
 
     Args:
-        step: what is pinned.
-        tables: the lake.
+        step: the step with its pinned inputs.
+        lake: read.
         questions: `digest` of the model and `prompt_digest` of the question.
         retry_errors: answer again where an answer failed.
     """
@@ -80,7 +80,7 @@ def make_plan(step: StepContext, lake: Lake, questions: dict[str, str], *, retry
 
 
 def _same_question(step: StepContext, questions: dict[str, str]) -> Record | None:
-    """The last materialization, if it asked the same model this, too."""
+    """The last materialization, if it asked the same model this question with the same code."""
     before = step.last_record(ASSET)
     if before is None or before.code_version != step.code_versions[ASSET] or IMAGES not in before.progress.inputs:
         return None
@@ -106,7 +106,7 @@ def _existing(lake: Lake, rows: pa.Table) -> pa.Table:
 
 
 def _may_succeed(errors: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Failures of the answering; where there is no image, asking again changes nothing."""
+    """Which errors may go away: failures of the answering, but not missing images."""
     return pc.fill_null(pc.invert(pc.starts_with(errors, f"{NO_IMAGE}:")), False)
 
 
@@ -123,7 +123,7 @@ def _added(
     labels: Counter[str],
     errors: Counter[str],
 ) -> tuple[Counter[str], Counter[str]]:
-    """Counts of what was looked at, added to those of the last time without the images that are gone since."""
+    """New counts, added to those of the last time; images that were removed since are subtracted."""
     lost_labels, lost_errors = _counts(_existing(lake, _keyed(changes.removed, question)))
     counts = before.metadata["questions"][question["prompt_digest"]]
     labels = Counter(counts["predicted_labels"]) - lost_labels + labels

@@ -1,4 +1,4 @@
-"""What the UI shows of predictions: a gallery with the worst mistakes first, the labels given, and the confidence."""
+"""Previews of the predictions: a gallery with the worst mistakes first, the predicted labels, and the confidence."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_LABELS = 26
 TILES, MISTAKES, RIGHT = 12, 8, 4
-# Of a caption that a model wrote, in the gallery.
+# Lines of a model's caption in the gallery.
 CAPTION_LINES = 4
 COLUMNS = ["image_id", "sha256", "answer", "label", "confidence", "confidence_kind"]
 
@@ -45,7 +45,7 @@ def previews(materialized: "Materialized") -> dict[str, str]:
 
 
 def _answers(predictions: "lance.LanceDataset", images: "lance.LanceDataset", record: Record) -> pa.Table:
-    """The answers of this model and prompt to the pinned images, and the label that an image is known to have."""
+    """The answers of this model and prompt to the pinned images, with the true label as `known`."""
     labelled = images.scanner(columns=["image_id", "sha256", "label"], with_row_id=True).to_table()
     answers = join_answers(predictions, record, labelled, COLUMNS)
     return answers.select([*COLUMNS, "of_label", "of__rowid"]).rename_columns([*COLUMNS, "known", "_rowid"])
@@ -63,7 +63,7 @@ def _gallery(images: "lance.LanceDataset", answers: pa.Table) -> str:
 
 
 def chosen(answers: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
-    """At most `TILES` rows: wrong labels, the most confident first; right ones; ones that nobody knows; captions."""
+    """At most `TILES` rows: wrong labels (the most confident first), right ones, images without a label, captions."""
     wrong = answers.filter(pc.not_equal(answers["known"], answers["label"]))
     wrong = wrong.sort_by([("confidence", "descending"), ("image_id", "ascending")]).slice(0, MISTAKES)
     right = answers.filter(pc.equal(answers["known"], answers["label"]))

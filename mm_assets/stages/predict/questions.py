@@ -1,4 +1,4 @@
-"""What a model is asked about each image, and the digest by which answers to it are known."""
+"""The questions to a model about each image, and the digest that identifies a question."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ class PosedQuestion:
     """A question to a model.
 
     Args:
-        question: the words.
-        digest: of the model's files.
-        prompt_digest: of the words, the allowed answers, the engine and how it chooses: see `prompt_digest`.
+        question: the question with its words.
+        digest: digest of the model's files.
+        prompt_digest: digest of the words, the allowed answers, the engine and its method; see `prompt_digest`.
     """
 
     question: Question
@@ -28,15 +28,15 @@ class PosedQuestion:
 
     @property
     def names(self) -> dict[str, str]:
-        """What a prediction's key is made of, besides the image."""
+        """The parts of a prediction's key, besides the image."""
         return {"digest": self.digest, "prompt_digest": self.prompt_digest}
 
 
 def questions(model: Model, settings: PredictSettings) -> list[PosedQuestion]:
-    """What the predictions ask a model, the chief question first.
+    """The questions of the predictions to a model, the chief one first.
 
     Raises:
-        RefusalError: the model was not trained on a task that is asked for, or one question is asked twice.
+        RefusalError: the model was not trained on the task of a question, or two questions are the same.
     """
     more = [Question.of(model, ask, setting="predict.also") for ask in settings.also]
     all_questions = [Question.of(model, settings), *more]
@@ -47,7 +47,7 @@ def questions(model: Model, settings: PredictSettings) -> list[PosedQuestion]:
 
 
 def prompt_digest(question: Question, settings: PredictSettings) -> str:
-    """Digest of all that decides on an answer besides model and image, as 16 hex digits."""
+    """Digest of all that decides an answer besides the model and the image, as 16 hex digits."""
     text = json.dumps([question.prompt, dict(question.answers), _how(question, settings), settings.precision])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -29,12 +29,12 @@ PREDICTIONS_COLUMNS = (
     Column(
         "sha256",
         pa.string(),
-        "SHA-256 of the bytes that were shown; null where the object could not be read.",
+        "SHA-256 of the bytes that the model saw; null where the object could not be read.",
         sources(IMAGE_TABLE.key, "sha256"),
     ),
     Column("model_digest", pa.string(), "The model that answered.", _MODEL),
-    Column("prompt_digest", pa.string(), "Of the prompt, the answers it allows, and the decoding.", _WORDS),
-    # Words that a label stands in, or a caption as the model wrote it.
+    Column("prompt_digest", pa.string(), "Digest of the prompt, the answers it allows, and the decoding.", _WORDS),
+    # Words with the label in them, or a caption as the model wrote it.
     Column("answer", pa.string(), "What the model answered.", _ANSWER),
     Column("label", pa.string(), "The label of the answer; null for a caption.", _ANSWER),
     Column(
@@ -43,13 +43,13 @@ PREDICTIONS_COLUMNS = (
         "How sure the model is, between 0 and 1; what it measures is in confidence_kind.",
         _ANSWER,
     ),
-    # One kind says nothing beside another.
+    # Confidences of two kinds cannot be compared.
     Column(
         "confidence_kind",
         pa.string(),
-        "Of a label: its answer's share of all answers' likelihood (label_share), or the product of its tokens' "
-        "probabilities, each among those allowed (path_probability). Of a caption: the geometric mean of its tokens' "
-        "probabilities (mean_token_probability).",
+        "For a label: its answer's share of all answers' likelihood (label_share), or the product of its tokens' "
+        "probabilities, each among the allowed ones (path_probability). For a caption: the geometric mean of its "
+        "tokens' probabilities (mean_token_probability).",
         _WORDS,
     ),
     Column(

@@ -1,4 +1,4 @@
-"""Verdicts on predictions: whether all images have one, and whether the model's answers are what they were."""
+"""Verdicts on the predictions: whether images lack one, and whether labels or accuracy moved."""
 
 from collections.abc import Mapping
 
@@ -22,16 +22,16 @@ def moved(then: Mapping[str, int], now: Mapping[str, int], most: float, referenc
         then: counts by label.
         now: counts by label.
         most: greatest population stability index.
-        reference: what they are compared with, in words.
+        reference: name of the run that `then` is of.
     """
     return drift.verdict({"labels": drift.of_labels(then, now)}, most, reference)
 
 
 def held_out(measured: HeldOut | None, most: float) -> Verdict:
-    """Whether the accuracy on held-out images has not fallen too far below that of the evaluation.
+    """Whether the accuracy on held-out images has stayed close enough to the accuracy in the evaluation.
 
     Args:
-        measured: None where it is not known.
+        measured: both accuracies; None where they are not known.
         most: greatest drop, 0 to 1.
     """
     name = "held_out_accuracy"

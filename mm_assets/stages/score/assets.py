@@ -17,7 +17,7 @@ READS: Reads = {NEAR_DUPLICATES.key: lambda settings: [settings.duplicates]}
 
 
 def scores_asset(scorers: Mapping[str, Scorer], columns: TableColumns) -> dg.AssetsDefinition:
-    """One asset per scorer, computed together: the built-in ones and those of the profile."""
+    """Declare one asset per scorer, built-in ones and those of the profile; one step computes them together."""
 
     @dg.multi_asset(
         name="scores",
@@ -41,7 +41,7 @@ def scores_asset(scorers: Mapping[str, Scorer], columns: TableColumns) -> dg.Ass
         ray_cluster: RayCluster,
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Each image is read once for all scorers chosen, and only where a cell is missing at the scorer's revision."""
+        """Read each image once for all chosen scorers, and only where a cell of the scorer's revision is missing."""
         from mm_assets.stages.score.job import compute_scores
         from mm_assets.stages.score.previews import previews
 
@@ -65,7 +65,7 @@ def scores_asset(scorers: Mapping[str, Scorer], columns: TableColumns) -> dg.Ass
 
 
 def near_duplicates_asset(columns: TableColumns) -> dg.AssetsDefinition:
-    """The groups of the image table, whose page shows the whole table."""
+    """Declare the near-duplicate groups; `columns` are those of the whole image table, which its page shows."""
 
     @dg.asset(
         key=asset_key(NEAR_DUPLICATES),
@@ -78,8 +78,8 @@ def near_duplicates_asset(columns: TableColumns) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """Groups of images whose phash differs in few bits (`duplicates.max_distance`).
 
-        They are found without comparing all pairs. `group_id` is the group now, named after its first member;
-        `first_group_id` is the first group that a row ever had, is written once, and decides the row's split.
+        The groups are found without comparing all pairs. `group_id` is the group now, named after its first member.
+        `first_group_id` is the first group that a row ever had: it is written once, and decides the row's split.
         """
         from mm_assets.stages.score.grouping import group_duplicates
         from mm_assets.stages.score.previews import previews

@@ -1,4 +1,4 @@
-"""Cells: what a scorer gave for an image, held to the types that it states, or why there is nothing."""
+"""Cells: the values of a scorer for an image, checked against the types of its columns, or the error."""
 
 import hashlib
 import json
@@ -13,19 +13,19 @@ from mm_assets.scoring import Scorer
 
 @dataclass(frozen=True)
 class Cell:
-    """The values of an image by column (all null where there is an error), and the error."""
+    """The values of one image by column, or the error; with an error all values are null."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
 
 
 def failed(reason: str) -> Cell:
-    """A cell without values."""
+    """A cell with an error and no values."""
     return Cell(error=reason)
 
 
 def to_cell(scorer: Scorer, values: Any) -> Cell:  # noqa: ANN401  (whatever a scorer returns)
-    """The cell of what a scorer gave for an image; what does not fit its columns is the cell's error."""
+    """Turn a scorer's result for one image into a cell; a result that does not fit the columns becomes an error."""
     try:
         if set(scorer.columns) != set(values):
             raise KeyError(f"returned {sorted(values)}, not {sorted(scorer.columns)}")
@@ -35,7 +35,7 @@ def to_cell(scorer: Scorer, values: Any) -> Cell:  # noqa: ANN401  (whatever a s
 
 
 def columns_of(scorer: Scorer, cells: Sequence[Cell], digests: Sequence[str]) -> dict[str, pa.Array]:
-    """All columns of a scorer; `digests` of what each cell was computed from beside the image, if anything."""
+    """The cells as all columns of a scorer; `digests` are those of the values of `reads`, where it has any."""
     state = {
         scorer.rev_column: [scorer.revision] * len(cells),
         scorer.error_column: [cell.error for cell in cells],
@@ -46,20 +46,20 @@ def columns_of(scorer: Scorer, cells: Sequence[Cell], digests: Sequence[str]) ->
 
 
 def digest_of(values: Sequence[Any]) -> str:
-    """Sixteen hex digits that other values change."""
+    """Digest of some values, as 16 hex digits."""
     return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()[:16]
 
 
 def _converted(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
-    """A value as Arrow takes it for the type."""
+    """Convert a value to the Arrow type."""
     return pa.scalar(_plain(value, kind), kind).as_py()
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
-    """Without the arrays in it (NumPy's, torch's), and refused where Arrow would drop a part of it.
+    """Convert arrays (NumPy's, torch's) to lists, and refuse values that Arrow would silently cut.
 
     Raises:
-        ValueError: it is no list where one is due, or has a field that the struct has not, or a fraction.
+        ValueError: the value is no list, has a field that the struct lacks, or has a fraction for an integer type.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
     if value is None or isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Checks of the scores: errors where images were not looked at or too many failed, a warning where values moved."""
+"""Checks of the scores: errors where cells are missing or too many failed, a warning where values moved."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ Judge = Callable[["Materialized"], Verdict]
 
 
 def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
-    """The checks of all scorers, the built-in ones and those of the profile."""
+    """Declare the checks of all scorers, built-in ones and those of the profile."""
 
     @dg.multi_asset_check(
         name="score_checks",
@@ -34,7 +34,7 @@ def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
-        """Whether all images have cells, how many failed, and how far the values moved; columns are read, no images."""
+        """Whether all images have cells, how many failed, and how far the values moved; no image is read."""
         judges = {scorer.asset: _judges(scorer, settings) for scorer in scorers.values()}
         yield from judged(context, lake, judges)
 
@@ -47,20 +47,20 @@ def score_checks(scorers: Mapping[str, Scorer]) -> dg.AssetChecksDefinition:
             "coverage",
             asset=dg.AssetKey(["scores", "near_duplicates"]),
             blocking=True,
-            description="Fails when fewer images with a phash than `checks.min_score_coverage` have a group, as "
-            "`duplicates.max_distance` makes them now.",
+            description="Fails when a smaller share of the images with a phash than `checks.min_score_coverage` "
+            "has a group at the current `duplicates.max_distance`.",
         )
     ],
 )
 def near_duplicates_checks(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Whether all images that can have a group have one."""
+    """Whether all images with a hash have a group."""
     yield from judged(context, lake, {NEAR_DUPLICATES: {"coverage": lambda checked: _grouped(checked, settings)}})
 
 
 def ordered_columns(scorer: Scorer) -> list[str]:
-    """The columns whose values can move: numbers, but not hashes (unsigned 64-bit)."""
+    """The columns whose values can move: numbers, except hashes (unsigned 64-bit)."""
     kinds = scorer.types.items()
     numbers = [name for name, kind in kinds if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
     return [name for name in numbers if scorer.types[name] != pa.uint64()]
@@ -73,14 +73,14 @@ def _specs(scorer: Scorer) -> list[dg.AssetCheckSpec]:
             "coverage",
             asset=key,
             blocking=True,
-            description="Fails when fewer usable images than `checks.min_score_coverage` have a cell at the scorer's "
-            "revision; a null and a failed cell count.",
+            description="Fails when a smaller share of the usable images than `checks.min_score_coverage` has "
+            "a cell at the scorer's revision; null and failed cells count as cells.",
         ),
         dg.AssetCheckSpec(
             "error_budget",
             asset=key,
             blocking=True,
-            description="Fails when more cells are errors than `score.error_budget` (`score.error_budgets`) allows.",
+            description="Fails when a greater share of cells failed than `score.error_budget` (`score.error_budgets`).",
         ),
     ]
     if ordered_columns(scorer):

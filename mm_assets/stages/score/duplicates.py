@@ -1,4 +1,4 @@
-"""Near-duplicate groups of 64-bit hashes, without comparing all pairs, and names for the groups that last."""
+"""Finds near-duplicate groups of 64-bit hashes without comparing all pairs, and gives them lasting names."""
 
 from collections.abc import Iterator
 from itertools import combinations, pairwise
@@ -10,35 +10,35 @@ import pyarrow.compute as pc
 # Raise it when the same hashes and distance give other groups.
 GROUPING_REVISION = "1"
 HASH_BITS = 64
-# Keys of fewer bits put too many unlike hashes into one bucket.
+# Keys of fewer bits put too many different hashes into one bucket.
 MIN_KEY_BITS = 16
-# Old hashes are looked up in a table of so many bits before they are compared with new ones.
+# Old hashes are filtered by these bits of their key before they are compared with new ones.
 FILTER = np.uint64(2**20 - 1)
-# Pairs that are compared at once.
+# Pairs that are compared at once, at most.
 MOST_PAIRS = 2**21
 
 Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 def revision_of(max_distance: int) -> str:
-    """What a row says that its group was found by."""
+    """The revision of a group: the code's revision and the distance."""
     return f"{GROUPING_REVISION}-{max_distance}"
 
 
 def components(hashes: np.ndarray, max_distance: int, settled: np.ndarray | None = None) -> np.ndarray:
-    """Connected components of "Hamming distance at most `max_distance`".
+    """The connected components of the graph that joins hashes of Hamming distance at most `max_distance`.
 
-    Two hashes that differ in d bits agree on at least k of any d + k bands (pigeonhole), so only hashes that agree on
-    some k bands are compared; k is the least that makes the bands' key `MIN_KEY_BITS` long.
+    Two hashes that differ in d bits agree on at least k of any d + k bands (pigeonhole). So only hashes that agree on
+    some k bands are compared; k is the least number that makes the key of k bands `MIN_KEY_BITS` long.
 
     Args:
         hashes: shape (n,), uint64.
         max_distance: in bits.
-        settled: shape (n,), int64, where some components are known already: hashes of the same number (0 and above) are
-            in one, those of different numbers are not near each other. -1: not known; only these are compared.
+        settled: shape (n,), int64: the component of each hash where it is known already, -1 where it is not. Hashes of
+            different numbers are known to be far from each other. Only hashes with -1 are compared.
 
     Returns:
-        Shape (n,), int64: the smallest index of each hash's component.
+        Shape (n,), int64: the smallest index in each hash's component.
     """
     unique, inverse = np.unique(hashes, return_inverse=True)
     labels = np.full(len(unique), -1, dtype=np.int64)
@@ -75,7 +75,7 @@ def _ones(width: int) -> np.uint64:
 
 
 def _near_among(key: np.ndarray, hashes: np.ndarray, max_distance: int) -> Pairs:
-    """Pairs of indices with equal keys whose hashes are near, each pair once."""
+    """Pairs of indices with equal keys and near hashes, each pair once."""
     width = max(len(key) - 1, 1).bit_length()
     # Key and index in one number: sorting plain numbers is several times faster than sorting indices by key.
     packed = np.sort((key << np.uint64(width)) | np.arange(len(key), dtype=np.uint64))
@@ -94,7 +94,7 @@ def _near_among(key: np.ndarray, hashes: np.ndarray, max_distance: int) -> Pairs
 def _near_between(
     few_keys: np.ndarray, few: np.ndarray, many_keys: np.ndarray, many: np.ndarray, max_distance: int
 ) -> Pairs:
-    """Pairs of indices, into `few` and into `many`, with equal keys whose hashes are near."""
+    """Pairs of an index into `few` and one into `many`, with equal keys and near hashes."""
     marked = np.zeros(int(FILTER) + 1, dtype=bool)
     marked[few_keys & FILTER] = True
     maybe = np.flatnonzero(marked[many_keys & FILTER])
@@ -114,10 +114,10 @@ def _near_between(
 
 
 class _Forest:
-    """Disjoint sets of indices; each is named after its smallest.
+    """Disjoint sets of indices; each set is named after its smallest index.
 
     Args:
-        labels: shape (n,): indices of the same number (0 and above) are in one set from the beginning.
+        labels: shape (n,): indices with the same number (0 and above) start in one set; -1 starts alone.
     """
 
     def __init__(self, labels: np.ndarray) -> None:
@@ -134,7 +134,7 @@ class _Forest:
             left, right = self._find(left), self._find(right)
             apart = left != right
             left, right = left[apart], right[apart]
-            # Of several parents for one root the smallest stays; the other pairs come again.
+            # A root may get several parents: the smallest stays, and the other pairs are joined in the next round.
             np.minimum.at(self._parents, np.maximum(left, right), np.minimum(left, right))
 
     def _find(self, nodes: np.ndarray) -> np.ndarray:
@@ -145,25 +145,25 @@ class _Forest:
             nodes = parents
 
     def roots(self) -> np.ndarray:
-        """Shape (n,): the smallest index of each one's set."""
+        """The smallest index in the set of each index, shape (n,)."""
         return self._find(np.arange(len(self._parents)))
 
 
 def group_names(image_ids: pa.ChunkedArray, roots: np.ndarray, before: pa.ChunkedArray) -> pa.Array:
-    """Name every component, so that a name lasts as the table grows.
+    """Name every component, so that names stay as the table grows.
 
-    A component keeps the name that its oldest named member had; where two named groups join, the older name wins and
-    only the younger's rows change. A name belongs to one component: to the one with the oldest member that had it. A
-    component without one is named after the first of its members' ids, in the order of text: in which order new images
-    came to be stored, which is chance where several runs store them, decides nothing.
+    A component keeps the name that its oldest named member had. Where two named groups join, the older name wins, and
+    only the rows of the younger group change. A name belongs to one component: the one with the oldest member that had
+    it. A component without a name is named after the smallest of its members' ids, as text. So the order in which new
+    images were stored, which is chance where several runs store them, does not matter.
 
     Args:
-        image_ids: text; in the order of age (of row ids), oldest first.
-        roots: shape (n,): the index of each image's component (see `components`).
-        before: text: each image's group until now; null for a new one.
+        image_ids: the ids as text, oldest first (row ids rise with age).
+        roots: shape (n,): the component of each image (see `components`).
+        before: the group of each image until now, as text; null for a new image.
 
     Returns:
-        Text, shape (n,): the group of each image.
+        The group of each image as text, shape (n,).
     """
     encoded = pa.chunked_array([before]) if isinstance(before, pa.Array) else before
     encoded = encoded.combine_chunks().dictionary_encode()
@@ -182,7 +182,7 @@ def group_names(image_ids: pa.ChunkedArray, roots: np.ndarray, before: pa.Chunke
 
 
 def _kept(component: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Shape (components,): the number of the name that each keeps, or -1; see `group_names`."""
+    """The number of the name that each component keeps, or -1, shape (components,); see `group_names`."""
     count = int(component.max()) + 1 if len(component) else 0
     named = np.flatnonzero(before >= 0)
     pairs, first = np.unique(component[named] * (before.max(initial=0) + 1) + before[named], return_index=True)
@@ -200,7 +200,7 @@ def _kept(component: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def _free(candidates: pa.Array, taken: pa.Array) -> pa.Array:
-    """Different names: the wanted ones, those that are taken with a number.
+    """Make the candidates unique: a name that is taken already gets a number.
 
     A group outlives the image that it is named after; that image may come back with other bytes.
     """

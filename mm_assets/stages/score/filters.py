@@ -1,4 +1,4 @@
-"""Which rows count, which cells are computed, and which were computed from other values than the row has now."""
+"""Filters for usable rows and computed cells, and the cells whose other inputs changed since."""
 
 from typing import TYPE_CHECKING
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 
 def usable_at(images: LanceRef) -> str:
-    """A filter, also of later versions: usable images that a version of the image table has."""
+    """A filter, for this and later versions: the usable images of a version of the image table."""
     return f"error is null and _row_created_at_version <= {images.version}"
 
 
 def is_current(scorer: Scorer) -> str:
-    """A filter: the cell is computed at the scorer's revision, be it a value, null or an error."""
+    """A filter: cells computed at the scorer's revision, with a value, null or an error."""
     return f"{scorer.rev_column} = '{scorer.revision}'"
 
 
 def has_failed(scorer: Scorer) -> str:
-    """A filter: the cell is computed at the scorer's revision, and is an error."""
+    """A filter: cells computed at the scorer's revision, with an error."""
     return f"{scorer.error_column} is not null and {is_current(scorer)}"
 
 
 def changed_beside(pinned: "lance.LanceDataset", head: "lance.LanceDataset", scorer: Scorer, since: str) -> pa.Array:
-    """Row ids of cells at the scorer's revision that were computed from other columns than the pinned version has.
+    """Row ids of cells at the scorer's revision that were computed from other values than the pinned version has.
 
-    Each cell keeps a digest of what it was computed from. That also holds where a step was cut off after some cells,
-    and where a label was changed and changed back: the versions of the table could not tell.
+    Each cell keeps a digest of the values of `reads`. The table's versions would not be enough: a step may be cut off
+    after some cells, and a label may be changed and changed back.
 
     Args:
         pinned: the version of the image table that the scores answer for.
         head: its newest version, which has the cells.
-        scorer: that reads other columns.
-        since: leaves out rows in SQL that the last pass has seen as they are; "" where there was none.
+        scorer: a scorer with `reads`.
+        since: condition in SQL that leaves out rows unchanged since the last pass; "" where there was none.
     """
     cells = head.scanner(columns=[scorer.read_column], filter=is_current(scorer), with_row_id=True).to_table()
     rows = pinned.scanner(columns=list(scorer.reads), filter=f"error is null{since}", with_row_id=True).to_table()

@@ -1,4 +1,4 @@
-"""Near-duplicate groups as columns of the image table; only hashes that are new are compared with all others."""
+"""Writes near-duplicate groups as columns of the image table; only new hashes are compared with all others."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ GROUP_NAMES = [field.name for field in GROUP_FIELDS]
 
 @dataclass(frozen=True)
 class _Grouped:
-    """The result of a pass at one version of the table: cells to write, and what the pass says of itself."""
+    """What a pass made at one version of the table: the cells to write, and the step's result."""
 
     version: int
     cells: pa.Table
@@ -38,8 +38,8 @@ class _Grouped:
 def group_duplicates(step: StepContext, lake: Lake, max_distance: int) -> StepResult:
     """Give every image its near-duplicate group; only rows whose group changed are written.
 
-    Hashes that were there the last time are not compared with each other again, but for the members of groups that
-    have lost one. Where another run writes groups at the same time, all is compared again.
+    Hashes of the last time are not compared with each other again, except in groups that lost a member. Where another
+    run writes groups at the same time, all hashes are compared again.
     """
     ref = step.ref("scores/phash")
     commit(lake, IMAGES, lambda ds: add_columns(ds, GROUP_FIELDS), step.properties([NEAR_DUPLICATES], 0))
@@ -86,7 +86,7 @@ def _regroup(lake: Lake, head: lance.LanceDataset, ref: LanceRef, before: Record
 
 
 def _with_groups(pinned: lance.LanceDataset, head: lance.LanceDataset) -> pa.Table:
-    """The pinned hashes, oldest first (row ids rise with age), beside the groups that their rows have now."""
+    """The pinned hashes, oldest first (row ids rise with age), with the groups that their rows have now."""
     rows = _hashes(pinned, ["image_id"]).sort_by("_rowid")
     groups = head.scanner(columns=GROUP_NAMES, with_row_id=True).to_table()
     places = pc.index_in(rows["_rowid"], groups["_rowid"])
@@ -102,10 +102,11 @@ def _hashes(ds: lance.LanceDataset, columns: list[str]) -> pa.Table:
 def _settled(
     lake: Lake, ref: LanceRef, before: Record | None, rows: pa.Table, revision: str
 ) -> tuple[np.ndarray | None, int]:
-    """The groups that are as the last pass left them: a number for each row, -1 where it has to be compared.
+    """Which groups still hold as the last pass left them.
 
     Returns:
-        None where nothing is known; and how many images are there no more.
+        The number of each row's group, -1 where it must be compared, shape (rows,); None where all rows must be. And
+        how many images were removed.
     """
     past = older(lake, ref, before.progress.inputs.get(IMAGES)) if before else None
     if before is None or past is None:
@@ -127,12 +128,12 @@ def _settled(
 
 
 def _groups_of(ds: lance.LanceDataset, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The groups of some rows, of those that have one."""
+    """The groups of those rows that have one."""
     return rows_by_id(ds, ids, ["group_id"])["group_id"].drop_null() if len(ids) else pa.chunked_array([], pa.string())
 
 
 def _cells(rows: pa.Table, groups: pa.Array | None = None, revision: str | None = None) -> pa.Table:
-    """New cells of some rows; without groups they have none any more, but for the first one that they ever had."""
+    """New cells of some rows; without `groups` their group becomes null, but the first group stays."""
     groups = pa.nulls(rows.num_rows, pa.string()) if groups is None else groups
     columns = [rows["_rowid"], groups, pc.coalesce(rows["first_group_id"], groups), pa.repeat(revision, rows.num_rows)]
     return pa.table(columns, schema=pa.schema([pa.field("_rowid", pa.uint64()), *GROUP_FIELDS]))

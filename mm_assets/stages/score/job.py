@@ -1,4 +1,4 @@
-"""Compute the cells that are missing, on Ray, and write them into the table in place, one commit per batch."""
+"""Compute missing cells on Ray, and write them into the table in place, with one commit per batch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.plan import ScorePlan, make_plan, needs
 from mm_assets.stages.score.worker import ImageScorer
 
-# What a worker reads before it hands back the scores of it.
+# Images that a worker reads before it returns their scores.
 PIECE_ROWS, PIECE_BYTES = 256, 64 * 2**20
 
 
@@ -40,11 +40,11 @@ def compute_scores(
     Each image is read once for all scorers that take the same resources.
 
     Returns:
-        What each scorer's asset says of itself.
+        The result of each scorer's asset.
 
     Raises:
-        RefusalError: a scorer cannot be opened, or its column has another type.
-        BudgetError: more cells of a scorer have failed than its budget allows; the others' finals are in it.
+        RefusalError: a scorer cannot be opened, or its column exists with another type.
+        BudgetError: more cells of a scorer failed than its budget allows; it holds the results of the others.
     """
     pinned = step.ref("image_table")
     _add_columns(step, lake, scorers)
@@ -78,7 +78,7 @@ def _add_columns(step: StepContext, lake: Lake, scorers: list[Scorer]) -> None:
 def _scored(
     step: StepContext, lake: Lake, cluster: Cluster, pinned: LanceRef, plan: ScorePlan, settings: ScoreSettings
 ) -> Iterator[tuple[tuple[Scorer, ...], pa.Table, bool]]:
-    """Cells of one batch after the other, the scorers that computed them, and whether nothing comes after."""
+    """The cells of each batch, the scorers that computed them, and whether the batch is the last."""
     left = sum(rows.num_rows for rows in plan.work.values())
     progress = Pace("images", left, step.log)
     for chosen, rows in plan.work.items():
@@ -96,13 +96,13 @@ def _scored(
 
 
 def _piece_rows(scorers: Sequence[Scorer]) -> int:
-    """Rows of a piece: whole batches of the scorer that has the largest ones."""
+    """Rows of a piece: whole batches of the scorer with the largest batches."""
     batch = max(scorer.batch_size for scorer in scorers)
     return max(PIECE_ROWS // batch, 1) * batch
 
 
 class _CellCounts:
-    """What becomes of one scorer's cells."""
+    """Counts the cells of one scorer, computed and failed ones."""
 
     def __init__(self, scorer: Scorer, plan: ScorePlan, settings: ScoreSettings) -> None:
         self.scorer = scorer
@@ -118,7 +118,7 @@ class _CellCounts:
 
     @property
     def within_budget(self) -> bool:
-        """Whether no more cells have failed than are allowed."""
+        """Whether the share of failed cells is within the budget."""
         return at_most(self._failed, self._rows, self._budget)
 
     def check(self) -> None:
@@ -126,7 +126,7 @@ class _CellCounts:
         check_budget(self.scorer.asset, self._failed, self._rows, self._budget, self._setting)
 
     def result(self, pinned: LanceRef) -> StepResult:
-        """What the scorer's asset says of itself."""
+        """The result of the scorer's asset."""
         return StepResult(
             {
                 "rows": self._rows,
@@ -142,10 +142,10 @@ class _CellCounts:
 
 
 def _judged(all_counts: list[_CellCounts], pinned: LanceRef) -> dict[str, StepResult]:
-    """What the scorers say of themselves.
+    """The results of the scorers' assets.
 
     Raises:
-        BudgetError: with the sentence of the first that has failed too often, and the finals of those that have not.
+        BudgetError: a scorer failed too often; it names the first of them, and holds the results of the others.
     """
     results = {one.scorer.asset: one.result(pinned) for one in all_counts if one.within_budget}
     for one in all_counts:

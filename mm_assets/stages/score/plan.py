@@ -1,4 +1,4 @@
-"""Which cells a pass of scoring has to compute."""
+"""Plans a pass of scoring: the cells to compute."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +18,19 @@ from mm_assets.settings import Resources, ScoreSettings
 from mm_assets.stages.ingest.tables import IMAGES
 from mm_assets.stages.score.filters import changed_beside, has_failed, usable_at
 
-# What a row of the plan has of the image table.
+# Columns of the image table in the rows of a plan.
 READ = ["sha256", "num_bytes"]
 
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """What to compute.
+    """What a pass has to compute.
 
     Args:
-        work: rows (`_rowid`, `sha256`, `num_bytes`; oldest first) by the scorers that they lack.
-        version: of the image table that the plan was made at.
-        rows: usable images of the pinned version.
-        failed: cells by scorer that stay as they are, and have failed.
+        work: rows (`_rowid`, `sha256`, `num_bytes`; oldest first) by the scorers whose cells they lack.
+        version: version of the image table that the plan was made at.
+        rows: number of usable images of the pinned version.
+        failed: number of failed cells that stay as they are, by scorer.
     """
 
     work: Mapping[tuple[Scorer, ...], pa.Table]
@@ -52,13 +52,13 @@ def make_plan(
     """Find the cells that are not computed at their scorer's revision, of images that the pinned version has.
 
     Args:
-        step: what is pinned.
-        tables: the lake.
+        step: the step with its pinned inputs.
+        lake: read.
         head: the image table at its newest version.
         pinned: the version of the image table that the scores answer for.
-        scorers: those chosen.
+        scorers: the chosen scorers.
         settings: resources by scorer.
-        retry_errors: compute cells again that have failed.
+        retry_errors: compute failed cells again.
     """
     usable = usable_at(pinned)
     failed = [has_failed(scorer) for scorer in scorers]
@@ -90,16 +90,16 @@ def _counts(head: lance.LanceDataset, usable: str, conditions: Sequence[str]) ->
 def _rows_where(
     head: lance.LanceDataset, usable: str, conditions: Sequence[str], columns: Sequence[str] = ()
 ) -> pa.Table:
-    """Rows that meet any of the conditions (one for each scorer), and which of them, in one pass over the table.
+    """Find the rows that meet any condition (one for each scorer), in one pass over the table.
 
     Args:
         head: the table.
-        usable: what must hold besides.
-        conditions: in SQL.
-        columns: to read.
+        usable: condition in SQL that must hold besides.
+        conditions: conditions in SQL.
+        columns: columns to read.
 
     Returns:
-        `_rowid`, the columns, and a boolean (or null) one for each condition: see `_column`.
+        `_rowid`, the columns, and for each condition whether it holds (or null), named by `_column`.
     """
     projections = {name: name for name in columns} | {_column(n): condition for n, condition in enumerate(conditions)}
     any_of = " or ".join(f"({condition})" for condition in conditions)
@@ -112,8 +112,8 @@ def _with_changed(lacking: pa.Table, head: lance.LanceDataset, count: int, chang
     Args:
         lacking: see `_rows_where`.
         head: the table.
-        count: of conditions.
-        changed: row ids by the number of the scorer that has to compute them again.
+        count: number of conditions.
+        changed: row ids to compute again, by the number of the scorer.
     """
     ids = pc.unique(pa.chunked_array([*changed.values()], pa.uint64()))
     new = ids.filter(pc.invert(pc.is_in(ids, lacking["_rowid"])))
@@ -134,13 +134,13 @@ def _column(number: int) -> str:
 
 
 def _stale(step: StepContext, scorer: Scorer, outside: Sequence[int]) -> str:
-    """Cells that are missing, and all of rows that were written outside: whose they are cannot be told."""
+    """A condition: missing cells, and all cells of rows written from outside, because nobody knows whose they are."""
     lacks = f"({scorer.rev_column} is null or {scorer.rev_column} <> '{scorer.revision}')"
     return f"{lacks} or {written_at(outside)}" if outside else f"{lacks}{_since(step, scorer)}"
 
 
 def _since(step: StepContext, scorer: Scorer) -> str:
-    """Look only at rows that changed since this revision last saw every row."""
+    """A condition: rows that changed since this revision last saw every row."""
     before = step.last_record(scorer.asset)
     if (
         before is None
@@ -154,7 +154,7 @@ def _since(step: StepContext, scorer: Scorer) -> str:
 def _by_scorers(
     lacking: pa.Table, scorers: Sequence[Scorer], settings: ScoreSettings
 ) -> dict[tuple[Scorer, ...], pa.Table]:
-    """Rows by the set of scorers that they lack, so that each image is read once for all of them."""
+    """The rows by the scorers whose cells they lack, so that each image is read once for all of them."""
     lacking = lacking.sort_by("_rowid")
     rows = lacking.select(["_rowid", "sha256", "num_bytes"])
     lacks = np.zeros(len(rows), dtype=np.uint64)  # bit n: the n-th scorer
@@ -174,7 +174,7 @@ def needs(scorer: Scorer, settings: ScoreSettings) -> Resources:
 
 
 def _alike(scorers: Sequence[Scorer], settings: ScoreSettings) -> list[tuple[Scorer, ...]]:
-    """Scorers by what they take of the cluster: those that take the same share a worker."""
+    """Group scorers by the resources of their workers; scorers of one group share a worker."""
     groups: list[list[Scorer]] = []
     for scorer in scorers:
         same = [group for group in groups if needs(group[0], settings) == needs(scorer, settings)]

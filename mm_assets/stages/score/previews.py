@@ -1,4 +1,4 @@
-"""What the UI shows of scores: how numbers lie with the pictures at both ends, what else is there, large groups."""
+"""Previews of scores: histograms with the images at both ends, examples of other values, and large groups."""
 
 from typing import TYPE_CHECKING
 
@@ -47,13 +47,13 @@ def _is_hash(ds: "lance.LanceDataset", name: str) -> bool:
 
 
 def _has_order(ds: "lance.LanceDataset", name: str) -> bool:
-    """Whether low and high mean something."""
+    """Whether a column has low and high values: numbers, but not hashes."""
     kind = ds.schema.field(name).type
     return bool(pa.types.is_floating(kind) or pa.types.is_signed_integer(kind))
 
 
 def _examples(ds: "lance.LanceDataset", scorer: str, name: str) -> str:
-    """Of vectors, texts, lists and structs: how many cells there are, and a few values; not all of them are read."""
+    """The number of cells and a few values of a column of vectors, texts, lists or structs; few rows are read."""
     computed = ds.count_rows(f"error is null and {scorer}_rev is not null and {scorer}_error is null")
     condition = f"error is null and {name} is not null"
     examples = ds.scanner(columns=["image_id", name], filter=condition, limit=EXAMPLES, batch_size=EXAMPLES).to_table()

@@ -1,4 +1,4 @@
-"""The scorers by name, those of the package and the user's own: both by import path, refused when they are loaded."""
+"""Loads scorers by import path, those of the package and the user's own, and refuses what is wrong with them."""
 
 import re
 
@@ -23,7 +23,7 @@ def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
     """The built-in scorers and those of the profile, by name.
 
     Raises:
-        SettingsError: an import path leads to no scorer, a name is taken, or a setting names a scorer that is none.
+        SettingsError: an import path leads to no scorer, a name is taken, or a setting names an unknown scorer.
     """
     scorers: dict[str, Scorer] = {}
     for path in (*BUILT_IN, *settings.own):
@@ -74,7 +74,7 @@ def _import(path: str) -> Scorer:
         raise SettingsError(f"{OWN}: {error}") from error
     try:
         scorer = loaded() if isinstance(loaded, type) and issubclass(loaded, Scorer) else loaded
-    except Exception as error:  # whatever a constructor of the user's own raises is said with its name
+    except Exception as error:  # the message names whatever the user's constructor raises
         raise SettingsError(f"{OWN}: {path}() failed: {type(error).__name__}: {error}") from error
     if not isinstance(scorer, Scorer):
         raise SettingsError(
@@ -88,7 +88,7 @@ def _import(path: str) -> Scorer:
 
 
 def _fault(scorer: Scorer) -> str | None:
-    """What is wrong with a scorer's statements; None where nothing is."""
+    """What is wrong with the attributes of a scorer, in words; None where nothing is."""
     missing = [name for name in ("revision", "columns", "__call__") if not hasattr(scorer, name)]
     if missing:
         return f"the class says no {missing[0]}"

@@ -16,10 +16,12 @@ GROUP_COLUMNS = (
     Column(
         "group_id",
         pa.string(),
-        "The near-duplicates that the image stands among now, named after the first of them.",
+        "The near-duplicate group of the image now, named after its first member.",
         _HASHES,
     ),
-    Column("first_group_id", pa.string(), "Its first group: written once, and decides the split.", _HASHES),
+    Column(
+        "first_group_id", pa.string(), "The first group of the image: written once, and decides the split.", _HASHES
+    ),
     state_columns("near_duplicates", _HASHES)[0],
 )
 GROUP_FIELDS = [field_of(column) for column in GROUP_COLUMNS]
@@ -32,7 +34,7 @@ def columns_of(scorer: Scorer) -> list[Column]:
     read = Column(
         scorer.read_column,
         pa.string(),
-        f"Digest of what {scorer.name} was given beside the image.",
+        f"Digest of the columns that {scorer.name} read beside the image.",
         sources(IMAGE_TABLE.key, *scorer.reads),
     )
     return [*values, *state_columns(scorer.name, made_from), *([read] if scorer.reads else [])]

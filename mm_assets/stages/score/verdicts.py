@@ -1,4 +1,4 @@
-"""Verdicts on the scores: whether all images were looked at, how many cells failed, and how far the values moved."""
+"""Verdicts on the scores: whether cells are missing, how many failed, and how far the values moved."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ COVERAGE = "checks.min_score_coverage"
 
 
 def scored(asset: str, covered: int, usable: int, least: float) -> Verdict:
-    """Whether enough usable images have a cell at the revision that computes now; failed ones count as looked at."""
+    """Whether enough usable images have a cell at the current revision; failed cells count."""
     return coverage(covered, usable, least, COVERAGE, f"a cell of {asset} as it is now", f"materialize {asset}")
 
 
@@ -20,9 +20,9 @@ def error_budget(asset: str, failed: int, usable: int, budget: tuple[float, str]
     """Whether few enough cells are errors.
 
     Args:
-        asset: of the scorer.
-        failed: cells.
-        usable: images.
+        asset: asset of the scorer.
+        failed: number of failed cells.
+        usable: number of usable images.
         budget: greatest share, and the name of its setting.
     """
     most, setting = budget
@@ -37,7 +37,7 @@ def error_budget(asset: str, failed: int, usable: int, budget: tuple[float, str]
 
 
 def moved(then: pa.Table, now: pa.Table, most: float, reference: str) -> Verdict:
-    """Whether the distribution of any column that both have has moved; `reference` says what `then` is."""
+    """Whether no column of both tables has moved; `reference` is the name of the run that `then` is of."""
     shifts: Mapping[str, drift.Shift] = {
         name: drift.of_numbers(numbers(then[name]), numbers(now[name]))
         for name in now.schema.names

@@ -1,4 +1,4 @@
-"""What a worker does with a piece of the images: read and decode each once, and call the scorers with batches of them.
+"""The worker of scoring: reads and decodes each image once, and calls the scorers with batches of images.
 
 A scorer that fails on a batch is called with its halves, down to single images: one bad image costs its own cell.
 """
@@ -19,9 +19,9 @@ from mm_assets.scoring import Scorer
 from mm_assets.settings import PILLOW_MAX_PIXELS
 from mm_assets.stages.score.cells import Cell, columns_of, digest_of, failed, to_cell
 
-# Pixels that are decoded at once, if not for a single larger image: three bytes each, and a scorer's copy of its batch.
+# Pixels that are decoded at once, except for a single larger image: three bytes each, and the scorer's copy.
 WINDOW_PIXELS = 64_000_000
-# So many images of a scorer of batches that fail one after the other, each alone, speak against the model.
+# Where so many images fail in a row, each in a call of its own, the model is at fault and not the images.
 SUSPICIOUS = 16
 
 Window = list[tuple[int, Image.Image]]
@@ -35,7 +35,7 @@ class ImageScorer:
         """Open the scorers.
 
         Raises:
-            RefusalError: one of them cannot be opened: no cell could be computed.
+            RefusalError: a scorer cannot be opened, so no cell could be computed.
         """
         self._images, self._scorers = lake.open_at(ref), scorers
         self._reads = sorted({name for scorer in scorers for name in scorer.reads})
@@ -48,7 +48,7 @@ class ImageScorer:
         """Cells of one piece: `_rowid`, `sha256`, and every column of the scorers.
 
         Raises:
-            RefusalError: images failed one after the other (see `SUSPICIOUS`).
+            RefusalError: too many images failed in a row (see `SUSPICIOUS`).
         """
         beside = self._read_beside(rows["_rowid"])
         cells: dict[str, list[Cell]] = {scorer.name: [Cell()] * rows.num_rows for scorer in self._scorers}
@@ -73,7 +73,7 @@ class ImageScorer:
         return {name: stored[name].to_pylist() for name in self._reads}
 
     def _windows(self, row_ids: list[int], cells: Mapping[str, list[Cell]]) -> Iterator[Window]:
-        """Decoded images, a batch of the largest size after the other; those that cannot be decoded fail everywhere."""
+        """Decoded images in windows of the largest batch size; one that cannot be decoded fails for every scorer."""
         window: Window = []
         pixels = 0
         for place, (_, data) in enumerate(self._images.read_blobs("image", ids=row_ids)):
@@ -93,7 +93,7 @@ class ImageScorer:
             yield window
 
     def _score(self, scorer: Scorer, batch: Window, beside: Beside) -> list[Cell]:
-        """Cells of a batch; see the module on what becomes of failures."""
+        """The cells of a batch; a failed batch is called again in halves."""
         try:
             cells = _call(scorer, batch, beside)
         except Exception as error:  # noqa: BLE001  (a scorer may raise anything; the cell keeps it)
@@ -101,7 +101,7 @@ class ImageScorer:
         else:
             self._watch(scorer, cells)
             return cells
-        # Outside of the except block: there the traceback would keep the failed batch's tensors in memory.
+        # Outside the except block: inside, the traceback would keep the failed batch's tensors in memory.
         if len(batch) > 1:
             half = len(batch) // 2
             return [*self._score(scorer, batch[:half], beside), *self._score(scorer, batch[half:], beside)]
@@ -110,10 +110,10 @@ class ImageScorer:
         return cells
 
     def _watch(self, scorer: Scorer, cells: Sequence[Cell]) -> None:
-        """Count failures one after the other, of scorers that are called with batches.
+        """Count failures in a row, for scorers that are called with batches.
 
         Raises:
-            RefusalError: there are so many that it is not the images' fault.
+            RefusalError: there are so many that the images are not at fault.
         """
         for cell in cells:
             count = self._failed_in_a_row[scorer.name] + 1 if cell.error is not None else 0
@@ -133,7 +133,7 @@ def _open(scorer: Scorer, device: str) -> None:
 
 
 def _call(scorer: Scorer, batch: Window, beside: Beside) -> list[Cell]:
-    # A scorer may change its images, and others follow; or it is called with them again.
+    # A scorer may change its images, but other scorers get them too, and a failed batch is called again.
     images = [image.copy() for _, image in batch]
     read = {name: [beside[name][place] for place, _ in batch] for name in scorer.reads}
     results = list(scorer(images, **read))

@@ -1,4 +1,4 @@
 """The bundle of the promoted model: its weights, card and request, packed and uploaded.
 
-The server stands in operations/serve.
+The server of a bundle is in operations/serve.
 """

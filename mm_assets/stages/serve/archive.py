@@ -1,4 +1,4 @@
-"""A bundle as one file: the same content gives the same bytes, and no file is ever whole in memory."""
+"""Packs and unpacks a bundle: the same content gives the same bytes, and no file is ever whole in memory."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ Content = Path | bytes
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed file: SHA-256 in hex, its bytes, and those of each file in it."""
+    """A packed file: its SHA-256 in hex, its size in bytes, and the size of each file in it."""
 
     sha256: str
     num_bytes: int
@@ -27,16 +27,16 @@ class Packed:
 
 
 def pack(target: Path, contents: Mapping[str, Content], log: Callable[[str], None], level: int = 0) -> Packed:
-    """Write a tar.gz of files at the archive's root, as SageMaker takes a model.
+    """Write a tar.gz with all files at its root, as SageMaker expects a model.
 
-    Names are sorted; owners, times and modes are the same for all, so that equal contents give equal bytes (of one
-    level, and of one version of zlib).
+    Names are sorted, and owners, times and modes are the same for all. So equal contents give equal bytes, at one level
+    and one version of zlib.
 
     Args:
         target: the file to write.
         contents: a path, or the bytes themselves, by the name in the archive.
-        log: where progress goes.
-        level: of gzip, 0 (as it is, for weights hardly compress: docs/decisions/0023-serving.md) to 9.
+        log: gets the progress.
+        level: level of gzip, 0 to 9; 0 does not compress, because weights hardly do (docs/decisions/0023-serving.md).
     """
     sizes = {name: _size(contents[name]) for name in sorted(contents)}
     progress = BytesPace("packed", sum(sizes.values()), log)
@@ -59,12 +59,12 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a folder.
 
     Raises:
-        tarfile.TarError, OSError, EOFError, zlib.error: it is no such archive, it is cut off, or bytes of it changed.
+        tarfile.TarError, OSError, EOFError, zlib.error: it is no tar.gz, it is cut off, or its bytes changed.
     """
     with gzip.open(archive) as compressed:
         with tarfile.open(fileobj=compressed, mode="r|") as tar:
             tar.extractall(folder, filter="data")  # nothing out of the folder
-        while compressed.read(CHUNK_BYTES):  # to its end, where gzip's checksum is
+        while compressed.read(CHUNK_BYTES):  # to its end, because gzip's checksum is there
             pass
 
 
@@ -77,7 +77,7 @@ def _opened(content: Content) -> IO[bytes]:
 
 
 class _Hashing:
-    """Hands bytes on to a file, and hashes them."""
+    """A file that hashes what is written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._whole = file, hashlib.sha256()
@@ -88,23 +88,23 @@ class _Hashing:
         return self._file.write(data)
 
     def flush(self) -> None:
-        """Hand on what the file holds back."""
+        """Flush the file."""
         self._file.flush()
 
     def digest(self) -> str:
-        """Of all bytes so far, in hex."""
+        """SHA-256 of all bytes so far, in hex."""
         return self._whole.hexdigest()
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """A file whose bytes are counted as they are read."""
+    """A file that counts its bytes as they are read."""
 
     file: IO[bytes]
     progress: BytesPace
 
     def read(self, size: int = -1, /) -> bytes:
-        """Some bytes."""
+        """Read and count some bytes."""
         data = self.file.read(size)
         self.progress.add(len(data))
         return data

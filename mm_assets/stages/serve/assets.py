@@ -20,12 +20,12 @@ READS: Reads = {SERVING_BUNDLE.key: _reads}
 def serving_bundle(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The model in production as one `model.tar.gz`, as SageMaker and DJL Serving take it.
+    """The model in production as one `model.tar.gz`, ready for SageMaker and DJL Serving.
 
-    In it are merged weights, tokenizer, processor, serving.properties and a model card, which tells what the model was
-    made from and how it was judged. The bundle lies in the lake under `bundles/`, and is uploaded to `serve.upload_to`
-    where that is set: in parts with checksums, on from where a killed upload ended. The same model with the same
-    settings is not packed again. With nothing promoted there is no bundle, which is a result, not a failure.
+    It holds the merged weights, tokenizer, processor, serving.properties and a model card. The card tells what the
+    model was made from and how it was judged. The bundle lies in the lake under `bundles/`. Where `serve.upload_to` is
+    set it is also uploaded, in parts with checksums; a killed upload continues where it ended. The same model with the
+    same settings is packed once. While no model is promoted there is no bundle, which is a result, not a failure.
     """
     from mm_assets.stages.serve.job import bundle_production
     from mm_assets.stages.serve.previews import previews

@@ -1,4 +1,4 @@
-"""The rows of `bundles.lance`."""
+"""Reads and writes the rows of `bundles.lance`."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle: what is packed, and where it lies (see the columns of the table)."""
+    """A row of the table: what a bundle holds, and where it lies (see the columns)."""
 
     id: str
     model_digest: str
@@ -37,7 +37,7 @@ JSON = ("recipe", "properties")
 
 
 def find(lake: Lake, bundle_id: str) -> Bundle | None:
-    """The bundle of an id, if its file is there."""
+    """The bundle with an id; None where it has no row, or its file is missing or has another size."""
     rows = lake.open(BUNDLES).to_table(filter=is_in("id", [bundle_id])).to_pylist()
     if not rows or bundle_size(lake, rows[0]["uri"]) != rows[0]["num_bytes"]:
         return None
@@ -46,13 +46,13 @@ def find(lake: Lake, bundle_id: str) -> Bundle | None:
 
 
 def uploaded_to(lake: Lake, bundle_id: str, sha256: str) -> str | None:
-    """Where a bundle that is packed again was uploaded, if its bytes are the same."""
+    """Where a bundle was uploaded before, if it had the same bytes."""
     rows = lake.open(BUNDLES).to_table(columns=["sha256", "uploaded_to"], filter=is_in("id", [bundle_id])).to_pylist()
     return next((row["uploaded_to"] for row in rows if row["sha256"] == sha256), None)
 
 
 def register(lake: Lake, bundle: Bundle, run_id: str, properties: Mapping[str, str]) -> None:
-    """Put a bundle's row in, in one commit, in the place of the one that it has."""
+    """Write the row of a bundle in one commit, in place of an older row."""
     texts = {name: json.dumps(getattr(bundle, name), sort_keys=True) for name in JSON}
     row = {**asdict(bundle), **texts, "run_id": run_id, "created_at": datetime.now(UTC)}
 

@@ -1,4 +1,4 @@
-"""The model card of a bundle: README.md as Hugging Face has it, with the model's lineage.
+"""Writes the model card of a bundle: a README.md in Hugging Face's format, with the model's lineage.
 
 https://huggingface.co/docs/hub/model-cards names the fields of its front matter.
 """
@@ -17,19 +17,27 @@ from mm_assets.stages.serve import request as asking
 from mm_assets.stages.serve.request import Request
 
 NAME = "README.md"
-# The lowest that these weights were loaded and asked with: the config is that of transformers 5, and the vision tower's
-# weights have the names that vLLM's own loader reads (engines/models/weights.py). Older versions were not tried.
+# The lowest version that these weights were tried with. The config is that of transformers 5, and the vision tower's
+# weights have the names that vLLM's own loader reads (engines/models/weights.py).
 MIN_VLLM_VERSION = "0.32.0"
 TAGS = ["vision-language", "lora", "vllm", "mm-assets"]
 TASK_TAGS = {"label": "image-classification", "caption": "image-captioning"}
-# What tells of the training that no reader of a card misses where it is left out.
+# Fields of the recipe that the table leaves out: other parts of the card tell them, or nobody needs them.
 NOT_SHOWN = ("kind", "revision", "labels", "tasks", "sft_dataset", "base_model")
 CELL = 200
 
 
 @dataclass(frozen=True)
 class Base:
-    """The base model: its name and digest, the license, how that is known, and the commit on the hub (None: built)."""
+    """The base model of a card.
+
+    Args:
+        name: its name.
+        digest: digest of its files.
+        license: its license, as Hugging Face names it.
+        license_known: how the license is known, in words.
+        revision: its commit on the hub; None for one that was built.
+    """
 
     name: str
     digest: str
@@ -43,12 +51,12 @@ class Story:
     """Everything that a card tells.
 
     Args:
-        model: that is packed.
-        base: that it was made from.
+        model: the packed model.
+        base: the base model that it was made from.
         promotion: the evaluation that promoted it.
-        ancestors: everything that this evaluation was made from, itself among them.
-        requests: what to ask, by task.
-        served_as: the name in the requests.
+        ancestors: the records of everything that this evaluation was made from, and its own.
+        requests: the chat request of each task.
+        served_as: the model's name in the requests.
     """
 
     model: Model

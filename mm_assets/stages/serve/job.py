@@ -1,4 +1,4 @@
-"""Pack the production model for serving, keep it in the lake, and upload it where that is asked for."""
+"""Pack the production model for serving, keep it in the lake, and upload it where the settings say so."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ from mm_assets.stages.serve.license import CARD, license_of
 from mm_assets.stages.serve.tables import BUNDLES, BUNDLES_SCHEMA
 
 ASSET = SERVING_BUNDLE.key
-# Below a model's folder, what serving does not need: the adapter is merged, the rest is a training's.
+# Parts of a model's folder that serving does not need: the merged adapter, and leftovers of the training.
 LEFT_OUT_FOLDERS = ("adapter", "checkpoint-", "runs")
 LEFT_OUT_FILES = ("training_args.bin", "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state")
 
@@ -50,10 +50,10 @@ class BundlePlan:
     """A bundle before it is packed.
 
     Args:
-        model: whose files are in it.
-        texts: the files beside them, by name.
-        properties: serving.properties.
-        recipe: what it is made from, as JSON values.
+        model: the model whose files are packed.
+        texts: the texts that are packed beside them, by file name.
+        properties: the values of serving.properties.
+        recipe: what the bundle is made from, as JSON values.
         promotion: the evaluation that promoted the model.
     """
 
@@ -65,27 +65,27 @@ class BundlePlan:
 
     @property
     def id(self) -> str:
-        """Digest of the content: the same model with the same texts beside it is the same bundle."""
+        """Digest of the content; the same model with the same texts is the same bundle."""
         whole = json.dumps([self.model.digest, self.texts], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     @property
     def uri(self) -> str:
-        """Where it lies, relative to the lake."""
+        """Where the bundle lies, relative to the lake."""
         return bundle_uri(f"{self.model.digest}-{self.id}")
 
 
 def bundle_production(step: StepContext, lake: Lake, settings: ServeSettings, precision: str) -> StepResult:
-    """Pack the model that is in production at the pinned evaluation, unless that bundle is there.
+    """Pack the production model of the pinned evaluation, unless its bundle exists.
 
     Args:
-        step: what is pinned.
-        tables: the lake.
+        step: the step with its pinned inputs.
+        lake: read and written.
         settings: what is packed beside the weights, and where the bundle is uploaded.
-        precision: of the predictions.
+        precision: precision of the predictions.
 
     Raises:
-        RefusalError: the model's files, or the evaluation that promoted it, are gone; or the bucket refuses the upload.
+        RefusalError: the model's files or its promoting evaluation are missing, or the bucket refuses the upload.
     """
     open_table(lake, step, BUNDLES, BUNDLES_SCHEMA, [ASSET])
     evaluation = step.inputs[EVALUATION.key]
@@ -108,7 +108,7 @@ def bundle_production(step: StepContext, lake: Lake, settings: ServeSettings, pr
 
 
 def _names(step: StepContext, bundle_id: str | None) -> bool:
-    """Whether the asset's last commit is of a materialization that names this bundle (None: that there is none)."""
+    """Whether the asset's last commit carries a record that names this bundle; None stands for no bundle."""
     record, ref = step.last_record(ASSET), step.own[ASSET].last_commit
     return record is not None and record.ref == ref and record.metadata.get("bundle") == bundle_id
 
@@ -155,13 +155,13 @@ def _plan(step: StepContext, lake: Lake, digest: str, settings: ServeSettings, p
 
 
 def _ancestors(promotion: Record, history: Mapping[str, Record]) -> list[Record]:
-    """Everything that an evaluation was made from, and itself, in the order of its making; each version once."""
+    """The records of an evaluation and of everything that it was made from, oldest first, each version once."""
     records = sorted(walk(promotion, history), key=lambda record: (record.at, record.asset))
     return list({(record.asset, record.data_version): record for record in records}.values())
 
 
 def _base(lake: Lake, model: Model, license_chosen: str | None) -> Base:
-    """What is known of the base model; its files may be gone, of which the bundle needs none."""
+    """The base model for the card; its files may have expired, because the bundle needs none of them."""
     digest = model.recipe["base_model"]
     rows = lake.open(MODELS).to_table(columns=["name", "recipe"], filter=is_in("digest", [digest])).to_pylist()
     if not rows:
@@ -206,10 +206,10 @@ def _is_left_out(name: str) -> bool:
 
 
 def _uploaded(step: StepContext, lake: Lake, bundle: Bundle, settings: ServeSettings, *, packed: bool) -> Bundle:
-    """The bundle as it is after the upload, where one is asked for."""
+    """Upload the bundle where the settings say so, and return its row as it is then."""
     if settings.upload_to is None:
         return bundle
-    if packed:  # what is packed is not packed again, should the upload be refused or cut off
+    if packed:  # a refused or killed upload must not lead to packing again
         register(lake, bundle, step.run_id, step.properties([ASSET], 1))
     uri = f"{settings.upload_to}/{bundle.uri.partition('/')[2]}"
     setting = "serve.upload_to (MM_SERVE__UPLOAD_TO)"
@@ -223,7 +223,7 @@ def _uploaded(step: StepContext, lake: Lake, bundle: Bundle, settings: ServeSett
 
 
 def _metadata(plan: BundlePlan, bundle: Bundle, *, packed: bool) -> dict[str, object]:
-    """What the materialization says of itself."""
+    """The metadata of the materialization."""
     judged = plan.promotion.metadata
     return {
         "rows": 1,

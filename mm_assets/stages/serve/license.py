@@ -1,27 +1,27 @@
-"""The license of a base model: what its owner set, what its own model card says, or that nobody knows."""
+"""Finds the license of a base model: from the setting, else from its own model card, else unknown."""
 
 import yaml
 
 UNKNOWN = "unknown"
 CARD = "README.md"
-# The tiny model is built by this project's code, from random numbers: its license is that of this project.
+# This project's code builds the tiny model from random numbers, so it has this project's license.
 OURS, OUR_LICENSE = "mm_assets.demo.tiny_llava:build", "apache-2.0"
 
 
 def license_of(chosen: str | None, card: str | None, builder: str | None) -> tuple[str, str]:
-    """A license as Hugging Face names it (in lower case), and in words how it is known.
+    """The license of a base model in Hugging Face's name (lower case), and how it is known, in words.
 
     Args:
         chosen: the setting `serve.license`.
         card: README.md of the base model; None where it has none.
-        builder: the function that built the base; None for one from the hub.
+        builder: import path of the function that built the base model; None for one from the hub.
     """
     if chosen is not None:
         return chosen.lower(), "as set (serve.license)"
     fields = front_matter(card or "")
     identifier, name = fields.get("license"), fields.get("license_name")
     if isinstance(identifier, str) and identifier.strip():
-        named = f" ({name})" if isinstance(name, str) else ""  # of a license that the hub does not know
+        named = f" ({name})" if isinstance(name, str) else ""  # the name of a license that the hub does not list
         return identifier.strip().lower(), f"as the base model's own card says{named}"
     if builder == OURS:
         return OUR_LICENSE, "the base model is built by mm_assets, under its license"

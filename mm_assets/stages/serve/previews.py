@@ -1,4 +1,4 @@
-"""What the UI shows of a bundle: its card, and what the container is told."""
+"""Previews of a bundle: its card, and its serving.properties."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from mm_assets.stages.serve.properties import as_text
 if TYPE_CHECKING:
     from mm_assets.history.materialized import Materialized
 
-# Characters of a card that are shown, which may name a thousand labels; all of it is in the bundle.
+# Characters of a card that are shown: a card may name a thousand labels. The bundle has the whole card.
 MAX_CARD = 12_000
 
 
@@ -27,7 +27,7 @@ def previews(materialized: "Materialized") -> dict[str, str]:
 
 
 def _card_text(card: str) -> str:
-    """The card, its YAML as it stands; Dagster would show that as a heading."""
+    """The card with its YAML as a code block, because Dagster would show it as a heading."""
     front, _, body = card.removeprefix("---\n").partition("---\n")
     whole = f"```yaml\n{front}```\n{body}"
     if len(whole) <= MAX_CARD:

@@ -1,14 +1,14 @@
-"""`serving.properties`: what an LMI container (AWS's Large Model Inference, with DJL Serving) is told about the model.
+"""Writes `serving.properties`: the settings of an LMI container (AWS's Large Model Inference, with DJL Serving).
 
-Keys and values: DJL Serving's documentation, "LMI: Container and Model Configurations" and "vLLM Engine User Guide"
-(https://docs.djl.ai/master/docs/serving/serving/docs/lmi/), where whatever vLLM's engine takes is passed on as
-`option.<its name>`.
+Keys and values are from DJL Serving's documentation, "LMI: Container and Model Configurations" and "vLLM Engine User
+Guide" (https://docs.djl.ai/master/docs/serving/serving/docs/lmi/). Arguments of vLLM's engine are written as
+`option.<name>`.
 """
 
 from mm_assets.settings import BundleSettings
 
 NAME = "serving.properties"
-# LMI's names of what `predict.precision` says.
+# LMI's names for the values of `predict.precision`.
 DTYPES = {"bf16": "bf16", "float32": "fp32"}
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
@@ -17,12 +17,12 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
 def properties_of(settings: BundleSettings, precision: str) -> dict[str, str]:
     """The properties of a bundle.
 
-    In mode `async` there is no `option.model_id`: the file lies beside the weights, which are then taken. Older
-    containers (`rolling_batch`) are told the folder.
+    In mode `async` there is no `option.model_id`: the container takes the weights beside the file. Older containers
+    (`rolling_batch`) need the folder.
 
     Args:
-        settings: of serving.
-        precision: of the predictions, which serving takes over where it has none of its own.
+        settings: settings of the bundle.
+        precision: precision of the predictions; serving uses it where `dtype` is unset.
     """
     dtype = settings.dtype or DTYPES[precision]
     length = {} if settings.max_model_len is None else {"option.max_model_len": str(settings.max_model_len)}
@@ -52,7 +52,7 @@ def properties_of(settings: BundleSettings, precision: str) -> dict[str, str]:
 
 
 def as_text(properties: dict[str, str]) -> str:
-    """A .properties file as `java.util.Properties.load` reads it; nothing is escaped that need not be."""
+    """The properties as text that `java.util.Properties.load` reads; only what must be escaped is escaped."""
     return "".join(f"{name}={_escaped(value)}\n" for name, value in properties.items())
 
 

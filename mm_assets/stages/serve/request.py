@@ -1,4 +1,4 @@
-"""The chat request that a model was trained to be asked, as vLLM's OpenAI-compatible server takes it."""
+"""The chat request that a model was trained on, in the format of vLLM's OpenAI-compatible server."""
 
 import json
 import shlex
@@ -7,9 +7,9 @@ from typing import Any
 from mm_assets.chat import fill
 
 NAME = "request.json"
-# In the place of a picture's bytes in base64.
+# Stands for the bytes of a picture in base64.
 IMAGE = "<base64 of the image>"
-# An answer to a label is shorter; a caption as long as `predict.max_new_tokens` lets it be by default.
+# Enough for a label; for a caption the default of `predict.max_new_tokens`.
 MAX_TOKENS = 64
 
 Request = dict[str, Any]
@@ -28,25 +28,25 @@ def chat_request(model_name: str, prompt: str) -> Request:
 
 
 def prompt_of(recipe: dict[str, Any], task: str) -> str:
-    """The words that a checkpoint was trained to be asked for a task."""
-    words = next(item for item in recipe["tasks"] if item["task"] == task)
-    return fill(words["prompt"], recipe["labels"])
+    """The prompt of a task, as the checkpoint was trained on it."""
+    trained = next(item for item in recipe["tasks"] if item["task"] == task)
+    return fill(trained["prompt"], recipe["labels"])
 
 
 def as_text(request: Request) -> str:
-    """The request as JSON, for people."""
+    """The request as indented JSON."""
     return json.dumps(request, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_command(request: Request, url: str, key: bool = False) -> str:
-    """A shell command that asks the request about `photo.jpg`.
+    """A shell command that sends the request about `photo.jpg`.
 
-    The picture goes through a pipe: a single argument of a command may have 128 KiB on Linux.
+    The picture goes through a pipe, because one argument of a command may have at most 128 KiB on Linux.
 
     Args:
-        request: with `IMAGE` in it.
-        url: of the server, such as http://127.0.0.1:8000.
-        key: whether the server wants the key of VLLM_API_KEY.
+        request: a request with `IMAGE` in it.
+        url: address of the server, such as http://127.0.0.1:8000.
+        key: whether the server needs the key in VLLM_API_KEY.
     """
     before, _, after = json.dumps(request).partition(IMAGE)
     picture = "base64 < photo.jpg | tr -d '\\n'"

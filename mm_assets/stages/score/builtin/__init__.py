@@ -1,4 +1,4 @@
-"""The scorers that come with the package, one a file.
+"""The scorers of the package, one in each file.
 
-A scorer enters here with one line in `registry.BUILT_IN`: its import path, as a user's own has one.
+A new one gets one line in `registry.BUILT_IN`: its import path, as a user's own scorer has in the settings.
 """

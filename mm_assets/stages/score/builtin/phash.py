@@ -1,4 +1,4 @@
-"""A hash that is alike for pictures that look alike."""
+"""A hash that is similar for pictures that look similar."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +9,12 @@ from mm_assets.scoring import ScoreColumn, Values, scorer
 
 @scorer(
     "1",
-    phash=ScoreColumn(pa.uint64(), "Perceptual hash of 64 bits: few differing bits are near-duplicates."),
+    phash=ScoreColumn(pa.uint64(), "Perceptual hash of 64 bits: near-duplicates differ in few bits."),
 )
 def phash(image: Image.Image) -> Values:
-    """64-bit perceptual hash: signs of the 8 x 8 lowest DCT-II frequencies of a 32 x 32 thumbnail against their median.
+    """Perceptual hash of 64 bits: near-duplicates differ in few bits.
 
+    Each bit says whether one of the 8 x 8 lowest DCT-II frequencies of a 32 x 32 thumbnail is above their median;
     Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010. Bit 63 is the lowest frequency.
     """
     small = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float64)
