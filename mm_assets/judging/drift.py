@@ -2,7 +2,7 @@
 
 PSI = sum over bins of (now - then) * ln(now / then), where now and then are the shares of rows in a bin. An index below
 0.1 is no shift, 0.1 to 0.25 a moderate one, above 0.25 a large one; Siddiqi, "Credit Risk Scorecards", 2006, chapter
-10. Half a row is added to each bin, so that an empty bin has a logarithm. Where n rows then and m rows now are drawn from
+10. Half a row is added to each bin, so that an empty bin has a logarithm. Where n rows then and m rows now come from
 one distribution, PSI / (1/n + 1/m) is chi-square with bins - 1 degrees of freedom; Yurdakul and Naranjo, "Statistical
 properties of the population stability index", Journal of Risk Model Validation, 2020.
 """

@@ -25,7 +25,8 @@ def hits(truth: Sequence[str], answers: Sequence[str | None]) -> list[float]:
 def wilson_upper(share: float, count: int) -> float:
     """Upper end of the 95% confidence interval of a share measured on `count` examples.
 
-    It holds for few examples, too; Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    It also holds for few examples. Wilson, "Probable inference, the law of succession, and statistical inference",
+    1927.
     """
     z = 1.96
     spread = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5

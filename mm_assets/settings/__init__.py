@@ -1,6 +1,6 @@
 """One typed settings object: a profile (YAML) overridden by `MM_` environment variables, refused at load when wrong.
 
-A setting enters as a field with a description, in the section of its stage; nothing here does any work.
+A new setting is a field with a description, in the section of its stage; nothing here does any work.
 """
 
 from mm_assets.settings.loading import digest, known_variables, load_settings

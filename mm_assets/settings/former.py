@@ -1,9 +1,9 @@
-"""Bounds on scores as they were named before `curate.limits`: refused by name, and kept in the digest of a lake."""
+"""The former settings for bounds on scores, before `curate.limits`: refused by name, and kept in digests."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# By name: the column, which end it bounded, and the value that bounded nothing.
+# By name: the column, the end that it bounded, and the value that bounded nothing.
 FORMER_BOUNDS = {
     "min_sharpness": ("sharpness", "min", 0.0),
     "min_luminance": ("luminance", "min", 0.0),
@@ -14,10 +14,10 @@ FORMER_BOUNDS = {
 
 
 def refuse_former_bounds(values: Mapping[str, Any]) -> None:
-    """Refuse settings of `curate` that are no more.
+    """Refuse former settings of `curate`.
 
     Raises:
-        ValueError: it says what to write instead.
+        ValueError: a former setting is there; the message says what to write instead.
     """
     for name in values:
         if name in FORMER_BOUNDS:
@@ -28,10 +28,10 @@ def refuse_former_bounds(values: Mapping[str, Any]) -> None:
 
 
 def in_former_words(curate: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `curate` as they were written before, where they mean the same.
+    """The values of `curate` in the former names, where they mean the same.
 
-    The code version of the dataset is a digest of them: a lake that was made with those words would otherwise be built
-    again. Each of these columns was always bounded. Where one has no limit now the values differ from all of before.
+    The code version of the dataset is a digest of these values. With the new names, every existing dataset would be
+    built again. The former settings always bounded these columns. Where one has no limit now, the digest is a new one.
     """
     limits = {column: dict(limit) for column, limit in curate["limits"].items()}
     former = {}

@@ -1,4 +1,4 @@
-"""Read the settings, and refuse what is wrong by name."""
+"""Reads the settings, and refuses wrong values and unknown variables by name."""
 
 import difflib
 import hashlib
@@ -15,7 +15,7 @@ from mm_assets.settings.root import PREFIX, Settings, SettingsError, profile_pat
 
 
 def known_variables(model: type[BaseModel] | None = None, prefix: str = PREFIX) -> dict[str, str]:
-    """All environment variables that are settings, in upper case; with an example where one takes JSON, else ""."""
+    """All environment variables of settings, in upper case, each with an example where it takes JSON, else ""."""
     variables: dict[str, str] = {}
     for name, field in (model or Settings).model_fields.items():
         variable = f"{prefix}{name}".upper()
@@ -36,10 +36,10 @@ def _example(annotation: str) -> str:
 
 
 def load_settings() -> Settings:
-    """Read profile and environment.
+    """Read the profile and the environment.
 
     Raises:
-        SettingsError: a value is wrong or a variable unknown; one line for each.
+        SettingsError: values are wrong or variables unknown; the message has one line for each.
     """
     _check_variables()
     profile = profile_path(os.environ.get(f"{PREFIX}PROFILE", "local"))
@@ -72,7 +72,7 @@ def _unknown(variable: str, variables: Sequence[str]) -> str:
         column, end, _ = FORMER_BOUNDS[former]
         value = json.dumps({column: {end: 0.5}})
         return f"{variable} is a limit like any other now: write MM_CURATE__LIMITS='{value}', with your value"
-    # Without what all have in common, which makes any two alike.
+    # Compared without the common prefix, which would make any two names similar.
     near = difflib.get_close_matches(
         variable.upper().removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in variables]
     )

@@ -1,4 +1,4 @@
-"""The sections about running the graph: upkeep of its tables, checks on its assets, automation."""
+"""The sections about running the graph: upkeep of the tables, checks of the assets, automation."""
 
 from typing import Literal
 
@@ -11,41 +11,42 @@ class UpkeepSettings(Section):
     """How the `maintenance` job keeps the tables in shape."""
 
     target_file_bytes: int = Field(
-        256 * MiB, ge=MiB, description="Bytes that a file should have; compaction puts smaller ones together."
+        256 * MiB, ge=MiB, description="Bytes that a file should have; compaction merges smaller files."
     )
-    keep_last: int = Field(10, gt=0, description="So many materialized versions of each asset can always be read.")
+    keep_last: int = Field(10, gt=0, description="Number of newest materialized versions of each asset that are kept.")
     grace_seconds: float = Field(
         3600.0,
         ge=0,
-        description="For so long a version that was replaced, and files of no version, are left alone: whoever reads "
-        "or writes them now is not disturbed.",
+        description="Seconds that a replaced version, and files of no version, are kept: runs that read or write them "
+        "are not disturbed.",
     )
     scratch_seconds: float = Field(
         86_400.0,
         ge=0,
-        description="Folders of unfinished models and bundles go when nothing was written into them for so long; "
-        "unfinished uploads, so long after they were begun.",
+        description="Seconds after the last write until a folder of an unfinished model or bundle is removed; an "
+        "unfinished upload is removed as long after its start.",
     )
     indexes: list[Literal["objects", "images", "sft", "predictions"]] = Field(
         default=["images"],
-        description="Tables that get an index on their key, from 100,000 rows on: for rows that are found by a few "
-        "keys, or by keys that sort together.",
+        description="Tables that get an index on their key, from 100,000 rows on. It helps to look up few rows, or "
+        "rows whose keys are near each other in the order.",
     )
 
 
 class ChecksSettings(Section):
-    """When the checks on an asset's page fail."""
+    """The limits at which checks of assets fail."""
 
-    max_reject_share: Share = Field(0.2, description="Greatest share of objects that are no usable image (a warning).")
+    max_reject_share: Share = Field(0.2, description="Greatest share of objects without a usable image (a warning).")
     max_label_conflicts: Share = Field(
-        0.0, description="Greatest share of images of which a copy, byte for byte, has another label (a warning)."
+        0.0, description="Greatest share of images that have a copy, byte for byte, with another label (a warning)."
     )
-    min_score_coverage: Share = Field(1.0, description="Least share of usable images that a scorer has looked at.")
+    min_score_coverage: Share = Field(1.0, description="Least share of usable images with a cell of a scorer.")
     max_pre_flight_share: Share = Field(
-        0.1, description="Greatest share of chosen examples that pre-flight leaves out; beyond it nothing is published."
+        0.1,
+        description="Greatest share of chosen examples that pre-flight may leave out; beyond it nothing is published.",
     )
     min_class_share: Share = Field(
-        0.1, description="Least examples of a class, in those of the largest class (a warning)."
+        0.1, description="Least size of a class, as a share of the largest class (a warning)."
     )
     min_prediction_coverage: Share = Field(0.95, description="Least share of usable images with an answer.")
     max_drift: float = Field(
@@ -60,24 +61,25 @@ class AutomationSettings(Section):
     """When the graph runs by itself."""
 
     running: bool = Field(
-        False, description="Sensors and schedules run as soon as the daemon does; else they are switched on in the UI."
+        False,
+        description="Whether sensors and schedules start with the daemon; otherwise they are switched on in the UI.",
     )
-    source_seconds: int = Field(60, gt=0, description="Seconds between two looks at the source.")
+    source_seconds: int = Field(60, gt=0, description="Seconds between two checks of the source for changes.")
     quiet_seconds: float = Field(
-        30.0, ge=0, description="What arrives in the source is listed when nothing changed there for so long."
+        30.0, ge=0, description="Seconds without changes in the source after which it is listed."
     )
     longest_wait_seconds: float = Field(
-        900.0, ge=0, description="Changes of the source that go on for so long are listed all the same."
+        900.0, ge=0, description="Seconds of ongoing changes in the source after which it is listed anyway."
     )
     conditions_seconds: int = Field(
-        30, gt=0, description="Seconds between two looks at what is outdated, and at whether a training is worthwhile."
+        30, gt=0, description="Seconds between two checks for outdated assets, and for a reason to train."
     )
-    tables_seconds: int = Field(300, gt=0, description="Seconds between two looks for writes from outside.")
+    tables_seconds: int = Field(300, gt=0, description="Seconds between two checks for writes from outside.")
     min_new_examples: int = Field(
-        100, gt=0, description="New or changed training examples since the last training that start another."
+        100, gt=0, description="Number of new or changed training examples since the last training that starts another."
     )
     max_accuracy_drop: Share = Field(
         0.05,
-        description="Drop of the accuracy on held-out images, from that of the evaluation to that of the predictions "
-        "now, that starts a training where chance does not explain it (95%).",
+        description="Drop of the accuracy on held-out images, from the evaluation to the newest predictions, that "
+        "starts a training; a drop that chance explains (95%) does not.",
     )

@@ -1,4 +1,4 @@
-"""The section of the predictions: what is asked, by which engine, and how its answers are chosen."""
+"""The section of the predictions: the questions, the engine, and how answers are chosen."""
 
 from typing import Any, Literal, Self
 
@@ -7,91 +7,114 @@ from pydantic import Field, model_validator
 from mm_assets.settings.section import MiB, Resources, Section, Share
 from mm_assets.settings.stages import BATCH_SECONDS, PromptTemplate, TaskName
 
-# The section, as sentences about its settings name it.
+# The name of the section in messages.
 PREDICT = "predict"
 LabelMethod = Literal["likelihood", "greedy"]
 
 
 class Ask(Section):
-    """What is asked about an image."""
+    """A question about an image."""
 
     task: TaskName | None = Field(
-        None, description="What is asked: `label` or `caption`; unset asks for the label where that was trained."
+        None,
+        description="What is asked: `label` or `caption`; unset: the label, where the model was trained on labels.",
     )
     prompt: PromptTemplate | None = Field(
-        None, description="Another prompt for that task than the one the model was trained with; may use {labels}."
+        None, description="Prompt in place of the one that the model was trained with; may use {labels}."
     )
 
 
 class Decoding(Ask):
-    """What decides on an answer, besides the model."""
+    """What decides an answer, besides the model."""
 
     label_method: LabelMethod | None = Field(
         None,
-        description="How a label is chosen. `likelihood`: the likeliest of all answers, each computed to its end; "
-        "`greedy`: the likeliest token next, held to the answers. Unset: `greedy` with vLLM, which knows no other, "
-        "else `likelihood`.",
+        description="How a label is chosen. `likelihood`: the likeliest of all answers, each computed to its end. "
+        "`greedy`: token by token the likeliest one that an answer allows. Unset: `greedy` with vLLM, which has no "
+        "other method, else `likelihood`.",
     )
-    max_new_tokens: int = Field(64, gt=0, description="Longest caption that is written, in tokens.")
+    max_new_tokens: int = Field(64, gt=0, description="Greatest length of a caption, in tokens.")
     precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the inference.")
 
 
 class Sampling(Section):
     """How vLLM chooses the next token of a caption; a label is always the likeliest."""
 
-    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token; above, tokens are drawn.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Tokens are drawn from the likeliest of this probability.")
-    top_k: int = Field(0, ge=0, description="Tokens are drawn from so many likeliest; 0 from all.")
-    repetition_penalty: float = Field(1.0, gt=0, description="Above 1, what was said is said again less often.")
-    seed: int = Field(0, ge=0, description="With an image's bytes it decides what is drawn: a rerun draws the same.")
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token; above 0, tokens are drawn.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Tokens are drawn from the likeliest ones with this total probability."
+    )
+    top_k: int = Field(0, ge=0, description="Tokens are drawn from this number of likeliest ones; 0: from all.")
+    repetition_penalty: float = Field(
+        1.0, gt=0, description="Above 1, tokens that occurred already become less likely."
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed of the drawing, together with the image's bytes: a rerun draws the same tokens."
+    )
 
 
 class VllmSettings(Section):
-    """What a vLLM engine is told; its parallel GPUs are those of `predict.resources`."""
+    """Arguments of a vLLM engine; its parallel GPUs are those of `predict.resources`."""
 
     max_model_len: int | None = Field(
-        None, gt=0, description="Longest prompt and answer, in tokens; unset: the model's."
+        None, gt=0, description="Greatest length of prompt and answer, in tokens; unset: the model's own."
     )
-    max_num_seqs: int = Field(128, gt=0, description="Images that an engine answers at once, at most.")
-    max_num_batched_tokens: int | None = Field(None, gt=0, description="Tokens per step; unset: as vLLM chooses.")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of the GPU's memory that it takes.")
-    enforce_eager: bool = Field(False, description="Start sooner and run slower: no CUDA graphs. Always so on CPUs.")
+    max_num_seqs: int = Field(128, gt=0, description="Greatest number of images that an engine answers at once.")
+    max_num_batched_tokens: int | None = Field(
+        None, gt=0, description="Greatest number of tokens per step; unset: vLLM chooses."
+    )
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0, le=1, description="Share of the GPU's memory that an engine takes."
+    )
+    enforce_eager: bool = Field(
+        False, description="Start sooner and run slower, without CUDA graphs; always so on CPUs."
+    )
 
 
 class PredictSettings(Decoding):
     """How answers are generated, for the evaluation and for the predictions."""
 
-    model: Literal["latest", "production"] = Field("latest", description="This lineage's checkpoint, or the promoted.")
+    model: Literal["latest", "production"] = Field(
+        "latest", description="`latest`: this lineage's checkpoint; `production`: the promoted model."
+    )
     engine: Literal["transformers", "vllm"] = Field(
         "transformers",
-        description="What computes the predictions; `vllm` must be installed (`make vllm`). The evaluation is always "
-        "by transformers, with the same method.",
+        description="What computes the predictions; `vllm` must be installed (`make vllm`). The evaluation always "
+        "uses transformers, with the same method.",
     )
     also: list[Ask] = Field(
         default_factory=list,
-        description="Further questions about each image, in the same pass: `[{task: caption}]`. The checks judge the "
-        "answers to the first, `predict.task` and `predict.prompt`.",
+        description="Further questions about each image, in the same pass: `[{task: caption}]`. The checks judge only "
+        "the answers to the first question (`predict.task`, `predict.prompt`).",
     )
     batch_size: int = Field(32, gt=0, description="Images per forward pass; with vLLM, per piece of work.")
-    answers_at_once: int = Field(8, gt=0, description="Answers per image in one forward pass; each takes a cache.")
-    batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
-    batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
+    answers_at_once: int = Field(
+        8, gt=0, description="Answers per image in one forward pass; each takes memory for a cache."
+    )
+    batch_rows: int = Field(2048, gt=0, description="Greatest number of rows between two commits.")
+    batch_bytes: int = Field(1024 * MiB, gt=0, description="Greatest number of image bytes between two commits.")
     batch_seconds: float = BATCH_SECONDS
     error_budget: Share = Field(
-        0.5, description="Greatest share of usable images to which an answer is missing, of each question."
+        0.5, description="Greatest share of usable images without an answer, for each question."
     )
     actors: int | None = Field(
-        None, gt=0, description="Ray actors that hold a model; unset: one, or as many as the cluster has GPUs for."
+        None,
+        gt=0,
+        description="Ray actors that hold a model; unset: one, or with GPUs as many as the cluster has GPUs for.",
     )
     renderers: int | None = Field(
         None, gt=0, description="CPU workers that prepare images for vLLM; unset: all CPUs that the engines leave."
     )
-    sampling: Sampling = Field(Sampling(), description="How the next token of a caption is chosen, with vLLM.")
-    vllm: VllmSettings = Field(VllmSettings(), description="What a vLLM engine is told.")
+    sampling: Sampling = Field(Sampling(), description="How vLLM chooses the next token of a caption.")
+    vllm: VllmSettings = Field(VllmSettings(), description="Arguments of a vLLM engine.")
     price_per_hour: float | None = Field(
-        None, gt=0, description="Of one actor's resources, in any currency: predictions then say what they cost."
+        None,
+        gt=0,
+        description="Price of one actor's resources per hour, in any currency; predictions then report their cost.",
     )
-    resources: Resources = Field(Resources(), description="Of one actor; vLLM computes on all its GPUs in parallel.")
+    resources: Resources = Field(
+        Resources(), description="Resources of one actor; vLLM computes on all its GPUs in parallel."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -111,9 +134,9 @@ class PredictSettings(Decoding):
         return self
 
     def by_transformers(self) -> Self:
-        """The same method and resources, with the engine of the evaluation."""
+        """The same settings with the engine of the evaluation, transformers."""
         return self.model_copy(update={"engine": "transformers", "sampling": Sampling()})
 
     def decoding(self) -> Decoding:
-        """The part that decides on an answer, besides the model."""
+        """The part that decides an answer, besides the model."""
         return self.part(Decoding)

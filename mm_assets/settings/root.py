@@ -25,38 +25,41 @@ from mm_assets.settings.stages import (
 
 PREFIX = "MM_"
 DRAWN = "drawn"
-# Endings of lists of uris.
+# Endings of manifests: lists of uris.
 MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
 PROFILES = Path(__file__).parent.parent / "profiles"
 
 
 class SettingsError(ValueError):
-    """A setting is wrong: the message names each field and says what would be right."""
+    """A setting is wrong; the message names each field and says what would be right."""
 
 
 class Settings(BaseSettings):
-    """Everything that the graph can be told; see `mm_assets/profiles/` for complete examples."""
+    """All settings of the graph; `mm_assets/profiles/` has complete examples."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_parse_none_str="null"
     )
 
-    profile: str = Field("local", description="Name of a profile of this package, or path of one's own YAML file.")
+    profile: str = Field("local", description="Name of a profile of this package, or path of your own YAML file.")
     source: str = Field(
         DRAWN,
         description="Where the images come from: a folder or `s3://bucket/prefix` (label = first sub-folder), a "
         "manifest (`.csv`, `.jsonl`, `.parquet`; a path or an s3 uri), or `drawn`: the project's own pictures.",
     )
-    lake: str = Field("lake", description="Folder or `s3://bucket/prefix` of the Lance tables and the models.")
+    lake: str = Field(
+        "lake", description="Folder or `s3://bucket/prefix` for the Lance tables, the models and the bundles."
+    )
     s3: S3Settings = S3Settings()
     single_writer: bool = Field(
-        False, description="Allow a lake on a store without atomic conditional PUTs: never run two runs on it at once."
+        False,
+        description="Allow a lake on a store without atomic conditional PUTs; then never start two runs on it at once.",
     )
     ray_address: str | None = Field(
         None, description="`host:port` of an existing Ray cluster that this machine is a node of; unset starts one."
     )
     shared_folders: bool = Field(
-        False, description="Every node of the Ray cluster sees the folders (lake, source) at the same path."
+        False, description="Whether every node of the Ray cluster has the folders (lake, source) at the same path."
     )
     ingest: IngestSettings = IngestSettings()
     score: ScoreSettings = ScoreSettings()
@@ -129,7 +132,7 @@ class Settings(BaseSettings):
 
 
 SettingValue = BaseModel | Mapping[str, Any] | str
-# What of the settings the results of assets depend on, by asset.
+# By asset: gives the part of the settings that its result depends on.
 Reads = Mapping[str, Callable[[Settings], list[SettingValue]]]
 
 
@@ -137,7 +140,7 @@ def profile_path(profile: str) -> Path:
     """The YAML file of a profile.
 
     Raises:
-        SettingsError: no profile of that name, and no file at that path.
+        SettingsError: there is no profile of that name, and no file at that path.
     """
     named = PROFILES / f"{profile}.yaml"
     path = named if named.is_file() else Path(profile).expanduser()

@@ -1,4 +1,4 @@
-"""What every section of the settings is: closed and typed; and those that more than one stage needs."""
+"""The base of every section of the settings, and the sections that more than one stage needs."""
 
 import re
 from typing import Annotated, Literal, Self, TypeVar
@@ -19,7 +19,7 @@ def s3_uri(value: str, what: str, instead: str) -> str:
     """An s3 uri without slashes at its end.
 
     Raises:
-        ValueError: another scheme, or no bucket.
+        ValueError: the uri has another scheme, or no bucket.
     """
     if value.startswith(("http://", "https://")):
         raise ValueError(f"{value}: objects behind http(s) are not read yet; give {instead}")
@@ -35,7 +35,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def part(self, kind: type[Part]) -> Part:
-        """The fields that this section has from one that it builds on."""
+        """The fields that this section inherits from another, as that section."""
         return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
 
@@ -45,22 +45,23 @@ class S3Settings(Section):
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^/\s@:]+(:\d+)?/?$",
-        description="Of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset means AWS.",
+        description="Address of OSS, MinIO and other stores, such as https://oss-cn-hangzhou.aliyuncs.com; unset: AWS.",
     )
-    region: str | None = Field(None, description="Region of the buckets; unset leaves it to the environment.")
+    region: str | None = Field(None, description="Region of the buckets; unset: from the environment.")
     addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="host/bucket/key (`path`: MinIO) or bucket.host/key (`virtual`: OSS)."
+        "auto",
+        description="`path`: host/bucket/key (MinIO); `virtual`: bucket.host/key (OSS); `auto`: the client's choice.",
     )
 
 
 class Resources(Section):
     """What one worker takes of the Ray cluster."""
 
-    cpus: float = Field(1, gt=0, description="CPUs; a model computes with as many threads.")
-    gpus: float = Field(0, ge=0, description="GPUs; a model runs on the CPU where 0.")
-    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray sets aside, in bytes.")
+    cpus: float = Field(1, gt=0, description="Number of CPUs; a model computes with as many threads.")
+    gpus: float = Field(0, ge=0, description="Number of GPUs; with 0 a model runs on the CPU.")
+    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray reserves, in bytes.")
     other: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="Amounts of the cluster's own resource names."
+        default_factory=dict, description="Amounts of the cluster's own resources, by name."
     )
 
     @model_validator(mode="after")

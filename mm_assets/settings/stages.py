@@ -1,4 +1,4 @@
-"""The sections of the stages: what each can be told."""
+"""The sections of the stages from ingest to evaluate."""
 
 import re
 from collections.abc import Mapping
@@ -23,36 +23,38 @@ def _template(allowed: set[str], text: str) -> str:
 
 
 TaskName = Literal["label", "caption"]
-# What the answer of a task may use, beside the value that it is named after.
+# Placeholders that the answer of a task may use, besides the task's own.
 ANSWERS_MAY_USE: dict[TaskName, set[str]] = {"label": {"labels"}, "caption": set()}
 
 PromptTemplate = Annotated[str, Field(min_length=1), AfterValidator(lambda text: _template({"labels"}, text))]
 
-# For each stage that commits in batches.
+# The field of each stage that commits in batches.
 BATCH_SECONDS: float = Field(
-    60.0, gt=0, description="Seconds between two commits; a commit waits for the piece of work at hand."
+    60.0, gt=0, description="Seconds between two commits; a commit waits until the current piece of work is done."
 )
 
 
 class ImageLimits(Section):
-    """What an object may be to become an image."""
+    """Limits that an object must keep to become an image."""
 
-    max_bytes: int = Field(64 * MiB, gt=0, description="Largest object that is read, in bytes.")
+    max_bytes: int = Field(64 * MiB, gt=0, description="Greatest size of an object, in bytes.")
     max_pixels: int = Field(
-        100_000_000, gt=0, le=PILLOW_MAX_PIXELS, description="Largest image that is decoded, in pixels."
+        100_000_000, gt=0, le=PILLOW_MAX_PIXELS, description="Greatest size of an image, in pixels."
     )
-    decode_timeout_s: float = Field(20.0, gt=0, description="Seconds after which the decoding of one image is ended.")
-    decode_memory_bytes: int = Field(4096 * MiB, ge=512 * MiB, description="Address space of the decoding process.")
+    decode_timeout_s: float = Field(20.0, gt=0, description="Greatest time to decode one image, in seconds.")
+    decode_memory_bytes: int = Field(
+        4096 * MiB, ge=512 * MiB, description="Address space of the decoding process, in bytes."
+    )
 
 
 class IngestSettings(ImageLimits):
-    """What an object may be to become an image, and how much is read between two commits."""
+    """Limits that an object must keep to become an image, and how much is read between two commits."""
 
-    batch_rows: int = Field(2048, gt=0, description="Rows between two commits, at most.")
-    batch_bytes: int = Field(256 * MiB, gt=0, description="Bytes between two commits, at most.")
+    batch_rows: int = Field(2048, gt=0, description="Greatest number of rows between two commits.")
+    batch_bytes: int = Field(256 * MiB, gt=0, description="Greatest number of bytes between two commits.")
     batch_seconds: float = BATCH_SECONDS
     on_removed: Literal["keep", "delete"] = Field(
-        "delete", description="What becomes of the row of an image whose object is no longer listed."
+        "delete", description="What happens to the row of an image whose object is no longer listed."
     )
     error_budget: Share = Field(1.0, description="Greatest share of rejected rows in the table; 1 allows all.")
 
@@ -64,22 +66,23 @@ class IngestSettings(ImageLimits):
 class ScoreSettings(Section):
     """How scores are computed."""
 
-    batch_rows: int = Field(4096, gt=0, description="Rows between two commits, at most.")
-    batch_bytes: int = Field(1024 * MiB, gt=0, description="Bytes of images between two commits, at most.")
+    batch_rows: int = Field(4096, gt=0, description="Greatest number of rows between two commits.")
+    batch_bytes: int = Field(1024 * MiB, gt=0, description="Greatest number of image bytes between two commits.")
     batch_seconds: float = BATCH_SECONDS
-    error_budget: Share = Field(0.5, description="Greatest share of failed cells of a scorer.")
+    error_budget: Share = Field(0.5, description="Greatest share of failed cells, for each scorer.")
     error_budgets: dict[str, Share] = Field(
-        default_factory=dict, description="The same for single scorers, by scorer: `{phash: 0.01}`."
+        default_factory=dict, description="Greatest share of failed cells of single scorers, by name: `{phash: 0.01}`."
     )
     own: list[ImportPath] = Field(
-        default_factory=list, description="Scorers of one's own, by import path: `my_package.scorers:watermark`."
+        default_factory=list, description="Your own scorers, by import path: `my_package.scorers:watermark`."
     )
     resources: dict[str, Resources] = Field(
-        default_factory=dict, description="What one worker takes, by scorer; one CPU where nothing is said."
+        default_factory=dict,
+        description="Resources of one worker, by scorer; unset: those of the scorer's class, else one CPU.",
     )
 
     def budget(self, scorer: str) -> tuple[float, str]:
-        """Greatest share of failed cells of a scorer, and the name of the setting that says so."""
+        """Greatest share of failed cells of a scorer, and the name of the setting that gives it."""
         if scorer in self.error_budgets:
             return self.error_budgets[scorer], "score.error_budgets"
         return self.error_budget, "score.error_budget"
@@ -94,15 +97,17 @@ class DuplicateSettings(Section):
 
 
 class TaskSettings(Section):
-    """What an image is asked and should answer, and how much of it is trained on."""
+    """A task: the prompt, the answer to learn, and the share of its examples that is trained on."""
 
     task: TaskName = Field(description="What the answer says of the image: its label, or its caption.")
-    prompt: PromptTemplate = Field(description="The user's words; may use {labels}.")
+    prompt: PromptTemplate = Field(description="Words of the user; may use {labels}.")
     answer: str = Field(
-        min_length=1, description="The assistant's words; must use {label} (and may use {labels}), or {caption}."
+        min_length=1, description="Words of the assistant; must use {label} (and may use {labels}), or {caption}."
     )
     weight: float = Field(
-        1.0, gt=0, description="Of this task's training examples, weight / greatest weight of a task are taken."
+        1.0,
+        gt=0,
+        description="Weight of the task: the share weight / greatest weight of its training examples is taken.",
     )
 
     @field_validator("answer")
@@ -117,7 +122,7 @@ class TaskSettings(Section):
 
 
 class Limit(Section):
-    """The values of one score that an example may have."""
+    """The least and the greatest value that a score of an example may have."""
 
     min: float | None = Field(None, description="Least value.")
     max: float | None = Field(None, description="Greatest value.")
@@ -136,16 +141,16 @@ class CurateSettings(Section):
 
     tasks: list[TaskSettings] = Field(
         min_length=1,
-        description="What each image is asked, a task `label` or `caption` or both: its prompt, answer and weight.",
+        description="What each image is asked: a task `label`, `caption` or both, each with prompt, answer and weight.",
     )
     labels: list[Annotated[str, Field(min_length=1)]] | None = Field(
-        None, min_length=2, description="The classes to train on; all where unset."
+        None, min_length=2, description="The classes to train on; unset: all."
     )
     limits: dict[str, Limit] = Field(
         default_factory=dict,
         description="Least (`min`) and greatest (`max`) values of scores, by column: `{sharpness: {min: 60}}`.",
     )
-    max_tokens: int = Field(4096, gt=0, description="Longest example in tokens, image tokens included.")
+    max_tokens: int = Field(4096, gt=0, description="Greatest length of an example, in tokens, image tokens included.")
 
     @model_validator(mode="before")
     @classmethod
@@ -172,25 +177,27 @@ class CurateSettings(Section):
         return self
 
     def decides(self) -> dict[str, Any]:
-        """What the rows of the dataset depend on, for a digest."""
+        """The values that decide the rows of the dataset, for a digest."""
         return in_former_words(self.model_dump(mode="json"))
 
 
 class BaseModelSettings(Section):
     """The model that fine-tuning starts from."""
 
-    kind: Literal["built", "huggingface"] = Field(description="Built in place by `builder`, or taken from the hub.")
+    kind: Literal["built", "huggingface"] = Field(
+        description="`built`: built in place by `builder`; `huggingface`: downloaded from the hub."
+    )
     model_id: str | None = Field(None, description="Hugging Face id, for kind huggingface.")
     revision: str | None = Field(
         None, pattern=r"^[0-9a-f]{40}$", description="The full commit of the model on the hub, for kind huggingface."
     )
     builder: ImportPath = Field(
         "mm_assets.demo.tiny_llava:build",
-        description="For kind built: a function (the tiny one, with random weights, or one's own) that is called with "
-        "a folder to save into and the seed.",
+        description="For kind built: a function that gets a folder to save the model into, and the seed. The default "
+        "builds a tiny model with random weights.",
     )
     chat_template: Literal["own", "mistral"] = Field(
-        "own", description="`mistral` puts this project's template (with generation marks) in place of the model's own."
+        "own", description="`own`: the model's template; `mistral`: this project's template, with generation marks."
     )
     seed: int = Field(0, ge=0, description="Seed of the random weights, for kind built.")
 
@@ -202,35 +209,43 @@ class BaseModelSettings(Section):
 
 
 class Recipe(Section):
-    """What a checkpoint is made by; learning rate as AdamW takes it, batch size per worker."""
+    """The recipe of a checkpoint."""
 
     epochs: int = Field(gt=0, description="Passes over the training split.")
     batch_size: int = Field(gt=0, description="Examples per worker and step.")
-    gradient_accumulation: int = Field(1, gt=0, description="Steps whose gradients are added up before an update.")
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
-    warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up before the cosine.")
+    gradient_accumulation: int = Field(
+        1, gt=0, description="Number of steps whose gradients are added up before an update."
+    )
+    learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up before the cosine decay.")
     lora_r: int = Field(16, gt=0, description="LoRA rank.")
     lora_alpha: int = Field(32, gt=0, description="LoRA alpha.")
     lora_exclude: str | None = Field(None, description="Regular expression of modules that get no adapter.")
-    modules_to_save: list[str] = Field(default_factory=list, description="Modules trained whole, beside the adapter.")
+    modules_to_save: list[str] = Field(
+        default_factory=list, description="Modules that are trained in full, besides the adapter."
+    )
     precision: Literal["float32", "bf16"] = Field("float32", description="Arithmetic of the training.")
-    workers: int = Field(1, gt=0, description="Ray Train workers; each takes a batch of its own.")
+    workers: int = Field(1, gt=0, description="Number of Ray Train workers; each takes batches of its own.")
     seed: int = Field(0, ge=0, description="Seed of shuffling and of new weights.")
 
 
 class TrainSettings(Recipe):
-    """The fine-tuning: its recipe, and what it takes of the cluster."""
+    """The fine-tuning: its recipe, and the resources of its workers."""
 
-    resources: Resources = Field(Resources(), description="Of one worker; 1 CPU makes a CPU run repeatable to the bit.")
+    resources: Resources = Field(
+        Resources(), description="Resources of one worker; with 1 CPU, a run on the CPU is repeatable to the bit."
+    )
 
     def recipe(self) -> Recipe:
-        """The part that decides on the weights."""
+        """The part that decides the weights."""
         return self.part(Recipe)
 
 
 class EvaluateSettings(Section):
     """What a challenger must show to be promoted."""
 
-    min_accuracy: Share = Field(0.6, description="Least accuracy on the held-out split.")
-    confidence: float = Field(0.95, gt=0, lt=1, description="Confidence of the interval of the difference.")
-    bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the paired bootstrap.")
+    min_accuracy: Share = Field(0.6, description="Least accuracy on the held-out split for a promotion.")
+    confidence: float = Field(
+        0.95, gt=0, lt=1, description="Confidence of the interval of the difference between challenger and champion."
+    )
+    bootstrap_samples: int = Field(2000, ge=100, description="Number of resamples of the paired bootstrap.")
