@@ -46,5 +46,5 @@ def _brought_up(tables: Lake, step: StepContext, table: str, schema: pa.Schema) 
     if brought is None:  # another step did it meanwhile
         return tables.open(table)
     maintained(tables, LanceRef(table, table_id(brought), brought.version), step.run_id, step.key)
-    step.log(f"{table}.lance, of an earlier release, was given the columns that it lacked: no row differs")
+    step.log(f"{table}.lance is of an earlier release: the columns that it lacked were added, and no row changed")
     return brought

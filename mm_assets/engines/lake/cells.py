@@ -88,7 +88,7 @@ def commit_cells(tables: Lake, table: str, cells: pa.Table, properties: Mapping[
 
 
 def write_unless_replaced(ds: lance.LanceDataset, cells: pa.Table) -> lance.LanceOperation.BaseOperation | None:
-    """The operation of `commit_cells`."""
+    """The operation of `commit_cells`, which skips rows whose bytes were replaced."""
     now = rows_by_id(ds, cells["_rowid"], ["sha256"])
     cells = _in_order_of(now, cells)
     same = pc.fill_null(pc.equal(now["sha256"], cells["sha256"]), False)

@@ -190,7 +190,7 @@ class Cluster:
         actors: int | None = None,
         needs: Resources = Resources(),  # noqa: B008  (frozen)
     ) -> Iterator[Any]:
-        """Like `map`, but with the results alone, in the order of the items.
+        """Call a worker for every item like `map`, and yield the results alone, in the order of the items.
 
         A result waits until all results before it are there. So the order of commits and of row ids does not depend on
         the speed of workers.

@@ -106,7 +106,7 @@ def _unreferenced(ds: lance.LanceDataset, files: Collection[str]) -> set[str]:
 
 
 def _named_by_versions(ds: lance.LanceDataset) -> Iterator[str]:
-    """Lists of removed rows and transactions that a version names."""
+    """Paths of the lists of removed rows and of the transactions that a version names."""
     for number in (item["version"] for item in ds.versions()):
         version = ds.checkout_version(number)
         for fragment in version.get_fragments():
