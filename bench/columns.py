@@ -66,7 +66,7 @@ def storage_only(scratch: Path, count: int) -> Found:
     for kind in STORAGE:
         with local_ray(kind.ray):
             warm = kind(scratch / "warm-up")
-            warm.build(pictures.random_rows(PLAIN, WARM_UP, GROUP_ROWS, 100))
+            warm.build(pictures.random_rows(PLAIN, min(WARM_UP, count), GROUP_ROWS, 100))
             warm.add(first)
             shutil.rmtree(warm.folder)
             way = kind(scratch / "storage")

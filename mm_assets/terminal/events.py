@@ -9,8 +9,8 @@ import dagster as dg
 
 from mm_assets.steps.dagster_private import logged_line
 
-# As `Pace` writes it.
-PACE = re.compile(r"^([\d,]+) of ([\d,]+) (.+), [\d,]+/s, [\d,]+ s left$")
+# As `Pace` writes it, and a training.
+PACE = re.compile(r"^(?:step )?([\d,]+) of ([\d,]+)\b.* s left$")
 
 
 class Watcher(Protocol):

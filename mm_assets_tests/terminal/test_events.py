@@ -88,7 +88,12 @@ def test_a_failed_step_is_one_sentence(calls: list[tuple[Any, ...]]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("5 of 10 images, 2/s, 3 s left", (5, 10)), ("5 objects listed, 2/s", (None, None)), ("loss 0.1", (None, None))],
+    [
+        ("1,500 of 2,000 images, 2/s, 3 s left", (1500, 2000)),
+        ("step 30 of 180, loss 0.6158, 5.42 steps/s, 28 s left", (30, 180)),
+        ("5 objects listed, 2/s", (None, None)),
+        ("1,628 answers to give (1,639 images) with model c46b by transformers", (None, None)),
+    ],
 )
 def test_what_counts_is_read_as_numbers(text: str, numbers: tuple[int | None, int | None]) -> None:
     assert numbers_of(text) == numbers
