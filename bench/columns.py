@@ -30,19 +30,18 @@ from mm_assets.lineage.step import StepContext, StepResult
 from mm_assets.settings import ScoreSettings
 from mm_assets.stages.score.job import compute_scores
 
-WARM_UP = 2000
 JOB = "this project (the job, on Ray)"
 Found = list[dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
-    parser = measure.parser(__doc__, images=20_000, photos=1_500)
-    options = measure.options_of(parser, "columns", arguments, images=100, photos=8)
+    parser = measure.parser(__doc__, images=20_000, photos=1_500, warm_up=2_000)
+    options = measure.options_of(parser, "columns", arguments, images=100, photos=8, warm_up=0)
     with tempfile.TemporaryDirectory(prefix="bench-columns-", dir=options.scratch) as name:
-        found = storage_only(Path(name), options.images)
+        found = storage_only(Path(name), options.images, options.warm_up)
         measure.show(f"storage only, {options.images:,} images of about 100 KB", found)
-        scored = with_scorer(Path(name), options.photos)
+        scored = with_scorer(Path(name), options.photos, options.warm_up)
     measure.show(f"with a real scorer ({REAL.name}), {options.photos:,} photos", scored)
     targets = judged(found, scored)
     measure.show("targets", targets)
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measure.save(options, {"versions": packages, "storage_only": found, "with_scorer": scored, "targets": targets})
 
 
-def storage_only(scratch: Path, count: int) -> Found:
+def storage_only(scratch: Path, count: int, warm_up: int) -> Found:
     """Every way in turn: the addition and the refresh."""
 
     def rows(number: int) -> Iterator[pa.Table]:
@@ -65,10 +64,7 @@ def storage_only(scratch: Path, count: int) -> Found:
     found = []
     for kind in STORAGE:
         with local_ray(kind.ray):
-            warm = kind(scratch / "warm-up")
-            warm.build(pictures.random_rows(PLAIN, min(WARM_UP, count), GROUP_ROWS, 100))
-            warm.add(first)
-            shutil.rmtree(warm.folder)
+            warmed(kind, scratch / "warm-up", warm_up)
             way = kind(scratch / "storage")
             build(way, rows(count), scratch)
             add = timed(way, partial(way.add, first))
@@ -84,6 +80,15 @@ def storage_only(scratch: Path, count: int) -> Found:
     for place in scratch.glob("built-*"):
         shutil.rmtree(place)
     return found
+
+
+def warmed(kind: type[Way], folder: Path, count: int) -> None:
+    """Do it once with so many small rows, for none to be the first to import and to start workers."""
+    if count:
+        way = kind(folder)
+        way.build(pictures.random_rows(PLAIN, count, GROUP_ROWS, 100))
+        way.add(Scorer("r1"))
+        shutil.rmtree(folder)
 
 
 def build(way: Way, rows: Iterator[pa.Table], scratch: Path) -> None:
@@ -127,7 +132,7 @@ def checksums(pieces: Iterator[pa.Table]) -> dict[str, int]:
     return found
 
 
-def with_scorer(scratch: Path, count: int) -> Found:
+def with_scorer(scratch: Path, count: int, warm_up: int) -> Found:
     """Every way with a scorer that decodes the photos, beside the scorer alone."""
     photos = pictures.drawn(40)
     kept, values = scorer_alone(photos, count, keep=True)
@@ -139,7 +144,7 @@ def with_scorer(scratch: Path, count: int) -> Found:
     def rows() -> Iterator[pa.Table]:
         return pictures.photo_rows(PLAIN, count, GROUP_ROWS, photos)
 
-    for name, work in [(JOB, project_job), *((kind.name, rival(kind)) for kind in WITH_SCORER)]:
+    for name, work in [(JOB, project_job), *((kind.name, rival(kind, warm_up)) for kind in WITH_SCORER)]:
         costs[name], cells = work(scratch / "scorer", rows())
         shutil.rmtree(scratch / "scorer")
         scored = dict(zip(cells["image_id"].to_pylist(), cells[REAL.name].to_pylist(), strict=True))
@@ -156,14 +161,12 @@ def with_scorer(scratch: Path, count: int) -> Found:
     return [*alone, *({"way": name, **cost, "times": round(cost["seconds"] / own, 3)} for name, cost in costs.items())]
 
 
-def rival(kind: type[Way]) -> Callable[[Path, Iterator[pa.Table]], tuple[dict[str, float], pa.Table]]:
+def rival(kind: type[Way], warm_up: int) -> Callable[[Path, Iterator[pa.Table]], tuple[dict[str, float], pa.Table]]:
     """Build, warm up where Ray runs, and measure one way."""
 
     def work(folder: Path, rows: Iterator[pa.Table]) -> tuple[dict[str, float], pa.Table]:
         with local_ray(kind.ray):
-            warm = kind(folder / "warm-up")
-            warm.build(pictures.random_rows(PLAIN, WARM_UP, GROUP_ROWS, 100))
-            warm.add(Scorer("r1"))
+            warmed(kind, folder / "warm-up", warm_up)
             way = kind(folder / "table")
             way.build(rows)
             cost = timed(way, lambda: way.add(Scorer(REAL.revision, real=True)))
