@@ -49,7 +49,8 @@ def build_dataset(
     """Bring `sft.lance` up to the pinned images, scores and base model.
 
     Images that changed since the last time are judged again, together with their near-duplicates. All images are judged
-    again where the code, the base model or the labels in the prompts changed, or where another run wrote the table.
+    again where the code, the base model or the labels in the prompts changed. So they are where another run wrote the
+    table.
 
     Args:
         step: the step with its pinned inputs.

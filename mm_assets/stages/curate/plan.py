@@ -31,7 +31,7 @@ class Delta:
 def delta(lake: Lake, reads: Reads, before: Record) -> Delta | None:
     """Compare the pinned versions with those that a materialization read.
 
-    Rows that no commit touched after the oldest version that was read are skipped. So are rows whose cells stand in the
+    Rows that no commit touched after the oldest version that was read are skipped. So are rows whose cells lie in the
     same files. Of the others, the columns that are read are compared.
 
     Returns:

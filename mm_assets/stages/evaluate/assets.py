@@ -22,11 +22,11 @@ def evaluation(
 ) -> dg.MaterializeResult:
     """The new checkpoint against the production model on the held-out split, and the decision on promotion.
 
-    Both models answer the same examples; the base model stands in before the first promotion. Labels are judged by
-    accuracy. A checkpoint that was trained on captions alone is judged by TRL's `mean_token_accuracy`: the share of the
-    right caption's tokens that the model predicts. The checkpoint is promoted where the paired bootstrap interval of
-    the difference lies above zero and its own figure reaches the profile's minimum. A checkpoint that is not promoted
-    is a result, not a failure. The table has one row per example.
+    Both models answer the same examples; before the first promotion, the base model is the champion. Labels are judged
+    by accuracy. A checkpoint that was trained on captions alone is judged by TRL's `mean_token_accuracy`: the share of
+    the right caption's tokens that the model predicts. The checkpoint is promoted where the paired bootstrap interval
+    of the difference lies above zero and its own figure reaches the profile's minimum. Otherwise production stays
+    as it is, which is a result, not a failure. The table has one row per example.
     """
     from mm_assets.stages.evaluate.job import evaluate_checkpoint
     from mm_assets.stages.evaluate.previews import previews

@@ -43,7 +43,7 @@ def previews(materialized: "Materialized") -> dict[str, str]:
     evaluated = newest(materialized.ds.to_table(columns=COLUMNS))
     sections = [
         Section("most confident mistakes", _tiles(materialized, mistakes(evaluated, MISTAKES), _mistake)),
-        Section("captions that were foretold least", _tiles(materialized, unexpected(evaluated, MISTAKES), _caption)),
+        Section("captions with the lowest score", _tiles(materialized, unexpected(evaluated, MISTAKES), _caption)),
     ]
     if any(section.tiles for section in sections):
         pictures["preview_mistakes"] = sheet("Mistakes", sections, 4, 17_000)

@@ -220,7 +220,7 @@ class _Ingest:
                 if theirs > mine.version:
                     raise RefusalError(
                         f"another run is bringing image_table to a newer listing ({OBJECTS} @v{theirs}, this one has "
-                        f"@v{mine.version}): it does this one's work too"
+                        f"@v{mine.version}): it also does the work of this run"
                     )
 
     def _overtaken(self, head: lance.LanceDataset, plan: IngestPlan, pieces: list[Piece]) -> "_Overtaken":

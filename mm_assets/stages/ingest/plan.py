@@ -133,7 +133,7 @@ def _missing(keys: pa.ChunkedArray, among: pa.ChunkedArray) -> list[str]:
 
 
 def _as_listed(current: pa.Table) -> pa.Table:
-    """Rows with only the errors that the listing gave them, not those of reading or decoding."""
+    """Rows with the errors of the listing only; errors of reading or decoding become null."""
     refused = pc.match_substring_regex(current["error"], f"^({'|'.join(REFUSALS)})")
     errors = pc.if_else(refused, current["error"], pa.scalar(None, pa.string()))
     return current.set_column(current.schema.get_field_index("error"), "error", errors)

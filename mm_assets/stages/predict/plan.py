@@ -26,7 +26,7 @@ COLUMNS = ["image_id", "sha256", "error", "num_bytes", "width", "height"]
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """What is to be answered to one question.
+    """The images that one question is still to be asked about.
 
     Args:
         version: version of `predictions.lance` that the plan was made at.

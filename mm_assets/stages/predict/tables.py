@@ -34,7 +34,7 @@ PREDICTIONS_COLUMNS = (
     ),
     Column("model_digest", pa.string(), "The model that answered.", _MODEL),
     Column("prompt_digest", pa.string(), "Digest of the prompt, the answers it allows, and the decoding.", _WORDS),
-    # Words with the label in them, or a caption as the model wrote it.
+    # A text with the label in it, or a caption as the model wrote it.
     Column("answer", pa.string(), "What the model answered.", _ANSWER),
     Column("label", pa.string(), "The label of the answer; null for a caption.", _ANSWER),
     Column(

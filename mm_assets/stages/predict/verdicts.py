@@ -36,7 +36,7 @@ def held_out(measured: HeldOut | None, most: float) -> Verdict:
     """
     name = "held_out_accuracy"
     if measured is None:
-        return not_known(name, "no held-out example of the dataset has a predicted label of a model that was evaluated")
+        return not_known(name, "no held-out example has a label predicted by a model that was evaluated")
     passed = not measured.dropped(most)
     few = "; with so few examples that may be chance" if passed and measured.drop > most else ""
     do = few if passed else ": look at what the new images and labels are like, and train again"

@@ -1,4 +1,4 @@
-"""Loads scorers by import path, those of the package and the user's own, and refuses what is wrong with them."""
+"""Loads scorers by import path, those of the package and the user's own, and refuses those with a fault."""
 
 import re
 
@@ -33,7 +33,9 @@ def all_scorers(settings: ScoreSettings) -> dict[str, Scorer]:
             raise SettingsError(f"{OWN}: {path}: there is a scorer named {scorer.name} already")
         clash = sorted(taken & {column.name for column in columns_of(scorer)})
         if clash:
-            raise SettingsError(f"{OWN}: {path}: the image table has a column {clash[0]} already: name yours otherwise")
+            raise SettingsError(
+                f"{OWN}: {path}: the image table has a column {clash[0]} already: give yours another name"
+            )
         scorers[scorer.name] = scorer
     _check_names(settings, scorers)
     return scorers

@@ -22,7 +22,7 @@ NAME = "README.md"
 MIN_VLLM_VERSION = "0.32.0"
 TAGS = ["vision-language", "lora", "vllm", "mm-assets"]
 TASK_TAGS = {"label": "image-classification", "caption": "image-captioning"}
-# Fields of the recipe that the table leaves out: other parts of the card tell them, or nobody needs them.
+# Fields of the recipe that the table leaves out: other parts of the card have them, or a reader needs none.
 NOT_SHOWN = ("kind", "revision", "labels", "tasks", "sft_dataset", "base_model")
 CELL = 200
 

@@ -128,8 +128,8 @@ def _plan(step: StepContext, lake: Lake, digest: str, settings: ServeSettings, p
     promotion = promotion_of(digest, step.ref(EVALUATION.key), step.records)
     if promotion is None:
         raise RefusalError(
-            f"the lake's history (lineage.lance) has lost the evaluation that promoted model {digest}, whose figures "
-            "the bundle's card would tell: train and promote a model again"
+            f"the lake's history (lineage.lance) has lost the evaluation that promoted model {digest}, and the "
+            "bundle's card needs its figures: train and promote a model again"
         )
     main, tasks = main_task(model), [item["task"] for item in model.recipe["tasks"]]
     requests = {

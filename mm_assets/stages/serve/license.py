@@ -9,7 +9,7 @@ OURS, OUR_LICENSE = "mm_assets.demo.tiny_llava:build", "apache-2.0"
 
 
 def license_of(chosen: str | None, card: str | None, builder: str | None) -> tuple[str, str]:
-    """The license of a base model in Hugging Face's name (lower case), and how it is known, in words.
+    """The license of a base model, by Hugging Face's name in lower case, and a sentence on how it is known.
 
     Args:
         chosen: the setting `serve.license`.

@@ -75,7 +75,7 @@ def test_the_most_confident_mistakes_come_first(tables: Lake, shown: list[tuple[
     assert [tile.image is None for tile in section.tiles] == [False, True, False, False]
 
 
-def test_captions_that_were_foretold_least(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
+def test_captions_with_the_lowest_score(tables: Lake, shown: list[tuple[Any, ...]]) -> None:
     checkpoint = trained(tables, *(image_row(str(n), "gym", plain("red")) for n in range(3)))
     scores = {"0": 0.5, "1": 0.25, "2": 0.75}
     rows = [
