@@ -30,6 +30,12 @@ class InProcess(Cluster):
         return 1
 
 
+@pytest.fixture
+def here() -> InProcess:
+    """Workers in this process."""
+    return InProcess()
+
+
 def use_workers_in_process(patch: pytest.MonkeyPatch) -> None:
     """What Dagster's steps map over their rows runs here; trainings and vLLM start Ray as ever."""
     patch.setattr(RayCluster, "cluster", lambda self: InProcess())

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import ModuleType
@@ -123,3 +124,14 @@ def expiries(tables: Lake) -> list[Expiry]:
 def maintenance(tables: Lake) -> list[Maintenance]:
     """The work of maintenance on the lake, oldest first."""
     return maintenance_in(read_rows(tables))
+
+
+def image_rows(tables: Lake) -> dict[str, dict[str, Any]]:
+    """The rows of the image table with their row ids, by image."""
+    found = tables.open("images").to_table(with_row_id=True).to_pylist()
+    return {row["image_id"]: row for row in found}
+
+
+def rejections(tables: Lake) -> Counter[str]:
+    """How many rows were rejected for what kind of reason."""
+    return Counter(row["error"].split(":")[0] for row in image_rows(tables).values() if row["error"])

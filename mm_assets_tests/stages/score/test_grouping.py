@@ -15,7 +15,6 @@ from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
-from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.history.history import History
 from mm_assets.history.publish import publish as publish_record
 from mm_assets.lineage.step import StepContext, StepResult
@@ -25,6 +24,7 @@ from mm_assets.stages.score import grouping
 from mm_assets.stages.score.builtin.phash import phash
 from mm_assets.stages.score.duplicates import components
 from mm_assets.stages.score.grouping import NEAR_DUPLICATES, group_duplicates
+from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.jobs import cells, group, score
 from mm_assets_tests.kit.steps import ingest, run_step
 
@@ -201,18 +201,17 @@ def test_what_another_run_left_is_not_built_on(tables: Lake, monkeypatch: pytest
     assert counts == [1, 3]
 
 
-@pytest.mark.ray
-def test_groups_last_as_images_come(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
+def test_groups_last_as_images_come(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    score(tables, here, phash)
     group(tables)
     before = cells(tables, "group_id", "first_group_id")
     assert before["notes.txt"] == (None, None)
     assert before["pool/3.png"] == ("pool/3.png", "pool/3.png")
     picture = Image.open(few_pictures / "pool" / "3.png")
     picture.resize((120, 120)).save(few_pictures / "beach" / "again.png")
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
+    ingest(tables, here, few_pictures)
+    score(tables, here, phash)
     record = group(tables)
     assert record.metadata["rows_computed"] == 1
     after = cells(tables, "group_id", "first_group_id")
@@ -220,10 +219,9 @@ def test_groups_last_as_images_come(tables: Lake, cluster: Cluster, few_pictures
     assert {key: after[key] for key in before} == before
 
 
-@pytest.mark.ray
-def test_a_row_keeps_its_first_group_when_groups_join(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, phash)
+def test_a_row_keeps_its_first_group_when_groups_join(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    score(tables, here, phash)
     group(tables, 0)
     before = cells(tables, "group_id", "first_group_id")
     group(tables, 12)

@@ -1,4 +1,4 @@
-"""Scoring on Ray: cells in place, only where they are missing, errors kept in the cell."""
+"""Scoring: cells in place, only where they are missing, errors kept in the cell."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,6 @@ from mm_assets_tests.kit.in_process import InProcess
 from mm_assets_tests.kit.jobs import cells, score
 from mm_assets_tests.kit.steps import ingest, nothing_new
 
-pytestmark = pytest.mark.ray
-
 
 def revised(scorer: FunctionScorer, function: Any = None) -> Scorer:
     return FunctionScorer(scorer.name, "next", scorer.columns, function or scorer.function, "")
@@ -41,37 +39,37 @@ def test_scores_equal_the_plain_functions(tables: Lake, cluster: Cluster, few_pi
             assert (value, rev, error) == (pytest.approx(expected, rel=1e-6), "1", None)
 
 
-def test_a_second_time_nothing_is_computed(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    first = score(tables, cluster, sharpness)
-    again = score(tables, cluster, sharpness)
+def test_a_second_time_nothing_is_computed(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    first = score(tables, here, sharpness)
+    again = score(tables, here, sharpness)
     assert nothing_new(again["scores/sharpness"], first["scores/sharpness"])
 
 
-def test_new_and_changed_images_alone_are_computed(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, sharpness)
+def test_new_and_changed_images_alone_are_computed(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    score(tables, here, sharpness)
     before = cells(tables, "sharpness")
     Image.effect_noise((64, 64), 80).convert("RGB").save(few_pictures / "pool" / "1.png")
     Image.effect_noise((64, 64), 40).convert("RGB").save(few_pictures / "pool" / "new.png")
-    ingest(tables, cluster, few_pictures)
-    record = score(tables, cluster, sharpness)["scores/sharpness"]
+    ingest(tables, here, few_pictures)
+    record = score(tables, here, sharpness)["scores/sharpness"]
     assert record.metadata["rows_computed"] == 2
     after = cells(tables, "sharpness")
     assert {key for key in after if after[key] != before.get(key)} == {"pool/1.png", "pool/new.png"}
 
 
 def test_a_revision_recomputes_its_own_column_and_nothing_else(
-    tables: Lake, cluster: Cluster, few_pictures: Path
+    tables: Lake, here: InProcess, few_pictures: Path
 ) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, sharpness, entropy)
+    ingest(tables, here, few_pictures)
+    score(tables, here, sharpness, entropy)
     before = cells(tables, "entropy", "entropy_rev", "sha256")
 
     def doubled(image: Image.Image) -> Values:
         return {"sharpness": 2.0}
 
-    records = score(tables, cluster, revised(sharpness, doubled), entropy)
+    records = score(tables, here, revised(sharpness, doubled), entropy)
     assert records["scores/sharpness"].metadata["rows_computed"] == 23
     assert records["scores/entropy"].metadata["rows_computed"] == 0
     assert records["scores/entropy"].ref.version < records["scores/sharpness"].ref.version
@@ -107,33 +105,33 @@ def shrunk(image: Image.Image) -> Values:
 
 
 def test_a_scorer_that_changes_its_image_changes_no_other_score(
-    tables: Lake, cluster: Cluster, few_pictures: Path
+    tables: Lake, here: InProcess, few_pictures: Path
 ) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, revised(entropy, shrunk), sharpness)
+    ingest(tables, here, few_pictures)
+    score(tables, here, revised(entropy, shrunk), sharpness)
     together = cells(tables, "sharpness")
-    score(tables, cluster, revised(sharpness))
+    score(tables, here, revised(sharpness))
     assert cells(tables, "sharpness") == together
 
 
-def test_a_value_of_the_wrong_type_is_its_cells_error(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, revised(sharpness, lambda image: {"sharpness": "sharp"}), entropy)
+def test_a_value_of_the_wrong_type_is_its_cells_error(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    score(tables, here, revised(sharpness, lambda image: {"sharpness": "sharp"}), entropy)
     for value, error, other in cells(tables, "sharpness", "sharpness_error", "entropy").values():
         assert value is None
         assert (error is None) == (other is None)
         assert error is None or error.startswith("Arrow")
 
 
-def test_a_later_revision_may_have_another_column(tables: Lake, cluster: Cluster, few_pictures: Path) -> None:
-    ingest(tables, cluster, few_pictures)
-    score(tables, cluster, sharpness)
+def test_a_later_revision_may_have_another_column(tables: Lake, here: InProcess, few_pictures: Path) -> None:
+    ingest(tables, here, few_pictures)
+    score(tables, here, sharpness)
     wider = FunctionScorer("sharpness", "2", {**sharpness.columns, "area": pa.int32()}, with_area, "")
-    score(tables, cluster, wider)
+    score(tables, here, wider)
     assert {area for (area,) in cells(tables, "area").values()} == {None, 96 * 96}
     other = FunctionScorer("sharpness", "3", {"sharpness": pa.string()}, sharpness.function, "")
     with pytest.raises(RefusalError, match=r"column sharpness of images\.lance is float, the scorer gives string"):
-        score(tables, cluster, other)
+        score(tables, here, other)
 
 
 def with_area(image: Image.Image) -> Values:
@@ -161,7 +159,7 @@ def numbered(tmp_path: Path) -> Path:
     return tmp_path / "numbered"
 
 
-def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, numbered: Path) -> None:
+def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, here: InProcess, numbered: Path) -> None:
     calls: list[int] = []
 
     def counting(bad: set[int]) -> FunctionScorer:
@@ -173,7 +171,6 @@ def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, numbered:
 
         return FunctionScorer("x", "1", scorer.columns, score_of, "")
 
-    here = InProcess()
     ingest(tables, here, numbered)
     first = score(tables, here, counting({3, 4}))["scores/x"]
     assert (first.metadata["rows_computed"], first.metadata["rows_failed"]) == (10, 2)
@@ -189,8 +186,9 @@ def test_a_failed_cell_is_computed_again_only_when_asked(tables: Lake, numbered:
     assert cells(tables, "x", "x_error")["3.png"] == (3.0, None)
 
 
-def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake, numbered: Path) -> None:
-    here = InProcess()
+def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(
+    tables: Lake, here: InProcess, numbered: Path
+) -> None:
     ingest(tables, here, numbered)
     sentence = r"scores/x: 2 of 10 rows failed \(20.0%\), more than score.error_budgets \(0.1\) allows"
     for _ in range(2):
@@ -204,8 +202,7 @@ def test_a_scorer_beyond_its_budget_fails_alone_and_keeps_its_cells(tables: Lake
     assert record.metadata["rows_failed"] == 2
 
 
-def test_each_batch_of_rows_bytes_or_seconds_is_a_commit(tables: Lake, numbered: Path) -> None:
-    here = InProcess()
+def test_each_batch_of_rows_bytes_or_seconds_is_a_commit(tables: Lake, here: InProcess, numbered: Path) -> None:
     ingest(tables, here, numbered)
     before = tables.open("images").version
     score(tables, here, failing(set()), batch_rows=4)
