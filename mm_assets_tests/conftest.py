@@ -21,6 +21,8 @@ from mm_assets_tests.kit.stores import Bucket, bucket, proxy, s3_server  # noqa:
 
 # Nothing here may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tests run side by side, and the models are tiny: more threads would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 
 Made = TypeVar("Made")

@@ -12,7 +12,7 @@ from mm_assets_tests.kit.dagster_dev import Server, dagster_dev
 from mm_assets_tests.kit.project import Project
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 SIZE = {"width": 1600, "height": 1000}
@@ -38,11 +38,19 @@ def server(browser: "Browser", finished: Project) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def page(browser: "Browser") -> "Iterator[Page]":
+@pytest.fixture(scope="module")
+def window(browser: "Browser") -> "Iterator[BrowserContext]":
+    """What a person has open all day: the UI's scripts are loaded once."""
     context = browser.new_context(viewport=SIZE, color_scheme="light")
-    yield context.new_page()
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(window: "BrowserContext") -> "Iterator[Page]":
+    opened = window.new_page()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

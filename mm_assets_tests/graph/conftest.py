@@ -27,11 +27,22 @@ def project(_few: Project, tmp_path: Path) -> Project:
     return copy_of(_few, tmp_path)
 
 
-@pytest.fixture
-def sixty(tmp_path: Path, some_pictures: Path, cluster: object) -> Project:
-    """20 pictures of three labels, in a folder that can be changed; nothing is materialized yet."""
+@pytest.fixture(scope="session")
+def _sixty(tmp_path_factory: pytest.TempPathFactory, some_pictures: Path, cluster: object) -> Project:
+    folder = tmp_path_factory.mktemp("sixty")
     for label in ("beach", "gym", "pool"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
+        (folder / "kept" / label).mkdir(parents=True)
         for path in sorted((some_pictures / label).iterdir())[:20]:
-            shutil.copy2(path, tmp_path / "photos" / label)
-    return Project(tmp_path / "lake", tmp_path / "photos", tmp_path / "home", dict(QUICK))
+            shutil.copy2(path, folder / "kept" / label)
+    shutil.copytree(folder / "kept", folder / "photos")
+    project = Project(folder / "lake", folder / "photos", folder / "home", dict(QUICK))
+    with pytest.MonkeyPatch.context() as patch:
+        use_workers_in_process(patch)
+        project.materialize()
+    return project
+
+
+@pytest.fixture
+def sixty(_sixty: Project, tmp_path: Path) -> Project:
+    """20 pictures of three labels, in a folder that can be changed, and everything made from them."""
+    return copy_of(_sixty, tmp_path)

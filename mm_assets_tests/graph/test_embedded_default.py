@@ -16,6 +16,7 @@ from mm_assets.engines.training.run import fine_tune
 from mm_assets.history.history import History
 from mm_assets.splits import split_of
 from mm_assets_tests.kit.project import Project
+from mm_assets_tests.kit.small_lake import untrained
 
 pytestmark = pytest.mark.ray
 
@@ -199,16 +200,9 @@ def test_another_lakes_history_is_not_pinned(copy: Project, tmp_path: Path) -> N
     assert "materialize base_model first" in str(result.get_step_failure_events()[0].step_failure_data.error)
 
 
-def test_a_changed_threshold_changes_what_follows_and_nothing_before(modest: Project) -> None:
-    before = modest.data_versions()
-    modest.env["MM_CURATE__LIMITS"] = '{"sharpness": {"min": 1300}}'
-    modest.materialize()
-    after = modest.data_versions()
-    changed = {asset for asset in before if before[asset] != after[asset]}
-    assert changed == {"sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"}
-
-
-def test_the_same_recipe_is_trained_again_only_by_force(modest: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_threshold_changes_is_trained_once_and_again_only_by_force(
+    modest: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainings: list[int] = []
 
     def counted(*arguments: Any) -> Trained:
@@ -216,8 +210,12 @@ def test_the_same_recipe_is_trained_again_only_by_force(modest: Project, monkeyp
         return fine_tune(*arguments)
 
     monkeypatch.setattr("mm_assets.stages.finetune.job.fine_tune", counted)
-    modest.env["MM_TRAIN__SEED"] = "1"
-    modest.materialize("llava_checkpoint")
+    before = modest.data_versions()
+    modest.env["MM_CURATE__LIMITS"] = '{"sharpness": {"min": 1300}}'
+    modest.materialize()
+    after = modest.data_versions()
+    changed = {asset for asset in before if before[asset] != after[asset]}
+    assert changed == {"sft_dataset", "llava_checkpoint", "evaluation", "batch_predictions"}
     first = modest.newest()["llava_checkpoint"]
     modest.materialize("llava_checkpoint")
     assert modest.newest()["llava_checkpoint"].ref == first.ref
@@ -227,13 +225,19 @@ def test_the_same_recipe_is_trained_again_only_by_force(modest: Project, monkeyp
     assert len(trainings) == 2
     # One thread: the same weights to the bit, so the same digest and the same version.
     assert (forced.metadata["digest"], forced.ref) == (first.metadata["digest"], first.ref)
+    # Another recipe, of which nothing matters but that it gives another model.
+    monkeypatch.setattr("mm_assets.stages.finetune.job.fine_tune", untrained)
+    modest.env["MM_TRAIN__SEED"] = "1"
+    modest.materialize("llava_checkpoint")
+    other = modest.newest()["llava_checkpoint"]
     # Back to the first recipe: that model is not trained again, and is another version than the one in between.
+    monkeypatch.setattr("mm_assets.stages.finetune.job.fine_tune", counted)
     modest.env["MM_TRAIN__SEED"] = "0"
     modest.materialize("llava_checkpoint")
     back = modest.newest()["llava_checkpoint"]
     assert len(trainings) == 2
-    assert back.ref.version > first.ref.version
-    assert back.metadata["digest"] != first.metadata["digest"]
+    assert back.metadata["digest"] == first.metadata["digest"] != other.metadata["digest"]
+    assert back.ref.version > other.ref.version > first.ref.version
     assert not back.reused
 
 

@@ -54,7 +54,12 @@ def test_lost_nodes_change_nothing(nodes: RayNodes, undisturbed: Project, tmp_pa
     mine, marker = tmp_path / "mine", tmp_path / "scoring"
     mine.mkdir()
     (mine / "stopping.py").write_text(STOPPING.format(marker=str(marker)))
-    more = {"MM_SHARED_FOLDERS": "true", "MM_SCORE__OWN": '["stopping:stopping"]', "MM_SCORE__BATCH_ROWS": "64"}
+    more = {
+        "MM_SHARED_FOLDERS": "true",
+        "MM_SCORE__OWN": '["stopping:stopping"]',
+        "MM_SCORE__BATCH_ROWS": "64",
+        "MM_PREDICT__ACTORS": "2",
+    }
     project = Project(
         tmp_path / "lake", undisturbed.source, tmp_path / "home", {**QUICK, **more, **nodes.environment()}
     )

@@ -113,7 +113,8 @@ def listed(bucket: Bucket, per_label: int) -> str:
     return bucket.put("set/all rooms.parquet", sink.getvalue())
 
 
-def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path: Path, cluster: object) -> None:
+@pytest.mark.usefixtures("cluster", "workers_in_process")
+def test_26_labels_of_any_words_from_a_parquet_manifest(bucket: Bucket, tmp_path: Path) -> None:
     env = {
         **bucket.environment(),
         "MM_TRAIN__EPOCHS": "1",

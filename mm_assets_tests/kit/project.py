@@ -22,8 +22,13 @@ from mm_assets.settings import S3Settings, load_settings
 
 TABLES = ("objects", "images", "sft", "models", "evaluations", "predictions", "bundles")
 
-# A training that ends soon, and predictions in many batches.
-QUICK = {"MM_TRAIN__EPOCHS": "1", "MM_PREDICT__BATCH_SIZE": "16", "MM_PREDICT__BATCH_ROWS": "16"}
+# A training that ends soon, and predictions in many batches by one worker.
+QUICK = {
+    "MM_TRAIN__EPOCHS": "1",
+    "MM_PREDICT__BATCH_SIZE": "16",
+    "MM_PREDICT__BATCH_ROWS": "16",
+    "MM_PREDICT__ACTORS": "1",
+}
 
 
 @lru_cache(maxsize=8)
