@@ -9,9 +9,12 @@ import pyarrow as pa
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.fields import key_field
+from mm_assets.engines.lake.files import files_of
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.lineage.step import StepContext, StepResult
+from mm_assets.operations.upkeep.job import Upkeep, maintain
+from mm_assets.settings import UpkeepSettings
 
 TABLE = "images"
 SCHEMA = pa.schema(
@@ -83,3 +86,18 @@ def content(ds: lance.LanceDataset) -> list[dict[str, Any]]:
     rows = ds.scanner(columns=[*names, *versions], with_row_id=True).to_table().sort_by("_rowid").to_pylist()
     data = [data for _, data in ds.read_blobs("image", ids=[row["_rowid"] for row in rows])] if rows else []
     return [{**row, "image": item} for row, item in zip(rows, data, strict=True)]
+
+
+def upkeep(tables: Lake, **settings: float) -> Upkeep:
+    return maintain(tables, UpkeepSettings(**{"grace_seconds": 0, **settings}), "run-of-upkeep", print)
+
+
+NEW = ["new-0.png", "new-1.png", "new-2.png"]
+
+
+def data_files(tables: Lake) -> set[str]:
+    return {path for path in files_of(tables, TABLE) if path.startswith(("data/", "_deletions/"))}
+
+
+def row_ids(tables: Lake) -> list[int]:
+    return sorted(tables.open(TABLE).to_table(columns=[], with_row_id=True)["_rowid"].to_pylist())

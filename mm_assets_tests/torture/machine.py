@@ -4,43 +4,33 @@ The stages run in this process, without Ray; a crash is an exception that nothin
 any table.
 """
 
-import dataclasses
-import io
 import shutil
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lance
-import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from PIL import Image as Picture
 
-from mm_assets.engines.answering.questions import Answer, Part
 from mm_assets.engines.lake.tables import Lake
-from mm_assets.engines.sources.folder import FolderSource, stat_file
-from mm_assets.engines.workers.sandbox import DecodeLimits
-from mm_assets.history.history import History
-from mm_assets.images import ImageInfo, decode
-from mm_assets.lineage.records import Record
+from mm_assets.engines.sources.folder import stat_file
 from mm_assets.operations.upkeep.job import maintain
-from mm_assets.reasons import reasons
-from mm_assets.scoring import FunctionScorer, Values
 from mm_assets.stages.ingest import worker
 from mm_assets_tests.torture import stages
 from mm_assets_tests.torture.checks import consistent, recorded
+from mm_assets_tests.torture.counted import Calls, InPlace, answering, counting, pixels_of, scoring, value_of
+from mm_assets_tests.torture.lake_reader import LakeReader
 from mm_assets_tests.torture.oracle import Cell, File, Image, Oracle, settle
 from mm_assets_tests.torture.races import SHARP, quietly
 from mm_assets_tests.torture.scene import CORRUPT, Scene, furnish, picture
 from mm_assets_tests.torture.stages import INGEST, LIST, PREDICT, SCORE, STAGES
-from mm_assets_tests.torture.workers import NAMES, Checksums, crc
+from mm_assets_tests.torture.workers import NAMES
 
 # So few names that changes meet, and fewer than speak against a place where none of them can be read.
 NAMED = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
@@ -61,35 +51,7 @@ class Crash(BaseException):
     """The end of a process, as far as that goes in this one."""
 
 
-class InPlace:
-    """In place of the decoder's process."""
-
-    def __init__(self, limits: DecodeLimits) -> None:
-        self._max_pixels = limits.max_pixels
-
-    def inspect(self, data: bytes) -> ImageInfo:
-        return decode(data, self._max_pixels)[1]
-
-
-@dataclass
-class Calls:
-    """What was read, scored and answered since it was last asked for, and which pictures fail."""
-
-    seen: Counter[Any] = field(default_factory=Counter)
-    sick: set[bytes] = field(default_factory=set)
-
-    def taken(self) -> Counter[Any]:
-        """What there was; counts from here anew."""
-        seen, self.seen = self.seen, Counter()
-        return seen
-
-
-def pixels_of(data: bytes) -> bytes:
-    """The pixels of a file."""
-    return Picture.open(io.BytesIO(data)).convert("RGB").tobytes()
-
-
-class LakeMachine(RuleBasedStateMachine):
+class LakeMachine(LakeReader, RuleBasedStateMachine):
     """Rules change the source, the scorers and what fails, run stages, crash them, and put the lake into shape."""
 
     def __init__(self) -> None:
@@ -103,7 +65,7 @@ class LakeMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(worker, "DecodeSandbox", InPlace)
         self.patch.setattr(stages, "BATCH_ROWS", BATCH_ROWS)
-        self.patch.setattr(stages, "Checksums", _answering(self.calls))
+        self.patch.setattr(stages, "Checksums", answering(self.calls))
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -258,14 +220,14 @@ class LakeMachine(RuleBasedStateMachine):
             self.oracle.images = found
 
     def _work(self, retry: bool) -> stages.Work:
-        source = _counting(self.calls, str(self.scene.folder))
-        scorers = tuple(_scoring(self.calls, name, revision) for name, revision in self.revisions.items())
+        source = counting(self.calls, str(self.scene.folder))
+        scorers = tuple(scoring(self.calls, name, revision) for name, revision in self.revisions.items())
         return stages.Work(self.tables, source, scorers, retry)
 
     def _cell(self, name: str, revision: str, pixels: bytes) -> Cell:
         if name == "luck" and pixels in self.calls.sick:
             return Cell(revision, None, "ValueError: sick")
-        return Cell(revision, _value(name, revision, pixels), None)
+        return Cell(revision, value_of(name, revision, pixels), None)
 
     def _answer(self, pixels: bytes) -> str:
         return "error" if pixels in self.calls.sick else "answer"
@@ -289,35 +251,6 @@ class LakeMachine(RuleBasedStateMachine):
             with suppress(Crash):
                 yield
         self.commits = count
-
-    # What is there.
-
-    def _newest(self) -> dict[str, Record]:
-        return History.read(self.tables).newest
-
-    def _versions(self, stage: str) -> int | None:
-        table = {LIST: "objects", PREDICT: "predictions"}.get(stage, "images")
-        return int(self.tables.open(table).version) if self.tables.exists(table) else None
-
-    def _adds_columns(self, stage: str, known: int) -> bool:
-        return stage == SCORE and "crc_rev" not in self.tables.open("images", known).schema.names
-
-    def _rows(self, table: str) -> list[dict[str, Any]]:
-        if not self.tables.exists(table):
-            return []
-        rows: list[dict[str, Any]] = self.tables.open(table).to_table().to_pylist()
-        return rows
-
-    def _objects(self) -> dict[str, str]:
-        return _unique((row["image_id"], row["etag"]) for row in self._rows("objects"))
-
-    def _images(self) -> dict[str, Image]:
-        return _unique((row["image_id"], _image(row)) for row in self._rows("images"))
-
-    def _predictions(self) -> dict[tuple[str, str | None], str]:
-        rows = self._rows("predictions")
-        assert all(row["answer"] in (None, row["sha256"]) for row in rows), "an answer about other bytes"
-        return _unique(((row["image_id"], row["sha256"]), _said(row)) for row in rows)
 
     @invariant()
     def every_table_holds_what_it_must(self) -> None:
@@ -343,64 +276,3 @@ class Settling(LakeMachine):
 def _same(table: str, found: dict[Any, Any], expected: dict[Any, Any]) -> None:
     unlike = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
     assert not unlike, [f"{table}: {key} is {found.get(key)}, not {expected.get(key)}" for key in unlike]
-
-
-def _unique(pairs: Any) -> dict[Any, Any]:
-    found = list(pairs)
-    assert len(dict(found)) == len(found), f"a key is there twice: {found}"
-    return dict(found)
-
-
-def _image(row: dict[str, Any]) -> Image:
-    reason = reasons(pa.array([row["error"]], pa.string()))[0].as_py()
-    cells = {
-        name: Cell(row[f"{name}_rev"], row[name], row[f"{name}_error"])
-        for name in NAMES
-        if row.get(f"{name}_rev") is not None
-    }
-    return Image(row["etag"], row["sha256"], reason, cells)
-
-
-def _said(row: dict[str, Any]) -> str:
-    if row["error"] is None:
-        return "answer"
-    return "no image" if row["error"].startswith("no image") else "error"
-
-
-def _value(name: str, revision: str, pixels: bytes) -> int:
-    return crc(pixels, f"{name} {revision}")
-
-
-def _scoring(calls: Calls, name: str, revision: str) -> FunctionScorer:
-    def function(image: Picture.Image) -> Values:
-        pixels = image.tobytes()
-        calls.seen[name, pixels] += 1
-        if name == "luck" and pixels in calls.sick:
-            raise ValueError("sick")
-        return {name: _value(name, revision, pixels)}
-
-    return FunctionScorer(name, revision, {name: pa.int64()}, function, "")
-
-
-def _answering(calls: Calls) -> type[Checksums]:
-    class Counted(Checksums):
-        def __call__(self, rows: pa.Table) -> Part:
-            stored = [pixels_of(data) for data in self._images.stored(rows)]
-            calls.seen.update(stored)
-            part = super().__call__(rows)
-            answers = [
-                Answer(answer.image_id, error="ValueError: sick") if pixels in calls.sick else answer
-                for answer, pixels in zip(part.answers, stored, strict=True)
-            ]
-            return dataclasses.replace(part, answers=answers)
-
-    return Counted
-
-
-def _counting(calls: Calls, folder: str) -> FolderSource:
-    class Counted(FolderSource):
-        def read(self, source_uri: str, max_bytes: int) -> bytes:
-            calls.seen[source_uri] += 1
-            return super().read(source_uri, max_bytes)
-
-    return Counted(folder)

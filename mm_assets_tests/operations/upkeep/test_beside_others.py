@@ -3,88 +3,27 @@
 Every process here is a real one, and every signal too.
 """
 
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import lance
-import pyarrow as pa
 import pytest
-from lance.dataset import Tags
-from lance.optimize import Compaction
 
-from mm_assets.engines.lake.cells import write_cells
 from mm_assets.engines.lake.commits import FencedError, commit, fence
-from mm_assets.engines.lake.files import files_of, stem_of
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments
 from mm_assets.engines.lake.upkeep import cleanup as lance_cleanup
 from mm_assets.history.origins import commits_in
 from mm_assets.lineage.properties import UPKEEP
-from mm_assets.lineage.step import StepResult
-from mm_assets.operations.upkeep import job
-from mm_assets.operations.upkeep.job import Upkeep, maintain
-from mm_assets.settings import UpkeepSettings
-from mm_assets_tests.kit.lake_rows import expiries
-from mm_assets_tests.kit.past import TABLE, content, pictures, put, score, with_a_past
-
-# Seconds after which a process that should have said something has failed.
-DEADLINE_S = 60.0
-NEW = ["new-0.png", "new-1.png", "new-2.png"]
-
-spawn = multiprocessing.get_context("spawn")
-
-
-class Child:
-    """A process that runs a function with a lake and a pipe to this one."""
-
-    def __init__(self, function: Callable[..., None], tables: Lake, *arguments: Any) -> None:
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=function, args=(tables, theirs, *arguments))
-        self._process.start()
-        theirs.close()
-
-    def hears(self) -> Any:
-        assert self._pipe.poll(DEADLINE_S), "it said nothing"
-        return self._pipe.recv()
-
-    def is_stopped(self) -> None:
-        """Wait for it to stop itself."""
-        _, status = os.waitpid(self._pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status), status
-
-    def goes_on(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-    def ends(self) -> int | None:
-        """Its exit status, or the negative number of the signal that ended it."""
-        self._process.join(DEADLINE_S)
-        return self._process.exitcode
-
-    @property
-    def over(self) -> bool:
-        return not self._process.is_alive()
-
-    @property
-    def _pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
-
-def upkeep(tables: Lake, **settings: float) -> Upkeep:
-    return maintain(tables, UpkeepSettings(**{"grace_seconds": 0, **settings}), "run-of-upkeep", print)
+from mm_assets.operations.upkeep.job import Upkeep
+from mm_assets_tests.kit.child import Child
+from mm_assets_tests.kit.past import NEW, TABLE, content, data_files, pictures, put, upkeep, with_a_past
 
 
 def removed(done: Upkeep) -> int:
     return sum(report.orphans.files for report in done.tables if report.orphans)
-
-
-def data_files(tables: Lake) -> set[str]:
-    return {path for path in files_of(tables, TABLE) if path.startswith(("data/", "_deletions/"))}
 
 
 def write_and_get(tables: Lake, pipe: Connection, number: int) -> None:
@@ -229,81 +168,3 @@ def test_what_is_committed_while_the_fence_is_set_stays(tables: Lake, monkeypatc
     assert set(NEW) < {row["image_id"] for row in content(tables.open(TABLE))}
     ds = tables.open(TABLE)
     assert [item for item in commits_in(ds, [ds.version]) if item.is_no_op] != []
-
-
-def _row_ids(tables: Lake) -> list[int]:
-    return sorted(tables.open(TABLE).to_table(columns=[], with_row_id=True)["_rowid"].to_pylist())
-
-
-def score_for_ever(tables: Lake, pipe: Connection, rounds: int) -> None:
-    """Write one cell after the other, each in a commit of its own."""
-    pipe.send("begun")
-    for value in range(1, rounds + 1):
-        for row_id in _row_ids(tables)[::7]:
-            cells = pa.table({"_rowid": pa.array([row_id], pa.uint64()), "score": pa.array([value], pa.float32())})
-            commit(tables, TABLE, partial(write_cells, cells=cells), {})
-
-
-def test_scoring_and_maintenance_at_once_end_with_the_right_cells(tables: Lake) -> None:
-    with_a_past(tables)
-    score(tables, 0)
-    expected = {row["_rowid"]: row for row in content(tables.open(TABLE))}
-    for row_id in _row_ids(tables)[::7]:
-        expected[row_id]["score"] = 3.0
-    writer = Child(score_for_ever, tables, 3)
-    assert writer.hears() == "begun"
-    rounds = 0
-    while not writer.over:
-        rounds += 1
-        upkeep(tables, grace_seconds=3600)
-    assert writer.ends() == 0
-    assert rounds
-    rows_by_id = {row["_rowid"]: row for row in content(tables.open(TABLE))}
-    for rows in (rows_by_id, expected):
-        for row in rows.values():
-            del row["_row_last_updated_at_version"]
-    assert rows_by_id == expected
-
-
-PLACES: dict[str, tuple[Any, str]] = {
-    "after a compaction": (job, "keep_indexes"),
-    "before the commit of a compaction": (Compaction, "commit"),
-    "between an expiry and its tag": (Tags, "delete"),
-    "before versions go": (job, "remove_versions"),
-    "before the fence": (lance_cleanup, "fence"),
-    "behind the fence": (lance_cleanup, "remove_files"),
-}
-
-
-def maintain_and_die(tables: Lake, pipe: Connection, where: str) -> None:
-    """A maintenance that is killed when it comes to a place."""
-
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    owner, name = PLACES[where]
-    setattr(owner, name, die)
-    upkeep(tables, keep_last=1)
-
-
-@pytest.mark.parametrize("where", PLACES)
-def test_a_maintenance_that_is_killed_leaves_all_readable_and_the_next_one_ends_it(tables: Lake, where: str) -> None:
-    with_a_past(tables)
-    for seed in (500, 501):
-        put(tables, [f"last-{seed}.png"], seed=seed, final=StepResult({"rows": 1}))
-    write_fragments(tables, TABLE, pictures(NEW))
-    before = content(tables.open(TABLE))
-    assert Child(maintain_and_die, tables, where).ends() == -signal.SIGKILL
-    assert content(tables.open(TABLE)) == before
-    upkeep(tables, keep_last=1)
-    assert content(tables.open(TABLE)) == before
-    assert len(tables.open(TABLE).get_fragments()) == 1
-    assert len(expiries(tables)) == 1
-    named = {
-        stem_of(file)
-        for item in tables.open(TABLE).versions()
-        for fragment in tables.open(TABLE, item["version"]).get_fragments()
-        for file in fragment.metadata.files
-    }
-    assert {path.split("/")[1].removesuffix(".lance") for path in data_files(tables) if "data/" in path} == named
-    assert not upkeep(tables, keep_last=1).changed
