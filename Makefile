@@ -6,9 +6,10 @@ STAMP := $(VENV)/installed
 BENCH_STAMP := $(VENV)/installed-bench
 VLLM_STAMP := $(VENV)/installed-vllm
 PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
+STARTS_NOTHING := "not ray and not vllm and not s3 and not postgres and not browser and not gpu"
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test chromium vllm dev serve check format status clean bench bench-full torture
+.PHONY: demo test quick chromium vllm dev serve check format status clean bench bench-full torture
 
 demo: $(STAMP)  ## Materialize the whole graph: a line for each asset, and what came of it
 	@$(BIN)/python -m mm_assets.terminal
@@ -16,6 +17,10 @@ demo: $(STAMP)  ## Materialize the whole graph: a line for each asset, and what 
 test: WORKERS ?= 2
 test: $(BENCH_STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORKERS processes: each starts a Ray of its own and wants 4 GB of memory
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+quick: WORKERS ?= 2
+quick: $(STAMP)  ## Run the tests that start no Ray, vLLM, browser or S3 server: three minutes
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(STARTS_NOTHING)
 
 chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name
 	@command -v chromium >/dev/null || ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

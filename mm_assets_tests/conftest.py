@@ -26,17 +26,44 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 
 Made = TypeVar("Made")
+HERE = Path(__file__).parent
 
+# Files that take longest begin first, so that the workers of pytest-xdist end together; those that make what others
+# only read (`made_once`) come before them.
+DEAREST_FIRST = (
+    "graph/test_embedded_default.py",
+    "graph/test_real_photos.py",
+    "graph/test_s3.py",
+    "torture/test_kills.py",
+    "graph/test_ray_cluster.py",
+    "browser/test_a_day.py",
+    "graph/test_vllm.py",
+    "engines/answering/test_vllm.py",
+    "browser/test_ui.py",
+    "graph/test_refresh.py",
+    "stages/serve/test_vllm.py",
+    "engines/training/test_run.py",
+    "torture/test_store_faults.py",
+    "torture/test_races.py",
+    "graph/test_pins_in_all_ways.py",
+    "graph/test_pins.py",
+)
 # Whoever asks for one of these fixtures, or for one that is made with it, starts what the marker says.
 STARTED_BY = {"cluster": "ray", "nodes": "ray", "s3_server": "s3", "browser": "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what their fixtures start; what a test starts by itself, its file must say."""
+    """Mark tests by what their fixtures start (what a test starts by itself, its file says), and order the files."""
     for item in items:
         for name in set(getattr(item, "fixturenames", ())) & STARTED_BY.keys():
             item.add_marker(STARTED_BY[name])
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    name = item.path.relative_to(HERE).as_posix()
+    return DEAREST_FIRST.index(name) if name in DEAREST_FIRST else len(DEAREST_FIRST)
 
 
 @pytest.fixture(autouse=True)

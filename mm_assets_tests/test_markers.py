@@ -1,4 +1,4 @@
-"""`make quick` starts no Ray: a test that forgets its marker fails, whatever process it would start Ray in."""
+"""`make quick` starts no Ray: a test without its marker fails, whatever process it starts Ray in; dear files first."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from mm_assets.engines.workers.cluster import Cluster
-from mm_assets_tests.conftest import pytest_collection_modifyitems
+from mm_assets_tests.conftest import DEAREST_FIRST, HERE, pytest_collection_modifyitems
 
 START_RAY = "import ray; ray.init(address='local', include_dashboard=False)"
 
@@ -26,8 +26,8 @@ def test_without_its_marker_a_test_cannot_start_ray_in_another_process() -> None
 class Collected:
     """A test as pytest collects it."""
 
-    def __init__(self, *fixturenames: str) -> None:
-        self.fixturenames = fixturenames
+    def __init__(self, path: str, *fixturenames: str) -> None:
+        self.path, self.fixturenames = HERE / path, fixturenames
         self.markers: list[str] = []
 
     def add_marker(self, name: str) -> None:
@@ -35,6 +35,13 @@ class Collected:
 
 
 def test_fixtures_mark_the_tests_that_ask_for_them() -> None:
-    items = [Collected("tables", "cluster"), Collected("bucket", "s3_server"), Collected("tables")]
+    items = [Collected("a.py", "tables", "cluster"), Collected("a.py", "bucket", "s3_server"), Collected("a.py")]
     pytest_collection_modifyitems(cast(list[pytest.Item], items))
     assert [item.markers for item in items] == [["ray"], ["s3"], []]
+
+
+def test_the_dearest_files_come_first_and_are_there() -> None:
+    items = [Collected("a.py"), Collected(DEAREST_FIRST[1]), Collected(DEAREST_FIRST[0]), Collected("b.py")]
+    pytest_collection_modifyitems(cast(list[pytest.Item], items))
+    assert [item.path for item in items] == [HERE / name for name in (*DEAREST_FIRST[:2], "a.py", "b.py")]
+    assert [name for name in DEAREST_FIRST if not (HERE / name).is_file()] == []
