@@ -1,6 +1,8 @@
 """The driver's side of a training: TRL's SFTTrainer with a PEFT adapter, under Ray Train's TorchTrainer."""
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.models.files import training_storage
@@ -10,6 +12,8 @@ from mm_assets.engines.workers.blocking import DriverMailbox, interruptible
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.settings import TrainSettings
 
+# How often Ray Train takes what its workers report, one report at a time; at its 2 s short epochs wait for each other.
+POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
 RETRIES = 2  # restarts of a worker group that died; it goes on from the last epoch's checkpoint
 
 
@@ -41,13 +45,13 @@ def fine_tune(
     from ray.train.torch import TorchTrainer
 
     from mm_assets.engines.training.parallel import scaling
-    from mm_assets.engines.training.worker import train_worker
 
+    os.environ.setdefault(*POLL)
     cluster.require(settings.workers, settings.resources)
     training = Training(tables, base, train, validation, settings, DriverMailbox(), Secrets.of_environment())
     with training_storage(tables) as (path, filesystem):
         trainer = TorchTrainer(
-            train_worker,
+            _train,
             train_loop_config={"training": training},
             scaling_config=scaling(settings),
             run_config=RunConfig(
@@ -63,3 +67,10 @@ def fine_tune(
         # On an interrupt, leaving Ray ends the workers first. Then the storage that they write into is removed.
         interruptible(trainer.fit, training.mailbox, log, abandon=cluster.shutdown)
     return Trained(**training.mailbox.result())
+
+
+def _train(config: dict[str, Any]) -> None:
+    """What a Ray Train worker does; only there the training libraries are imported."""
+    from mm_assets.engines.training.worker import train_worker
+
+    train_worker(config)

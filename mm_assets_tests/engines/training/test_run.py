@@ -21,7 +21,7 @@ from mm_assets_tests.kit.steps import ingest
 
 pytestmark = pytest.mark.ray
 
-SETTINGS = TrainSettings(epochs=4, batch_size=4, learning_rate=1e-3, warmup_steps=2)
+SETTINGS = TrainSettings(epochs=6, batch_size=4, learning_rate=1e-3, warmup_steps=2)
 
 
 def examples(tables: Lake) -> Examples:
