@@ -13,7 +13,7 @@ from mm_assets.demo.pictures import draw_folder
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.previews import sheets
-from mm_assets_tests.kit.in_process import here, workers_in_process  # noqa: F401  (fixtures)
+from mm_assets_tests.kit.in_process import here, nothing_drawn, workers_in_process  # noqa: F401  (fixtures)
 from mm_assets_tests.kit.lake_rows import calls_of
 from mm_assets_tests.kit.pictures import draw_few, some_of
 from mm_assets_tests.kit.project import QUICK, Project

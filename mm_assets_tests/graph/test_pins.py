@@ -13,8 +13,8 @@ from PIL import Image
 from mm_assets.engines.lake.changes import Synced, sync_rows
 from mm_assets_tests.kit.project import UP_TO_DATASET, Project, failure_of
 
-# What a step reads and records does not depend on where its workers are.
-pytestmark = pytest.mark.usefixtures("workers_in_process")
+# What a step reads and records depends neither on where its workers are, nor on what is drawn of it.
+pytestmark = pytest.mark.usefixtures("workers_in_process", "nothing_drawn")
 
 
 def add_picture(project: Project, name: str) -> None:

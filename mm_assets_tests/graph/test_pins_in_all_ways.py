@@ -28,8 +28,8 @@ from mm_assets.steps import materialize as pins
 from mm_assets_tests.kit.project import UP_TO_DATASET as ALL
 from mm_assets_tests.kit.project import Project
 
-# What a step reads and records does not depend on where its workers are.
-pytestmark = pytest.mark.usefixtures("workers_in_process")
+# What a step reads and records depends neither on where its workers are, nor on what is drawn of it.
+pytestmark = pytest.mark.usefixtures("workers_in_process", "nothing_drawn")
 
 SCORES = ("scores/sharpness", "scores/exposure", "scores/entropy", "scores/phash")
 UPSTREAM = ("raw_images", "image_table", *SCORES)

@@ -45,3 +45,9 @@ def use_workers_in_process(patch: pytest.MonkeyPatch) -> None:
 def workers_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """See `use_workers_in_process`."""
     use_workers_in_process(monkeypatch)
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster's steps draw no previews: where nobody looks at them they are half of a small step's work."""
+    monkeypatch.setattr("mm_assets.steps.materialize.previews_of", lambda *_: {})
