@@ -44,7 +44,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self._whole = self._progress.add_task("assets", total=assets, text=f"0 of {assets}")
-        self._made, self._assets = 0, assets
+        self._count, self._assets = 0, assets
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -61,13 +61,13 @@ class Display:
         if step in self._steps:
             self._progress.update(self._steps[step], text=text, completed=done or 0, total=total)
 
-    def made(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
+    def materialized(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
         """See `Watcher`."""
         how = "as before" if reused else "new"
         line = f" {asset:23} {version:24} {rows:>7,} rows {seconds:7.1f} s  {how}"
         self._console.print(Text.assemble((" ✓", "green"), line))
-        self._made += 1
-        self._progress.update(self._whole, completed=self._made, text=f"{self._made} of {self._assets}")
+        self._count += 1
+        self._progress.update(self._whole, completed=self._count, text=f"{self._count} of {self._assets}")
 
     def warned(self, asset: str, check: str, sentence: str) -> None:
         """See `Watcher`."""

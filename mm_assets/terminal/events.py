@@ -22,7 +22,7 @@ class Watcher(Protocol):
     def progress(self, step: str, text: str, done: int | None = None, total: int | None = None) -> None:
         """A step says what it does; numbers where it counts."""
 
-    def made(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
+    def materialized(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
         """An asset was materialized, so many seconds after its step had started."""
 
     def warned(self, asset: str, check: str, sentence: str) -> None:
@@ -58,7 +58,7 @@ class EventHandler(logging.Handler):
             self._started[step] = time.monotonic()
             self._watcher.started(step)
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-            self._made(step, event.materialization)
+            self._materialized(step, event.materialization)
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
@@ -67,12 +67,12 @@ class EventHandler(logging.Handler):
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self._watcher.ended(step)
 
-    def _made(self, step: str, made: dg.AssetMaterialization) -> None:
+    def _materialized(self, step: str, asset: dg.AssetMaterialization) -> None:
         seconds = time.monotonic() - self._started.get(step, time.monotonic())
-        figures = made.metadata
-        self._watcher.made(
-            made.asset_key.to_user_string(),
-            (made.tags or {})["dagster/data_version"],
+        figures = asset.metadata
+        self._watcher.materialized(
+            asset.asset_key.to_user_string(),
+            (asset.tags or {})["dagster/data_version"],
             int(str(figures["dagster/row_count"].value)),
             seconds,
             reused=bool(figures["reused"].value),
@@ -92,9 +92,9 @@ def numbers_of(text: str) -> tuple[int | None, int | None]:
 def sentence_of(event: dg.DagsterEvent) -> str:
     """Why a step failed: the sentence of a refusal, or the error itself without its trace."""
     failure = event.step_failure_data
-    told = failure.user_failure_data.description if failure.user_failure_data else None
-    if told:
-        return told
+    sentence = failure.user_failure_data.description if failure.user_failure_data else None
+    if sentence:
+        return sentence
     error = failure.error
     while error is not None and error.cause is not None:
         error = error.cause

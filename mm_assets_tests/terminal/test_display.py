@@ -13,9 +13,9 @@ def show(console: Console) -> Display:
     with display.running():
         display.started("scores__near_duplicates")
         display.progress("scores__near_duplicates", "5 of 10 images, 2/s, 3 s left", 5, 10)
-        display.made("scores/near_duplicates", "images:123456@v6", 1628, 1.25, reused=False)
+        display.materialized("scores/near_duplicates", "images:123456@v6", 1628, 1.25, reused=False)
         display.ended("scores__near_duplicates")
-        display.made("raw_images", "objects:123456@v2", 1639, 0.5, reused=True)
+        display.materialized("raw_images", "objects:123456@v2", 1639, 0.5, reused=True)
         display.warned("sft_dataset", "balance", "pool: 1% [of the examples]")
         display.failed("evaluation", "no model of [this] lineage")
     return display

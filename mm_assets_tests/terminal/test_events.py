@@ -22,7 +22,7 @@ class Told:
     def progress(self, step: str, text: str, done: int | None = None, total: int | None = None) -> None:
         self.calls.append(("progress", step, text, done, total))
 
-    def made(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
+    def materialized(self, asset: str, version: str, rows: int, seconds: float, *, reused: bool) -> None:
         assert seconds >= 0
         self.calls.append(("made", asset, version, rows, reused))
 
