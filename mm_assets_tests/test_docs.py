@@ -62,11 +62,10 @@ def path_exists(path: str) -> bool:
     `<stage>` stands for any name; a bare name may stand in any folder.
     """
     pattern = re.sub(r"<[^>]+>", "*", path.rstrip("/"))
-    if "/" not in pattern:
-        return (ROOT / pattern).exists() or any(
-            found for top in ("mm_assets", "docs", "bench") for found in (ROOT / top).rglob(pattern)
-        )
-    return any(next(base.glob(pattern), None) for base in (ROOT, PACKAGE))
+    anywhere = "/" not in pattern
+    tops = [PACKAGE, ROOT / "docs", ROOT / "bench"] if anywhere else []
+    matches = [base.glob(pattern) for base in (ROOT, PACKAGE)] + [top.rglob(pattern) for top in tops]
+    return any(next(match, None) for match in matches)
 
 
 @pytest.mark.parametrize("page", PAGES)
