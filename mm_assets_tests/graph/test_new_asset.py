@@ -108,7 +108,7 @@ def add_asset(root: Path) -> None:
     insert(rows, "ASSETS = (", ROW)
     insert(rows, "    IMAGE_TABLE,\n", "    LABEL_COUNTS,\n")
     graph = root / "mm_assets" / "definitions.py"
-    insert(graph, "\n# The settings that an asset", "from mm_assets.stages.tally import assets as tally\n")
+    insert(graph, "\n# By asset, the settings", "from mm_assets.stages.tally import assets as tally\n")
     insert(graph, "    **score.READS,", "    **tally.READS,\n")
     insert(graph, "        ingest.image_table_asset", "        tally.label_counts,\n")
 
