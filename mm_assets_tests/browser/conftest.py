@@ -50,6 +50,8 @@ def window(browser: "Browser") -> "Iterator[BrowserContext]":
 def page(window: "BrowserContext") -> "Iterator[Page]":
     opened = window.new_page()
     yield opened
+    if opened.url.startswith("http"):
+        opened.evaluate("localStorage.clear()")  # what was folded or shown is the next test's to choose
     opened.close()
 
 

@@ -74,8 +74,7 @@ def test_an_upstream_that_moves_after_the_pin_is_neither_read_nor_recorded(
 
 def test_the_dataset_alone_pins_the_earlier_versions(project: Project) -> None:
     before = project.data_versions()
-    found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
-    assert found.returncode == 0, found.stderr
+    project.materialize("sft_dataset")
     assert project.data_versions() == before
     assert input_version(project, "sft_dataset", "image_table") == before["image_table"]
 
@@ -93,13 +92,11 @@ def test_a_broken_diamond_is_refused_with_what_to_do(project: Project) -> None:
     old = project.newest()["image_table"].data_version
     project.materialize("raw_images", "image_table", "scores/sharpness")
     new = project.newest()["image_table"].ref.version
-    found = project.command("asset", "materialize", "--select", "sft_dataset", "-m", "mm_assets.definitions")
-    assert found.returncode == 1
     sentence = (
         f"scores/entropy, scores/exposure, scores/near_duplicates were computed on {old}, image_table is at @v{new}: "
         "materialize scores/entropy, scores/exposure, scores/phash, scores/near_duplicates first"
     )
-    assert sentence in found.stderr, found.stderr.partition("Failure: ")[2][:500]
+    assert sentence in failure_of(project.materialize("sft_dataset", fails=True))
     project.materialize("scores/entropy", "scores/exposure", "scores/phash", "scores/near_duplicates", "sft_dataset")
     assert project.newest()["sft_dataset"].metadata["rows"] == 49
 
