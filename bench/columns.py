@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench import measure, pictures, processes
-from bench.column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisProject, Way, replaced, store
-from bench.driver import local_ray, run_step
-from bench.scores import FIELDS, REAL, Scorer, score_of
+from bench.lab import measure, pictures, processes
+from bench.lab.column_ways import GROUP_ROWS, PLAIN, STORAGE, WITH_SCORER, Sidecar, ThisProject, Way, replaced, store
+from bench.lab.driver import local_ray, run_step
+from bench.lab.scores import FIELDS, REAL, Scorer, score_of
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.step import StepContext, StepResult

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import measure
-from bench.checkouts import Checkout, labelled, ratio, script, timed
+from bench.lab import measure
+from bench.lab.checkouts import Checkout, labelled, ratio, script, timed
 
 UNITS = ("seconds", "_s", "_ms", "_mb")
 # A smaller figure is noise.

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from bench import measure, pictures, plain_predict
-from bench.driver import run_step
-from bench.llava import build
+from bench.lab import measure, pictures, plain_predict
+from bench.lab.driver import run_step
+from bench.lab.llava import build
 from mm_assets.engines.answering.questions import Question
 from mm_assets.engines.answering.run import run
 from mm_assets.engines.answering.usage import Spent

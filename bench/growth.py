@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import measure, pictures
-from bench.lakes import STAGES, Made, MadeLake, MadeUp, tiny
+from bench.lab import measure, pictures
+from bench.lab.lakes import STAGES, Made, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.workers.cluster import Cluster
 from mm_assets.lineage.records import Record

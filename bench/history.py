@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import measure, pictures
-from bench.lakes import STAGES, Made, MadeLake, MadeUp, tiny
+from bench.lab import measure, pictures
+from bench.lab.lakes import STAGES, Made, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.history.history import History
 

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from bench import measure, pictures, processes
-from bench.driver import local_ray, run_step
+from bench.lab import measure, pictures, processes
+from bench.lab.driver import local_ray, run_step
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.opening import open_source
 from mm_assets.engines.workers.cluster import Cluster

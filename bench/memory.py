@@ -23,8 +23,8 @@ from typing import Any
 
 from PIL import Image
 
-from bench import measure, pictures
-from bench.lakes import STAGES, MadeLake, MadeUp, tiny
+from bench.lab import measure, pictures
+from bench.lab.lakes import STAGES, MadeLake, MadeUp, tiny
 from mm_assets.engines.lake.tables import Lake
 from mm_assets.engines.sources.folder import FolderSource
 from mm_assets.engines.workers.cluster import Cluster

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import measure, pictures
-from bench.checkouts import Checkout, labelled, ratio, summary, timed
-from bench.lakes import tiny
+from bench.lab import measure, pictures
+from bench.lab.checkouts import Checkout, labelled, ratio, summary, timed
+from bench.lab.lakes import tiny
 
 LIMIT_S = {"whole": 8.0, "part": 5.0}
 LARGE = ("torch", "transformers", "trl", "peft", "datasets", "matplotlib", "ray", "lance")

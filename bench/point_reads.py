@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset
 
-from bench import measure, pictures
-from bench.column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
+from bench.lab import measure, pictures
+from bench.lab.column_ways import COMPACTED_BYTES, PLAIN, project_tables, store
 from mm_assets.engines.lake.upkeep.compaction import compact
 from mm_assets.stages.ingest.tables import IMAGES
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench import measure
+from bench.lab import measure
 
 README = measure.ROOT / "bench" / "README.md"
 PLACE = re.compile(r"(<!-- (\S+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import measure
+from bench.lab import measure
 
 ROOT = Path(__file__).parents[2]
 # Modules that measure nothing by themselves.

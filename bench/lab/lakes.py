@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from bench import pictures
-from bench.driver import run_step
+from bench.lab import pictures
+from bench.lab.driver import run_step
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import replace_rows
 from mm_assets.engines.lake.tables import Lake, write_fragments

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from bench.pictures import number_of
+from bench.lab.pictures import number_of
 from mm_assets.stages.score.builtin.sharpness import sharpness
 
 REAL = sharpness

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench.scores import FIELDS, Scorer
+from bench.lab.scores import FIELDS, Scorer
 from mm_assets.engines.lake.cells import add_columns, write_cells
 from mm_assets.engines.lake.commits import commit
 from mm_assets.engines.lake.rows import is_in, replace_rows

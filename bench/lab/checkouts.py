@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import measure
+from bench.lab import measure
 
 
 @dataclass(frozen=True)
