@@ -21,7 +21,8 @@ from mm_assets_tests.kit.steps import ingest
 
 pytestmark = pytest.mark.ray
 
-SETTINGS = TrainSettings(epochs=6, batch_size=4, learning_rate=1e-3, warmup_steps=2)
+# Five steps an epoch, as many as are logged together: a training that goes on logs what the other one does.
+SETTINGS = TrainSettings(epochs=6, batch_size=5, learning_rate=1e-3, warmup_steps=2)
 
 
 def examples(tables: Lake) -> Examples:
