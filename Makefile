@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 BENCH_STAMP := $(VENV)/installed-bench
 VLLM_STAMP := $(VENV)/installed-vllm
 PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
-STARTS_NOTHING := "not ray and not vllm and not s3 and not postgres and not browser and not gpu"
+STARTS_NOTHING := "not ray and not vllm and not s3 and not postgres and not browser and not gpu and not bench"
 export DAGSTER_HOME ?= $(CURDIR)
 
 .PHONY: demo test quick chromium vllm dev serve check format status clean bench bench-full torture
@@ -19,7 +19,7 @@ test: $(BENCH_STAMP) $(VLLM_STAMP) chromium  ## Run all tests, by files, in WORK
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: WORKERS ?= 2
-quick: $(STAMP)  ## Run the tests that start no Ray, vLLM, browser or S3 server: three minutes
+quick: $(STAMP)  ## Run the tests that start no Ray, vLLM, browser or S3 server, and no measurement: three minutes
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(STARTS_NOTHING)
 
 chromium:  ## A browser for the browser tests: by apt where that is possible; elsewhere they are skipped by name

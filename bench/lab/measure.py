@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
 MB = 1e6
 EVERY_S = 0.25
-# Options that say where, not what.
+# Options that say where, not what; those that hold a path say where too.
 NOT_RECORDED = {"json", "scratch"}
 
 
@@ -239,13 +239,16 @@ def save(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
     """Write the JSON of a measurement, where one is wanted: the machine, how it was called, and what was found."""
     if options.json is None:
         return
-    called = {
-        name: value for name, value in vars(options).items() if name not in NOT_RECORDED and value not in (None, False)
-    }
+    recorded = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
+    called = {name: value for name, value in recorded.items() if value not in (None, False) and not _is_path(value)}
     text = json.dumps({"machine": machine(), "arguments": called, **figures}, indent=1, default=str)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(text + "\n")
     print(f"\nwritten: {options.json}")
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, Path) or (isinstance(value, list) and any(isinstance(item, Path) for item in value))
 
 
 def verdict(what: str, measured_value: float, target: float, *, at_least: bool) -> dict[str, Any]:

@@ -11,12 +11,11 @@ import pytest
 
 from bench.lab import measure
 
+pytestmark = pytest.mark.bench
+
 ROOT = Path(__file__).parents[2]
-# Modules that measure nothing by themselves.
-SHARED = {
-    "__init__", "checkouts", "column_ways", "compare", "driver", "lakes", "llava", "measure", "pictures",
-    "plain_predict", "processes", "report", "scores",
-}  # fmt: skip
+# Scripts that measure nothing by themselves.
+SHARED = {"__init__", "compare", "report"}
 Smoke = Callable[..., dict[str, Any]]
 
 
