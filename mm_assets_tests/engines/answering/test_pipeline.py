@@ -33,6 +33,12 @@ def test_pieces_come_whole_and_in_order_with_what_every_worker_has_done() -> Non
     assert {item.worker for item in parts[-1].usages} == {"a", "b", "c"}
 
 
+def test_a_block_that_comes_late_does_not_take_back_what_its_worker_has_done() -> None:
+    blocks = [([answer(1, 0)], usage("a", 2.0)), ([answer(0, 0)], usage("a", 1.0))]
+    parts = list(in_order(iter(blocks), [1, 1]))
+    assert [item.run_s for part in parts for item in part.usages] == [2.0, 2.0]
+
+
 REFUSED = "a trace\nmm_assets.lineage.refs.RefusalError: predict.engine is vllm: run `make vllm`"
 WRONG = "a trace\nValueError: first\npydantic_core.ValidationError: 1 error\n  max_model_len 9 is\n    For more visit x"
 

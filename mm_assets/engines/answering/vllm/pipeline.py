@@ -86,7 +86,8 @@ def in_order(results: Iterator[EngineResult], sizes: Sequence[int]) -> Iterator[
     usages: dict[str, Usage] = {}
     next_piece = 0
     for answers, usage in results:
-        usages[usage.worker] = usage
+        # Blocks of one engine may come in another order than it answered them.
+        usages[usage.worker] = max(usage, usages.get(usage.worker, usage), key=lambda one: one.run_s)
         for piece, place, answer in answers:
             incomplete.setdefault(piece, {})[place] = answer
         while next_piece < len(sizes) and len(incomplete.get(next_piece, ())) == sizes[next_piece]:
