@@ -39,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = measure.parser(__doc__, images=20_000, photos=1_500, warm_up=2_000)
     options = measure.options_of(parser, "columns", arguments, images=100, photos=8, warm_up=0)
     with tempfile.TemporaryDirectory(prefix="bench-columns-", dir=options.scratch) as name:
-        found = storage_only(Path(name), options.images, options.warm_up)
-        measure.show(f"storage only, {options.images:,} images of about 100 KB", found)
+        storage = storage_only(Path(name), options.images, options.warm_up)
+        measure.show(f"storage only, {options.images:,} images of about 100 KB", storage)
         scored = with_scorer(Path(name), options.photos, options.warm_up)
     measure.show(f"with a real scorer ({REAL.name}), {options.photos:,} photos", scored)
-    targets = judged(found, scored)
+    targets = judged(storage, scored)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "lance-ray", "pyarrow", "ray", "pillow")
-    measure.save(options, {"versions": packages, "storage_only": found, "with_scorer": scored, "targets": targets})
+    measure.save(options, {"versions": packages, "storage_only": storage, "with_scorer": scored, "targets": targets})
 
 
 def storage_only(scratch: Path, count: int, warm_up: int) -> Found:
@@ -61,7 +61,7 @@ def storage_only(scratch: Path, count: int, warm_up: int) -> Found:
     added = expected(count, first)
     refreshed = replaced(added, second, ids)
     sums = checksums(rows(count))
-    found = []
+    measured = []
     for kind in STORAGE:
         with local_ray(kind.ray):
             warmed(kind, scratch / "warm-up", warm_up)
@@ -75,11 +75,11 @@ def storage_only(scratch: Path, count: int, warm_up: int) -> Found:
             if checksums(way.table(["image_id", "image"])) != sums:
                 raise SystemExit(f"{way.name}: the images are others than those that were written")
             shutil.rmtree(way.folder)
-        found.append({"way": way.name, **add, **{f"refresh_{name}": value for name, value in refresh.items()}})
+        measured.append({"way": way.name, **add, **{f"refresh_{name}": value for name, value in refresh.items()}})
         print(f"{way.name}: done", flush=True)
     for place in scratch.glob("built-*"):
         shutil.rmtree(place)
-    return found
+    return measured
 
 
 def warmed(kind: type[Way], folder: Path, count: int) -> None:
@@ -115,30 +115,30 @@ def expected(count: int, scorer: Scorer) -> pa.Table:
     return pa.table([ids["image_id"], *cells.columns], names=["image_id", *FIELDS.names])
 
 
-def same(way: Way, wanted: pa.Table) -> None:
+def same(way: Way, expected: pa.Table) -> None:
     """Compare cell for cell; ends the program where one differs."""
     cells = way.cells()
-    for name in wanted.schema.names:
-        if cells[name].to_pylist() != wanted[name].to_pylist():
+    for name in expected.schema.names:
+        if cells[name].to_pylist() != expected[name].to_pylist():
             raise SystemExit(f"{way.name}: column {name} is not what it must be")
 
 
 def checksums(pieces: Iterator[pa.Table]) -> dict[str, int]:
     """CRC of every image by id."""
-    found = {}
+    stored = {}
     for piece in pieces:
         for name, data in zip(piece["image_id"], piece["image"], strict=True):
-            found[name.as_py()] = zlib.crc32(data.as_buffer())
-    return found
+            stored[name.as_py()] = zlib.crc32(data.as_buffer())
+    return stored
 
 
 def with_scorer(scratch: Path, count: int, warm_up: int) -> Found:
     """Every way with a scorer that decodes the photos, beside the scorer alone."""
-    photos = pictures.drawn(40)
+    photos = pictures.draw_many(40)
     kept, values = scorer_alone(photos, count, keep=True)
     first, _ = scorer_alone(photos, count, keep=False)
     names = [pictures.image_id(number) for number in range(count)]
-    wanted = dict(zip(names, values, strict=True))
+    expected = dict(zip(names, values, strict=True))
     costs: dict[str, dict[str, float]] = {}
 
     def rows() -> Iterator[pa.Table]:
@@ -148,7 +148,7 @@ def with_scorer(scratch: Path, count: int, warm_up: int) -> Found:
         costs[name], cells = work(scratch / "scorer", rows())
         shutil.rmtree(scratch / "scorer")
         scored = dict(zip(cells["image_id"].to_pylist(), cells[REAL.name].to_pylist(), strict=True))
-        if scored != wanted:
+        if scored != expected:
             raise SystemExit(f"{name}: the scores are not what they must be")
         if name == JOB:  # the machine may not be equally fast all the time
             second, _ = scorer_alone(photos, count, keep=False)
@@ -208,7 +208,7 @@ def scorer_alone(photos: list[bytes], count: int, *, keep: bool) -> tuple[float,
         started = time.perf_counter()
         results = list(pool.map(score_share, shares))
         seconds = time.perf_counter() - started
-    pairs = (pair for share, found in zip(shares, results, strict=True) for pair in zip(share, found, strict=True))
+    pairs = (pair for share, figures in zip(shares, results, strict=True) for pair in zip(share, figures, strict=True))
     return seconds, [value for _, value in sorted(pairs)]
 
 
@@ -226,9 +226,9 @@ def score_share(numbers: range) -> list[float]:
     return [score_of(pictures.serial(HELD[number % len(HELD)], number)) for number in numbers]
 
 
-def judged(found: Found, scored: Found) -> Found:
+def judged(storage: Found, scored: Found) -> Found:
     """The targets."""
-    by_way = {row["way"]: row for row in found}
+    by_way = {row["way"]: row for row in storage}
     ours, side = by_way[ThisProject.name], by_way[Sidecar.name]
     parquet = by_way["Parquet rewritten (pyarrow)"]
     job = next(row for row in scored if row["way"] == JOB)

@@ -56,12 +56,12 @@ def measured(checkout: Checkout, name: str, arguments: Sequence[str]) -> Figures
 def figures_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:  # noqa: ANN401  (any JSON)
     """Every figure with a unit, named by the keys and the rows' own words above it."""
     if isinstance(value, Mapping):
-        words = [str(item) for name, item in value.items() if isinstance(item, str) or name == "images"]
+        parts = [str(item) for name, item in value.items() if isinstance(item, str) or name == "images"]
         for name, item in value.items():
             if isinstance(item, Mapping | list):
                 yield from figures_in(item, (*path, name))
             elif isinstance(item, int | float) and any(unit in name for unit in UNITS):
-                yield " / ".join([*path, *words, name]), float(item)
+                yield " / ".join([*path, *parts, name]), float(item)
     elif isinstance(value, list):
         for item in value:
             yield from figures_in(item, path)

@@ -53,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", choices=("vllm", "transformers"), default=plain_predict.installed())
     options = measure.options_of(parser, "gpu_predict", arguments, images=8)
     with tempfile.TemporaryDirectory(prefix="bench-predict-", dir=options.scratch) as scratch:
-        rows, found = compared(Path(scratch), options.size, options.images, settings(options))
+        rows, targets = compared(Path(scratch), options.size, options.images, settings(options))
     measure.show(f"{options.images:,} photos, {options.size}, {options.engine}", rows)
-    measure.show("targets", found["targets"])
+    measure.show("targets", targets["targets"])
     packages = measure.versions("torch", "transformers", "ray", "pylance", *packages_distributions()[options.engine])
-    measure.save(options, {"versions": packages, "ways": rows, **found})
+    measure.save(options, {"versions": packages, "ways": rows, **targets})
 
 
 def settings(options: Any) -> PredictSettings:  # noqa: ANN401  (an argparse namespace)
@@ -76,8 +76,8 @@ def settings(options: Any) -> PredictSettings:  # noqa: ANN401  (an argparse nam
 def compared(scratch: Path, size: str, count: int, how: PredictSettings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The loop first, in a process that is gone when the project begins: a GPU holds one of them."""
     tables, source = Lake(str(scratch / "lake")), scratch / "photos"
-    pictures.write_folder(source, pictures.drawn(count), count)
-    images, digest = stored(tables, source), made(tables, size)
+    pictures.write_folder(source, pictures.draw_many(count), count)
+    images, digest = stored(tables, source), make_model(tables, size)
     print("the lake and the model are made", flush=True)
     paths = sorted(measure.files(source))
     loop = plain_predict.Loop(paths, local_folder(tables, digest), QUESTION, how)
@@ -120,7 +120,7 @@ def stored(tables: Lake, source: Path) -> LanceRef:
     cluster, place = Cluster(), open_source(str(source), S3Settings())
     try:
         run_step(tables, lambda step: list_objects(step, tables, place, "bench"), "raw_images")
-        done = run_step(
+        records = run_step(
             tables,
             lambda step: store_images(step, tables, cluster, place, IngestSettings()),
             "image_table",
@@ -128,10 +128,10 @@ def stored(tables: Lake, source: Path) -> LanceRef:
         )
     finally:
         cluster.shutdown()
-    return done["image_table"].ref
+    return records["image_table"].ref
 
 
-def made(tables: Lake, size: str) -> str:
+def make_model(tables: Lake, size: str) -> str:
     """The digest of the model in the lake."""
     with model_staging(tables) as folder:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # it keeps none of the GPU's memory

@@ -38,21 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     smallest = {"sizes": [40, 80], "new": 8, "append": 100, "refreshes": 1}
     options = measure.options_of(parser, "growth", arguments, **smallest)
     work = MadeUp if options.smoke else Cluster
-    found, bare = [], {}
+    measured, bare = [], {}
     for size in options.sizes:
         with tempfile.TemporaryDirectory(prefix="bench-growth-", dir=options.scratch) as name:
             rows, bare[size] = refreshed(Path(name), work(), size, options)
         measure.show(f"{options.new:,} new images on {size:,}", rows)
-        found += [{"images": size, **row} for row in rows]
-    targets = judged(found, bare) if len(options.sizes) > 1 else []
+        measured += [{"images": size, **row} for row in rows]
+    targets = judged(measured, bare) if len(options.sizes) > 1 else []
     appended: dict[str, Any] = {}
     if options.append:
         with tempfile.TemporaryDirectory(prefix="bench-append-", dir=options.scratch) as name:
             appended, more = append(Path(name), work(), options.append)
         targets += more
     measure.show("targets", targets)
-    said = {"versions": measure.versions("pylance", "ray", "pyarrow"), "growth": found, "bare_listing_s": bare}
-    measure.save(options, {**said, **appended, "targets": targets})
+    figures = {"versions": measure.versions("pylance", "ray", "pyarrow"), "growth": measured, "bare_listing_s": bare}
+    measure.save(options, {**figures, **appended, "targets": targets})
 
 
 def refreshed(scratch: Path, cluster: Cluster, size: int, options: argparse.Namespace) -> tuple[list[Row], float]:
@@ -86,12 +86,12 @@ def filled(scratch: Path, cluster: Cluster, source: Made) -> MadeLake:
     lake = MadeLake(Lake(str(scratch / "lake")), source, cluster)
     started = time.perf_counter()
     lake.fill()
-    made = time.perf_counter()
+    stored_at = time.perf_counter()
     lake.maintain()
     size = measure.size_mb(scratch)
     print(
-        f"{source.count:,} images: made in {made - started:.0f} s, maintained in {time.perf_counter() - made:.0f} s, "
-        f"{size:,.0f} MB",
+        f"{source.count:,} images: made in {stored_at - started:.0f} s, "
+        f"maintained in {time.perf_counter() - stored_at:.0f} s, {size:,.0f} MB",
         flush=True,
     )
     return lake
@@ -113,9 +113,9 @@ def timed(lake: MadeLake, name: str) -> tuple[measure.Cost, dict[str, Record]]:
 
     def around(work: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the job says)
         with measure.measured() as cost:
-            said = work()
+            result = work()
         costs.append(cost)
-        return said
+        return result
 
     records = lake.run(name, around)
     return costs[0], records
@@ -129,14 +129,14 @@ def rows_computed(records: dict[str, Record]) -> int:
 def check(lake: MadeLake, count: int) -> None:
     """Every table has a row for every image, scored and answered; ends the program where it has not."""
     images = lake.tables.open(IMAGES)
-    wanted = {
+    counts = {
         "objects": lake.tables.open("objects").count_rows(),
         "images": images.count_rows(),
         "scored": images.count_rows("sharpness_rev = '1' and phash_rev = '1' and group_id is not null"),
         "dataset": lake.tables.open("sft").count_rows(),
         "predictions": lake.tables.open("predictions").count_rows("error is null"),
     }
-    wrong = {name: found for name, found in wanted.items() if found != count}
+    wrong = {name: stored for name, stored in counts.items() if stored != count}
     if wrong:
         raise SystemExit(f"after the refresh there should be {count:,} rows each: {wrong}")
 
@@ -144,7 +144,7 @@ def check(lake: MadeLake, count: int) -> None:
 def append(scratch: Path, cluster: Cluster, count: int) -> tuple[dict[str, Any], list[Row]]:
     """1% new images of real size, while the old images' files are away: what each stage took, sizes, and targets."""
     new = count // 100
-    old, fresh = pictures.drawn(40), pictures.drawn(new, first=1000)
+    old, fresh = pictures.draw_many(40), pictures.draw_many(new, first=1000)
     lake = filled(scratch, cluster, Made(count, tuple(old), count, tuple(fresh)))
     lake.source = Made(count + new, tuple(old), count, tuple(fresh))
     blobs = [path for path in measure.files(Path(lake.tables.uri(IMAGES), "data")) if path.suffix == ".blob"]
@@ -191,9 +191,9 @@ def moved_away(paths: list[Path], place: Path) -> Iterator[None]:
             shutil.move(place / str(number), path)
 
 
-def judged(found: list[Row], bare: dict[int, float]) -> list[Row]:
+def judged(measured: list[Row], bare: dict[int, float]) -> list[Row]:
     """The targets: the largest lake against the smallest."""
-    seconds = {(row["images"], row["stage"]): row["seconds"] for row in found}
+    seconds = {(row["images"], row["stage"]): row["seconds"] for row in measured}
     small, large = min(bare), max(bare)
     targets = [
         measure.verdict(

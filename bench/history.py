@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = measure.parser(__doc__, size=1_000_000, new=1_000, times=3)
     options = measure.options_of(parser, "history", arguments, size=60, new=6, times=1)
     with tempfile.TemporaryDirectory(prefix="bench-history-", dir=options.scratch) as name:
-        tables = made(Path(name), options.size, options.new)
+        tables = make_lake(Path(name), options.size, options.new)
         sizes = [
             {"table": table, "rows": tables.open(table).count_rows()} for table in ("images", "sft", "predictions")
         ]
         measure.show("the lake", sizes)
-        traces = [traced(tables, kind, what, options.times) for kind, what in asked(tables, options.size).items()]
+        traces = [traced(tables, kind, what, options.times) for kind, what in names_of(tables, options.size).items()]
         measure.show("trace", traces)
         proofs = [proved(tables)]
         measure.show("verify", proofs)
@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure.verdict("verify, s", proofs[0]["seconds"], VERIFY_S, at_least=False),
     ]
     measure.show("targets", targets)
-    said = {"versions": measure.versions("pylance", "pyarrow"), "lake": sizes, "trace": traces, "verify": proofs}
-    measure.save(options, {**said, "targets": targets})
+    figures = {"versions": measure.versions("pylance", "pyarrow"), "lake": sizes, "trace": traces, "verify": proofs}
+    measure.save(options, {**figures, "targets": targets})
 
 
-def made(scratch: Path, size: int, new: int) -> Lake:
+def make_lake(scratch: Path, size: int, new: int) -> Lake:
     """A lake in the shape that maintenance gives it, with one refresh after that."""
     lake = MadeLake(Lake(str(scratch / "lake")), Made(size, tiny(200), size, tiny(new, seed=1)), MadeUp())
     lake.fill()
@@ -60,7 +60,7 @@ def made(scratch: Path, size: int, new: int) -> Lake:
     return lake.tables
 
 
-def asked(tables: Lake, size: int) -> dict[str, str]:
+def names_of(tables: Lake, size: int) -> dict[str, str]:
     """What is traced, by its kind."""
     image = pictures.image_id(size // 2)
     newest = History.read(tables).newest
@@ -81,29 +81,31 @@ def asked(tables: Lake, size: int) -> dict[str, str]:
 
 def traced(tables: Lake, kind: str, what: str, times: int) -> Row:
     """The median of a few runs of the command."""
-    taken = sorted((command(tables, "trace", what, "--json") for _ in range(times)), key=lambda found: found[0])
-    seconds, said = taken[len(taken) // 2]
-    return {"what": kind, "seconds": round(seconds, 3), "found": len(said["found"])}
+    taken = sorted((command(tables, "trace", what, "--json") for _ in range(times)), key=lambda run: run[0])
+    seconds, output = taken[len(taken) // 2]
+    return {"what": kind, "seconds": round(seconds, 3), "found": len(output["found"])}
 
 
 def proved(tables: Lake) -> Row:
     """One run of the command."""
-    seconds, said = command(tables, "verify", "--json")
-    return {"seconds": round(seconds, 2), "disagreements": len(said["disagreements"]), **said["looked_at"]}
+    seconds, output = command(tables, "verify", "--json")
+    return {"seconds": round(seconds, 2), "disagreements": len(output["disagreements"]), **output["looked_at"]}
 
 
 def command(tables: Lake, *arguments: str) -> tuple[float, Any]:
     """Seconds and the JSON of a command; ends the program where it fails."""
     program = str(Path(sys.executable).with_name("mm-assets"))
-    known = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     started = time.perf_counter()
-    done = subprocess.run(
-        [program, *arguments], env={**known, "MM_LAKE": tables.root}, capture_output=True, text=True, check=False
+    process = subprocess.run(
+        [program, *arguments], env={**environment, "MM_LAKE": tables.root}, capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - started
-    if done.returncode:
-        raise SystemExit(f"mm-assets {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
-    return seconds, json.loads(done.stdout)
+    if process.returncode:
+        raise SystemExit(
+            f"mm-assets {' '.join(arguments)} ended with {process.returncode}: {process.stdout}{process.stderr}"
+        )
+    return seconds, json.loads(process.stdout)
 
 
 if __name__ == "__main__":

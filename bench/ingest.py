@@ -46,21 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
     parser = measure.parser(__doc__, drawn=12_000, real=20_000)
     options = measure.options_of(parser, "ingest", arguments, drawn=24, real=0)
-    found, targets = {}, []
+    figures, targets = {}, []
     for name, count, photos in (
-        ("drawn", options.drawn, pictures.drawn(40)),
+        ("drawn", options.drawn, pictures.draw_many(40)),
         ("real", options.real, pictures.real()),
     ):
         if not count or not photos:
             print(f"{name} photos: left out (TEST_DATA is not set)")
             continue
         with tempfile.TemporaryDirectory(prefix="bench-ingest-", dir=options.scratch) as scratch:
-            found[name] = rows = compared(Path(scratch), photos, count)
+            figures[name] = rows = compared(Path(scratch), photos, count)
         measure.show(f"{count:,} {name} photos", rows)
         targets += judged(f"{name} photos", rows)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "ray", "pyarrow", "pillow")
-    measure.save(options, {"versions": packages, "ingest": found, "targets": targets})
+    measure.save(options, {"versions": packages, "ingest": figures, "targets": targets})
 
 
 def compared(scratch: Path, photos: list[bytes], count: int) -> list[dict[str, Any]]:
@@ -123,19 +123,19 @@ def check(name: str, source: Path, out: Path) -> None:
     if not out.exists():
         return
     stored: object
-    wanted: object
+    expected: object
     if next(out.glob("*.parquet"), None):
-        stored, wanted = pq.ParquetDataset(out).read(columns=["path"]).num_rows, len(measure.files(source))
+        stored, expected = pq.ParquetDataset(out).read(columns=["path"]).num_rows, len(measure.files(source))
     else:
-        wanted = {path.relative_to(source).as_posix(): digest(path.read_bytes()) for path in measure.files(source)}
+        expected = {path.relative_to(source).as_posix(): digest(path.read_bytes()) for path in measure.files(source)}
         ds = lance.dataset(str(out / f"{IMAGES}.lance"))
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         binary = {"blob_handling": "all_binary"}
         for batch in ds.scanner(columns=["image_id", "image"], batch_size=512, **binary).to_batches():
             pairs = zip(batch["image_id"].to_pylist(), batch["image"], strict=True)
-            found |= {key: digest(data.as_buffer()) for key, data in pairs}
-        stored = found
-    if stored != wanted:
+            digests |= {key: digest(data.as_buffer()) for key, data in pairs}
+        stored = digests
+    if stored != expected:
         raise SystemExit(f"{name}: what was stored is not what the folder has")
 
 

@@ -110,8 +110,8 @@ def run(stage: str, folder: Path, size: int, cluster: Cluster) -> None:
 
 def watched(stage: str, folder: Path, size: int, *, smoke: bool) -> tuple[dict[str, float], float]:
     """Run a stage and watch: peaks in MB by kind of process, and seconds."""
-    words = ["--stage", stage, "--folder", str(folder), "--sizes", str(size), *(["--smoke"] if smoke else [])]
-    command = [sys.executable, "-m", "bench.memory", *words]
+    arguments = ["--stage", stage, "--folder", str(folder), "--sizes", str(size), *(["--smoke"] if smoke else [])]
+    command = [sys.executable, "-m", "bench.memory", *arguments]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
     peaks: dict[str, float] = {}
     started = time.monotonic()
@@ -119,9 +119,9 @@ def watched(stage: str, folder: Path, size: int, *, smoke: bool) -> tuple[dict[s
         child = subprocess.Popen(command, env=env, cwd=measure.ROOT, stdout=log, stderr=subprocess.STDOUT)
         while child.poll() is None:
             for pid in measure.descendants(child.pid):
-                found = look(pid)
-                if found:
-                    peaks[found[0]] = max(peaks.get(found[0], 0.0), found[1])
+                process = look(pid)
+                if process:
+                    peaks[process[0]] = max(peaks.get(process[0], 0.0), process[1])
             time.sleep(EVERY_S)
     if child.returncode:
         raise SystemExit((folder / "log").read_text()[-3000:])
@@ -151,9 +151,9 @@ def compared(peaks: dict[int, dict[str, dict[str, float]]]) -> list[dict[str, An
     """A row for every stage and kind of process that was seen at every size."""
     rows = []
     for stage in next(iter(peaks.values())):
-        seen = set.intersection(*(set(found[stage]) for found in peaks.values()))
-        for process in sorted(seen):
-            by_size = {f"{size:,}": round(found[stage][process], 1) for size, found in peaks.items()}
+        common = set.intersection(*(set(by_stage[stage]) for by_stage in peaks.values()))
+        for process in sorted(common):
+            by_size = {f"{size:,}": round(by_stage[stage][process], 1) for size, by_stage in peaks.items()}
             values = list(by_size.values())
             rows.append({"stage": stage, "process": process, **by_size, "more": round(values[-1] - values[0], 1)})
     return rows

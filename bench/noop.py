@@ -57,7 +57,7 @@ class Scene:
         lake, home = str(self.folder / "lake"), str(self.folder / "home")
         return self.checkout.environment(MM_LAKE=lake, DAGSTER_HOME=home, MM_SOURCE=self.source)
 
-    def words(self) -> list[str]:
+    def command_line(self) -> list[str]:
         """The words after `dagster`."""
         select = " or ".join(f'key:"{asset}"' for asset in self.assets) or "*"
         return ["asset", "materialize", "--select", select, "-m", "mm_assets.definitions"]
@@ -65,12 +65,12 @@ class Scene:
     def run(self) -> dict[str, float]:
         """One run as its user starts it."""
         program = str(Path(sys.executable).with_name("dagster"))
-        taken = timed([program, *self.words()], self.environment(), self.folder / "cwd")
+        taken = timed([program, *self.command_line()], self.environment(), self.folder / "cwd")
         return {"seconds": taken.seconds, "cpu_seconds": taken.cpu_seconds}
 
     def counted(self) -> dict[str, Any]:
         """Reads of the history, and packages imported, of one more run."""
-        command = [sys.executable, "-c", COUNTED, *self.words()]
+        command = [sys.executable, "-c", COUNTED, *self.command_line()]
         taken = timed(command, self.environment(), self.folder / "cwd")
         figures: dict[str, Any] = json.loads(taken.output.splitlines()[-1])
         return figures
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = measure.options_of(parser, "noop", arguments, times=1, images=8, assets=["raw_images"])
     checkouts = [Checkout(root.resolve()) for root in options.checkout or [measure.ROOT]]
     with tempfile.TemporaryDirectory(prefix="bench-noop-", dir=options.scratch) as name:
-        finished = made(Path(name), checkouts[0], options)
+        finished = finished_scene(Path(name), checkouts[0], options)
         scenes = [copied(finished, one, Path(name, str(number))) for number, one in enumerate(checkouts)]
         for scene in scenes:
             scene.run()  # what a checkout draws, upgrades or compiles once
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measure.save(options, {"checkouts": labelled(checkouts), "noop": rows, "runs": runs, "targets": targets})
 
 
-def made(scratch: Path, checkout: Checkout, options: Any) -> Scene:  # noqa: ANN401  (an argparse namespace)
+def finished_scene(scratch: Path, checkout: Checkout, options: Any) -> Scene:  # noqa: ANN401  (an argparse namespace)
     """A finished lake: the one that is named, or one made now."""
     scene = Scene(checkout, scratch / "made", source_of(scratch, options.images), tuple(options.assets))
     (scene.folder / "cwd").mkdir(parents=True)

@@ -66,8 +66,8 @@ class Project(Store):
         if self._compacted:
             compact(project_tables(self.folder), IMAGES, COMPACTED_BYTES, lambda _: None)
         ds = project_tables(self.folder).open(IMAGES)
-        found = ds.scanner(columns=["image_id"], with_row_id=True).to_table().sort_by("image_id")
-        by_id = dict(zip(found["image_id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
+        stored = ds.scanner(columns=["image_id"], with_row_id=True).to_table().sort_by("image_id")
+        by_id = dict(zip(stored["image_id"].to_pylist(), stored["_rowid"].to_pylist(), strict=True))
         self.ids = [by_id[pictures.image_id(number)] for number in range(len(by_id))]
 
     def open(self) -> None:
@@ -132,12 +132,12 @@ class Tar(Store):
         self.file = (self.folder / self.path).open("rb", buffering=0)
 
     def read(self, rows: Rows) -> list[bytes]:
-        found = []
+        values = []
         for row in rows:
             offset, size = self.offsets[row]
             self.file.seek(offset)
-            found.append(self.file.read(size))
-        return found
+            values.append(self.file.read(size))
+        return values
 
 
 class Sequential(Tar):
@@ -147,20 +147,20 @@ class Sequential(Tar):
         self.dataset = webdataset.WebDataset(str(self.folder / self.path), shardshuffle=False, empty_check=False)
 
     def read(self, rows: Rows) -> list[bytes]:
-        wanted, found = set(rows), {}
+        expected, images = set(rows), {}
         for number, sample in enumerate(self.dataset):
-            if number in wanted:
-                found[number] = sample["jpg"]
-                if len(found) == len(wanted):
+            if number in expected:
+                images[number] = sample["jpg"]
+                if len(images) == len(expected):
                     break
-        return [found[row] for row in rows]
+        return [images[row] for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON."""
     options = measure.options_of(measure.parser(__doc__, images=5_000), "point_reads", arguments, images=120)
     sums = checksums(options.images)
-    found = []
+    reads = []
     with tempfile.TemporaryDirectory(prefix="bench-reads-", dir=options.scratch) as name:
         for title, one in stores(Path(name)):
             for other in Path(name).iterdir():
@@ -169,13 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not one.folder.exists():
                 one.build(pictures.random_rows(PLAIN, options.images, PIECE))
             few = isinstance(one, Sequential)
-            found.append({"way": title, **measured(title, one, sums, few=few)})
+            reads.append({"way": title, **measured(title, one, sums, few=few)})
             print(f"{title}: done", flush=True)
-    measure.show(f"milliseconds to read 16 and 100 of {options.images:,} images of about 100 KB, and MB read", found)
-    targets = judged(found)
+    measure.show(f"milliseconds to read 16 and 100 of {options.images:,} images of about 100 KB, and MB read", reads)
+    targets = judged(reads)
     measure.show("targets", targets)
     packages = measure.versions("pylance", "pyarrow", "webdataset")
-    measure.save(options, {"versions": packages, "reads": found, "targets": targets})
+    measure.save(options, {"versions": packages, "reads": reads, "targets": targets})
 
 
 def stores(scratch: Path) -> Iterator[tuple[str, Store]]:
@@ -238,9 +238,9 @@ def check(title: str, rows: Rows, images: list[bytes], sums: list[int]) -> None:
         raise SystemExit(f"{title}: what was read is not what was written")
 
 
-def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def judged(reads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The targets: each time against the row-group size that is the best at it."""
-    ours, parquet = found[1], [row for row in found if row["way"].startswith("Parquet")]
+    ours, parquet = reads[1], [row for row in reads if row["way"].startswith("Parquet")]
     targets = []
     for name in (f"{state}_{taken}_ms" for state in ("cold", "warm") for taken in TAKEN):
         best = min(parquet, key=lambda row: row[name])

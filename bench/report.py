@@ -21,23 +21,23 @@ def main() -> None:
 
 def _filled(match: re.Match[str]) -> str:
     path = measure.RESULTS / f"{match[2]}.json"
-    text = _shown(json.loads(path.read_text()), match[3]) if path.exists() else "not measured yet"
+    text = _text_of(json.loads(path.read_text()), match[3]) if path.exists() else "not measured yet"
     return f"{match[1]}{text}\n{match[4]}"
 
 
-def _shown(said: Mapping[str, Any], key: str) -> str:
+def _text_of(figures: Mapping[str, Any], key: str) -> str:
     if key == "machine":
-        return ", ".join(f"{name} {value}" for name, value in said["machine"].items())
+        return ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     if key == "figures":
-        return _pairs({name: value for name, value in said.items() if not isinstance(value, Mapping | list)})
-    found: Any = said
+        return _pairs({name: value for name, value in figures.items() if not isinstance(value, Mapping | list)})
+    entry: Any = figures
     for part in key.split("/"):
-        found = found[part]
-    return _table(found) if isinstance(found, list) else _pairs(found)
+        entry = entry[part]
+    return _table(entry) if isinstance(entry, list) else _pairs(entry)
 
 
-def _pairs(found: Mapping[str, Any]) -> str:
-    return _table([{"name": name, "value": value} for name, value in found.items()])
+def _pairs(mapping: Mapping[str, Any]) -> str:
+    return _table([{"name": name, "value": value} for name, value in mapping.items()])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -31,8 +31,8 @@ def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from rows(field.annotation, f"{variable}__")
         else:
             default = field.get_default(call_default_factory=True)
-            shown = "-" if default is PydanticUndefined else "unset" if default is None else default
-            yield f"| `{variable}` | {shown} | {field.description} |"
+            text = "-" if default is PydanticUndefined else "unset" if default is None else default
+            yield f"| `{variable}` | {text} | {field.description} |"
 
 
 def document() -> str:

@@ -26,8 +26,8 @@ class Checkout:
 
     def revision(self) -> str:
         """The commit that it stands at, and whether files differ from it."""
-        words = ["git", "-C", str(self.root), "describe", "--always", "--dirty"]
-        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+        command = ["git", "-C", str(self.root), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Taken:
 def timed(command: Sequence[str], env: dict[str, str], cwd: Path) -> Taken:
     """Run a command; ends the program where it fails."""
     before, started = _cpu_seconds(), time.perf_counter()
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
-    if done.returncode:
+    if process.returncode:
         raise SystemExit(
-            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            f"{' '.join(command)} ended with {process.returncode}:\n{process.stdout[-2000:]}{process.stderr[-4000:]}"
         )
-    return Taken(seconds, _cpu_seconds() - before, done.stdout)
+    return Taken(seconds, _cpu_seconds() - before, process.stdout)
 
 
 def _cpu_seconds() -> float:

@@ -17,17 +17,17 @@ def run_step(tables: Lake, job: Job, *assets: str, inputs: tuple[str, ...] = ())
     """Run a job as the step of `assets`, with the newest version of each input pinned, and record what it wrote."""
     request = StepRequest(uuid.uuid4().hex, assets[0], dict.fromkeys(assets, "1"), inputs, log=lambda _: None)
     step = begin(tables, request)
-    done = job(step.context)
-    results = {assets[0]: done} if isinstance(done, StepResult) else done
+    outcome = job(step.context)
+    results = {assets[0]: outcome} if isinstance(outcome, StepResult) else outcome
     return {asset: step.publish(asset, result) for asset, result in results.items()}
 
 
 @contextmanager
-def local_ray(wanted: bool) -> Iterator[None]:
+def local_ray(start: bool) -> Iterator[None]:
     """A Ray cluster on this machine with its defaults, or the one that runs already, for what needs no project."""
     import ray
 
-    if not wanted or ray.is_initialized():
+    if not start or ray.is_initialized():
         yield
         return
     ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

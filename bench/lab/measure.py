@@ -70,15 +70,15 @@ COUNTERS = {"rchar": "read_mb", "wchar": "written_mb", "read_bytes": "disk_read_
 
 def bytes_moved() -> Counter[str]:
     """Bytes so far of this process and everything below it, by the names of `Cost`."""
-    found = Counter(dict.fromkeys(COUNTERS.values(), 0))
+    counters = Counter(dict.fromkeys(COUNTERS.values(), 0))
     for pid in descendants(os.getpid()):
         try:
             lines = Path(f"/proc/{pid}/io").read_text().splitlines()
         except OSError:
             continue
         counts = dict(line.split(": ") for line in lines)
-        found.update({name: int(counts[counter]) for counter, name in COUNTERS.items()})
-    return found
+        counters.update({name: int(counts[counter]) for counter, name in COUNTERS.items()})
+    return counters
 
 
 class Meter(threading.Thread):
@@ -148,17 +148,17 @@ def size_mb(place: Path) -> float:
 
 def parser(doc: str | None, **numbers: int) -> argparse.ArgumentParser:
     """The command line of a measurement: whole numbers with their defaults, where scratch files go, the JSON."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, default in numbers.items():
-        made.add_argument(f"--{option.replace('_', '-')}", type=int, default=default)
-    made.add_argument("--scratch", type=Path, default=None, help="a folder on the disk that is measured")
-    made.add_argument("--json", type=Path, default=None, help="in place of the file in bench/results")
-    made.add_argument("--smoke", action="store_true", help="the smallest size: whether it runs, no figures")
-    return made
+        parser.add_argument(f"--{option.replace('_', '-')}", type=int, default=default)
+    parser.add_argument("--scratch", type=Path, default=None, help="a folder on the disk that is measured")
+    parser.add_argument("--json", type=Path, default=None, help="in place of the file in bench/results")
+    parser.add_argument("--smoke", action="store_true", help="the smallest size: whether it runs, no figures")
+    return parser
 
 
 def options_of(
-    made: argparse.ArgumentParser,
+    parser: argparse.ArgumentParser,
     name: str,
     arguments: Sequence[str] | None,
     **smallest: Any,  # noqa: ANN401  (values of options)
@@ -166,12 +166,12 @@ def options_of(
     """The options of a run.
 
     Args:
-        made: see `parser`.
+        parser: see `parser`.
         name: of the measurement: its JSON is `results/NAME.json`.
         arguments: of the command line; None for those of this process.
         smallest: what `--smoke` sets; it writes no JSON unless it is told where.
     """
-    options = made.parse_args(arguments)
+    options = parser.parse_args(arguments)
     if options.smoke:
         vars(options).update(smallest)
     elif options.json is None:
@@ -196,13 +196,13 @@ def machine() -> dict[str, Any]:
 
 def disk(place: Path) -> str:
     """File system and kind of the disk that holds a folder."""
-    found = subprocess.run(
+    output = subprocess.run(
         ["df", "--output=source,fstype", str(place)], capture_output=True, text=True, check=True
     ).stdout.split()[-2:]
-    device = Path(found[0]).name.rstrip("0123456789")
+    device = Path(output[0]).name.rstrip("0123456789")
     flag = Path("/sys/block", device, "queue", "rotational")
     kind = {"0": "solid state", "1": "rotational or virtual"}.get(flag.read_text().strip(), "") if flag.exists() else ""
-    return f"{found[1]} on {device}" + (f" ({kind})" if kind else "")
+    return f"{output[1]} on {device}" + (f" ({kind})" if kind else "")
 
 
 def versions(*packages: str) -> dict[str, str]:

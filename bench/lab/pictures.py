@@ -57,7 +57,7 @@ def serial(photo: bytes, number: int) -> bytes:
 def rows_of(schema: pa.Schema, start: int, images: list[bytes]) -> pa.Table:
     """Rows of `images.lance` (or of another table with such columns) for images numbered from `start`."""
     count = len(images)
-    known = {
+    sizes = {
         "image_id": [image_id(start + offset) for offset in range(count)],
         "source_uri": [image_id(start + offset) for offset in range(count)],
         "sha256": [hashlib.sha256(data).hexdigest() for data in images],
@@ -68,7 +68,7 @@ def rows_of(schema: pa.Schema, start: int, images: list[bytes]) -> pa.Table:
         "num_bytes": [len(data) for data in images],
         "label": [LABELS[(start + offset) % len(LABELS)] for offset in range(count)],
     }
-    arrays = [pa.array(known.get(field.name, [None] * count), field.type) for field in schema]
+    arrays = [pa.array(sizes.get(field.name, [None] * count), field.type) for field in schema]
     return pa.table(arrays, schema=schema)
 
 
@@ -83,7 +83,7 @@ def draw(number: int, sides: tuple[int, int] = SIDES, noise: float = 6.0) -> byt
     return file.getvalue()
 
 
-def drawn(count: int, first: int = 0) -> list[bytes]:
+def draw_many(count: int, first: int = 0) -> list[bytes]:
     """Drawn photos, on all cores."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         return list(pool.map(draw, range(first, first + count), chunksize=8))

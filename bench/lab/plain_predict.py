@@ -58,14 +58,14 @@ def _vllm(loop: Loop) -> Ask:
 
     engine = LLM(**arguments(loop.model, loop.settings, 1))
     prompts = Prompts(load_processor(loop.model))
-    words = loop.question.prompt
-    choices = [prompts.answer_text(words, text) for text in loop.question.answers.values()]
+    prompt = loop.question.prompt
+    choices = [prompts.answer_text(prompt, text) for text in loop.question.answers.values()]
     params = SamplingParams(temperature=0, max_tokens=64, structured_outputs=StructuredOutputsParams(choice=choices))
-    ids = prompts.tokens(prompts.prompt_text(words))
+    ids = prompts.tokens(prompts.prompt_text(prompt))
 
     def ask(images: list[Image.Image]) -> list[str]:
-        asked = [{"prompt_token_ids": ids, "multi_modal_data": {"image": image}} for image in images]
-        return [output.outputs[0].text.strip() for output in engine.generate(asked, params, use_tqdm=False)]
+        requests = [{"prompt_token_ids": ids, "multi_modal_data": {"image": image}} for image in images]
+        return [output.outputs[0].text.strip() for output in engine.generate(requests, params, use_tqdm=False)]
 
     return ask
 

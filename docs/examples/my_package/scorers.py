@@ -46,6 +46,6 @@ class Looks(Scorer):
 
         pixels = np.stack([np.asarray(image.resize((64, 64)), dtype=np.float32) / 255 for image in images])
         with torch.inference_mode():
-            found = self.model(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device))
-            found = torch.nn.functional.normalize(found).cpu()
-        return [{"looks": vector} for vector in found]
+            vectors = self.model(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device))
+            vectors = torch.nn.functional.normalize(vectors).cpu()
+        return [{"looks": vector} for vector in vectors]
