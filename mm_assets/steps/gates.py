@@ -31,7 +31,7 @@ def require_unblocked(instance: dg.DagsterInstance, record: Record) -> None:
 def failed_check(instance: dg.DagsterInstance, asset: str, data_version: str) -> tuple[str, str] | None:
     """The blocking check that a version failed when it was last checked, as name and sentence; None: no check."""
     for name in BLOCKING_CHECKS:
-        outcome = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name))
+        outcome = newest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), name))
         if outcome is not None and _is_error(outcome) and _judged(outcome) == data_version:
             return name, outcome.description or ""
     return None

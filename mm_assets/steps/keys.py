@@ -7,4 +7,4 @@ from mm_assets.catalog import Asset
 
 def asset_key(asset: Asset) -> dg.AssetKey:
     """The Dagster key of a row of the catalog."""
-    return dg.AssetKey(asset.key.split("/"))
+    return dg.AssetKey.from_user_string(asset.key)

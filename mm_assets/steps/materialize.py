@@ -120,4 +120,4 @@ def run_job(job: Job, step: StepContext) -> tuple[dict[str, StepResult], BudgetE
 
 
 def _code_version(context: dg.AssetExecutionContext, asset: str) -> str:
-    return context.assets_def.code_versions_by_key[AssetKey(asset.split("/"))] or ""
+    return context.assets_def.code_versions_by_key[AssetKey.from_user_string(asset)] or ""

@@ -33,7 +33,7 @@ def check_result(asset: str, verdict: Verdict, data_version: str | None) -> dg.A
     """A verdict as Dagster records it, on an asset at a data version; None: the asset was not published."""
     figures = {JUDGED: data_version, **verdict.figures}
     return dg.AssetCheckResult(
-        asset_key=dg.AssetKey(asset.split("/")),
+        asset_key=dg.AssetKey.from_user_string(asset),
         check_name=verdict.name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity[verdict.severity],

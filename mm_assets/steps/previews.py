@@ -33,7 +33,7 @@ def previews_of(
 
 def _existing_previews(instance: dg.DagsterInstance, history: "History", record: Record) -> dict[str, Any]:
     """The previews of the asset's newest event, if it has the same version and code, and no error of drawing."""
-    event = newest_event(instance, dg.AssetKey(record.asset.split("/")))
+    event = newest_event(instance, dg.AssetKey.from_user_string(record.asset))
     materialization = event.asset_materialization if event else None
     if materialization is None or RECORD not in materialization.metadata or ERROR in materialization.metadata:
         return {}

@@ -38,7 +38,7 @@ def result_of(
     """
     metadata = {**previews, **_figures(step, record, seconds), **_columns(step, record, columns)}
     return dg.MaterializeResult(
-        asset_key=AssetKey(record.asset.split("/")),
+        asset_key=AssetKey.from_user_string(record.asset),
         data_version=dg.DataVersion(record.data_version),
         metadata={name: value for name, value in metadata.items() if value is not None},
         tags=_tags(record, pointers),
@@ -77,7 +77,7 @@ def _columns(step: "OpenStep", record: Record, columns: TableColumns) -> dict[st
         "dagster/column_schema": dg.TableSchema([_shown_column(columns, record.asset, field) for field in ds.schema]),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
-                column: [dg.TableColumnDep(AssetKey(asset.split("/")), name) for asset, name in deps]
+                column: [dg.TableColumnDep(AssetKey.from_user_string(asset), name) for asset, name in deps]
                 for column, deps in sources.items()
             }
         ),

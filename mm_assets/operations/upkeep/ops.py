@@ -41,7 +41,7 @@ def upkeep(
     for report in done.tables:
         shown_on = writer_of(report.table)
         if shown_on is not None:  # no asset owns the history
-            yield dg.AssetObservation(dg.AssetKey(shown_on.split("/")), metadata=_numbers(report))
+            yield dg.AssetObservation(dg.AssetKey.from_user_string(shown_on), metadata=_numbers(report))
     yield dg.Output(None, metadata=_metadata_of(done))
 
 

@@ -48,7 +48,7 @@ class DagsterLog:
 
     def wiped(self, asset: str) -> datetime | None:
         """See `EventLog`. An instance has no record of an asset that was wiped and not materialized since."""
-        records = self._instance.get_asset_records([dg.AssetKey(asset.split("/"))])
+        records = self._instance.get_asset_records([dg.AssetKey.from_user_string(asset)])
         if not records:
             return datetime.max.replace(tzinfo=UTC)
         details = records[0].asset_entry.asset_details

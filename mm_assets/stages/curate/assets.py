@@ -24,7 +24,7 @@ def sft_dataset_asset(scorers: Mapping[str, Scorer], limited: Iterable[Scorer]) 
         key=asset_key(SFT_DATASET),
         deps=[
             asset_key(IMAGE_TABLE),
-            *(dg.AssetKey(key.split("/")) for key in keys),
+            *(dg.AssetKey.from_user_string(key) for key in keys),
             asset_key(NEAR_DUPLICATES),
             asset_key(BASE_MODEL),
         ],

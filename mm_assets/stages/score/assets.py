@@ -69,7 +69,7 @@ def near_duplicates_asset(columns: TableColumns) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=asset_key(NEAR_DUPLICATES),
-        deps=[dg.AssetKey(SCORES.member("phash").split("/"))],
+        deps=[dg.AssetKey.from_user_string(SCORES.member("phash"))],
         code_version=GROUPING_REVISION,
         kinds={"lance"},
     )
