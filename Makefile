@@ -7,6 +7,8 @@ BENCH_STAMP := $(VENV)/installed-bench
 VLLM_STAMP := $(VENV)/installed-vllm
 PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
 STARTS_NOTHING := "not ray and not vllm and not s3 and not postgres and not browser and not gpu and not bench"
+# Images of Python often set it: every process would then compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 export DAGSTER_HOME ?= $(CURDIR)
 
 .PHONY: demo test quick chromium vllm dev serve check format status clean bench bench-full torture

@@ -46,7 +46,12 @@ DEAREST_FIRST = (
     "torture/test_store_faults.py",
     "torture/test_races.py",
     "graph/test_pins_in_all_ways.py",
+    "bench/test_smoke.py",
     "graph/test_pins.py",
+    "graph/test_new_asset.py",
+    "torture/test_machine.py",
+    "test_ci_workflow.py",
+    "stages/curate/test_checks.py",
 )
 # Whoever asks for one of these fixtures, or for one that is made with it, starts what the marker says.
 STARTED_BY = {"cluster": "ray", "nodes": "ray", "s3_server": "s3", "browser": "browser"}

@@ -10,7 +10,7 @@ import pytest
 
 from mm_assets.demo.pictures import draw_area
 from mm_assets_tests.kit.project import WITHOUT_TRAINING, Project
-from mm_assets_tests.kit.vllm_lab import HOW_TO_INSTALL
+from mm_assets_tests.kit.vllm_lab import NEEDS_VLLM
 
 SCORERS = [name for name in WITHOUT_TRAINING if name.startswith("scores/") and "near" not in name]
 
@@ -97,8 +97,8 @@ def test_failed_rows_are_retried_from_the_launchpad_and_held_to_the_budget(sixty
 
 
 @pytest.mark.vllm
+@NEEDS_VLLM
 def test_vllm_answers_what_is_new(sixty: Project, cluster: object) -> None:
-    pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
     sixty.env |= {"MM_PREDICT__ENGINE": "vllm", "MM_PREDICT__PRICE_PER_HOUR": "3.6"}
     sixty.materialize()
     assert not sixty.events("evaluation")[0].metadata["reused"].value  # it is asked of vLLM, too

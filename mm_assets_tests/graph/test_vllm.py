@@ -26,10 +26,9 @@ from mm_assets_tests.kit.project import Project, failure_of
 from mm_assets_tests.kit.ray_nodes import below
 from mm_assets_tests.kit.small_lake import checkpoint, dataset, store
 from mm_assets_tests.kit.steps import run_step
-from mm_assets_tests.kit.vllm_lab import HOW_TO_INSTALL
+from mm_assets_tests.kit.vllm_lab import NEEDS_VLLM
 
-pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
-pytestmark = [pytest.mark.vllm, pytest.mark.ray]
+pytestmark = [pytest.mark.vllm, pytest.mark.ray, NEEDS_VLLM]
 
 # Enough that much is left to do when engines are killed.
 PICTURES, BATCH, BLOCK_BYTES = 1200, 120, 2**19

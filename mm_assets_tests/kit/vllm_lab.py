@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 import ray
 from PIL import Image
 
@@ -20,6 +22,8 @@ from mm_assets.engines.models.prompts import Prompts
 from mm_assets.settings import PredictSettings
 
 HOW_TO_INSTALL = "vLLM is not installed (`make vllm`; there are wheels for GPUs, and for CPUs on Linux x86_64)"
+# Not `importorskip`: importing vLLM takes a second of every process that only collects tests.
+NEEDS_VLLM = pytest.mark.skipif(find_spec("vllm") is None, reason=HOW_TO_INSTALL)
 
 Photo = tuple[str, Image.Image]
 

@@ -26,10 +26,9 @@ from mm_assets.images import decode
 from mm_assets.lineage.refs import LanceRef
 from mm_assets.settings import PredictSettings, Sampling, VllmSettings
 from mm_assets_tests.kit.project import Project
-from mm_assets_tests.kit.vllm_lab import HOW_TO_INSTALL, Asking, Photo, Said, lab, spoiling
+from mm_assets_tests.kit.vllm_lab import NEEDS_VLLM, Asking, Photo, Said, lab, spoiling
 
-pytest.importorskip("vllm", reason=HOW_TO_INSTALL)
-pytestmark = [pytest.mark.vllm, pytest.mark.ray]
+pytestmark = [pytest.mark.vllm, pytest.mark.ray, NEEDS_VLLM]
 
 HOW = PredictSettings(engine="vllm", max_new_tokens=12, vllm=VllmSettings(max_model_len=512))
 IMAGES = 300

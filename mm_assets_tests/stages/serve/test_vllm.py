@@ -20,8 +20,9 @@ from mm_assets.engines.store.s3 import client
 from mm_assets.stages.serve.archive import unpack
 from mm_assets_tests.kit.project import Project
 from mm_assets_tests.kit.stores import Bucket, free_port
+from mm_assets_tests.kit.vllm_lab import NEEDS_VLLM
 
-pytestmark = [pytest.mark.vllm, pytest.mark.ray, pytest.mark.s3]
+pytestmark = [pytest.mark.vllm, pytest.mark.ray, pytest.mark.s3, NEEDS_VLLM]
 
 START_S, END_S, ANSWER_S = 300, 60, 60
 PICTURES = 12
@@ -77,12 +78,6 @@ def _await(server: Server) -> None:
             status = server.process.wait(0.5)
             pytest.fail(f"the server ended with status {status}: {server.log.read_text()[-3000:]}")
     pytest.fail(f"the server did not answer within {START_S} s: {server.log.read_text()[-3000:]}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _vllm() -> None:
-    """Before the graph is materialized."""
-    pytest.importorskip("vllm", reason="vLLM is not installed (make vllm)")
 
 
 @pytest.fixture
